@@ -1,0 +1,92 @@
+#!/usr/bin/env node
+// Runs every npm script of the project. Plain JavaScript for any Node >= 18: on a fresh clone it first
+// installs what package-lock.json names (Node 24 among it), then hands over to that Node.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const bin = join(root, 'node_modules', '.bin');
+const nodeBinary = join(bin, process.platform === 'win32' ? 'node.exe' : 'node');
+
+const tasks = {
+  start: [['node', 'src/cli/main.ts', 'dev']],
+  build: [['node', 'scripts/build.mjs']],
+  check: [
+    ['biome', 'check', '.'],
+    ['tsc', '--noEmit'],
+  ],
+  test: [
+    ['biome', 'check', '.'],
+    ['tsc', '--noEmit'],
+    ['vitest', 'run'],
+  ],
+};
+
+/** node_modules is stale when the lock file is newer than npm's record of what it installed. */
+function mustInstall() {
+  const record = join(root, 'node_modules', '.package-lock.json');
+  if (!existsSync(record) || !existsSync(nodeBinary)) return true;
+  return statSync(join(root, 'package-lock.json')).mtimeMs > statSync(record).mtimeMs && !sameLock(record);
+}
+
+function sameLock(record) {
+  const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
+  const installed = JSON.parse(readFileSync(record, 'utf8')).packages;
+  return Object.keys(installed).every((path) => wanted[path]?.version === installed[path].version);
+}
+
+const [taskName, ...extra] = process.argv.slice(2);
+const task = tasks[taskName];
+if (!task) {
+  console.error(`skein: no task ${JSON.stringify(taskName)}; there are ${Object.keys(tasks).join(', ')}.`);
+  process.exit(2);
+}
+
+if (mustInstall()) {
+  console.error('skein: installing what package-lock.json names (npm ci) ...');
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  const installed = spawnSync(npm, ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    shell: process.platform === 'win32',
+  });
+  if (installed.status !== 0) {
+    console.error(
+      'skein: npm ci failed (see above). Check the network and the registry, then run the same command again.',
+    );
+    process.exit(installed.status ?? 1);
+  }
+}
+
+const env = {
+  ...process.env,
+  PATH: `${bin}${process.platform === 'win32' ? ';' : ':'}${process.env.PATH ?? ''}`,
+};
+for (const [index, command] of task.entries()) {
+  const [program, ...fixed] = command;
+  const args = index === task.length - 1 ? [...fixed, ...extra] : fixed;
+  const status = await run(program === 'node' ? nodeBinary : join(bin, program), args, env);
+  if (status !== 0) process.exit(status);
+}
+
+/** The child shares our terminal, so Ctrl-C reaches it by itself; we only wait for its orderly end. */
+function run(program, args, env) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, { cwd: root, env, stdio: 'inherit' });
+    const forward = (signal) => child.kill(signal);
+    const ignore = () => {};
+    process.on('SIGINT', ignore);
+    process.on('SIGTERM', forward);
+    child.on('error', (error) => {
+      console.error(`skein: could not start ${program}: ${error.message}`);
+      resolve(1);
+    });
+    child.on('exit', (code, signal) => {
+      process.off('SIGINT', ignore);
+      process.off('SIGTERM', forward);
+      resolve(code ?? (signal ? 130 : 1));
+    });
+  });
+}

@@ -1,0 +1,89 @@
+/**
+ * The world as the product sees it. Everything that is not a pure decision takes an {@link Io}; `real.ts` is the
+ * operating system, `sim/` a simulated one. No other folder reads clocks, randomness, sockets or files.
+ */
+
+/** Two clocks: `monotonicMs` measures, `realtimeMs` is for people and for stamps that leave the process. */
+export interface Clock {
+  monotonicMs(): number;
+  realtimeMs(): number;
+  /** Calls `fire` once, not before `delayMs` from now. The returned function cancels; calling it late is harmless. */
+  setTimer(delayMs: number, fire: () => void): () => void;
+  /** Calls `run` after the events already queued, before any later timer: for batching what one tick brings. */
+  defer(run: () => void): void;
+}
+
+/** A stream of random numbers. `split` gives a child stream, so that one more draw here does not reshuffle the rest. */
+export interface Random {
+  /** In [0, 1). */
+  next(): number;
+  split(label: string): Random;
+}
+
+/**
+ * Ordered, reliable frames between two processes until either side closes or the way breaks.
+ * A frame handed to `send` may or may not have arrived when the channel closes: that is the caller's problem.
+ */
+export interface Channel {
+  send(frame: Uint8Array): void;
+  /** Set before the first frame can arrive, i.e. synchronously after `connect` or in the accept callback. */
+  onFrame: (frame: Uint8Array) => void;
+  onClose: (reason: string) => void;
+  /** Bytes accepted by `send` and not yet handed to the operating system. */
+  readonly bufferedBytes: number;
+  close(): void;
+}
+
+export interface Listener {
+  /** The address others connect to: host and port. */
+  readonly address: string;
+  close(): Promise<void>;
+}
+
+export interface Network {
+  /** `address` is `host:port`; port 0 picks a free one. */
+  listen(address: string, accept: (channel: Channel) => void): Promise<Listener>;
+  /** Returns at once; frames sent before the connection stands are kept. A refused connection ends in `onClose`. */
+  connect(address: string): Channel;
+}
+
+/** Small files that survive a restart: the gateway's route cache. Whole-file, atomic. */
+export interface Disk {
+  read(path: string): Promise<Uint8Array | undefined>;
+  /** Replaces the file atomically (write, fsync, rename). */
+  write(path: string, bytes: Uint8Array): Promise<void>;
+}
+
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+  child(fields: object): Log;
+}
+
+export interface Io {
+  clock: Clock;
+  random: Random;
+  network: Network;
+  disk: Disk;
+  log: Log;
+  /** CPU time of the calling thread in microseconds; only differences mean something. */
+  threadCpuMicros(): number;
+  /** CPU time of the process in microseconds. */
+  processCpuMicros(): number;
+}
+
+/** Resolves after `delayMs` of the given clock. */
+export function sleep(clock: Clock, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.setTimer(delayMs, resolve);
+  });
+}
+
+/** A short id, unique enough for a process or a migration: ten base-32 digits of the given stream. */
+export function randomId(random: Random): string {
+  let id = '';
+  for (let i = 0; i < 10; i++) id += '0123456789abcdefghjkmnpqrstvwxyz'[Math.floor(random.next() * 32)];
+  return id;
+}

@@ -1,0 +1,118 @@
+/**
+ * What flows through the loop: forecasts, targets, plans, decisions. Plain data, serialisable, so that it can cross
+ * to a worker thread, be stored, shown and replayed.
+ */
+import type { CellId, Epoch, NodeName, ProcessId, Region, ShardId } from './ids.ts';
+import type { Resources } from './records.ts';
+
+export const FORECAST_QUANTILES = [0.5, 0.9, 0.99] as const;
+export const FORECAST_METRICS = ['requests', 'cpu', 'memory', 'networkIn', 'networkOut'] as const;
+export type ForecastMetric = (typeof FORECAST_METRICS)[number];
+
+/** One metric at the horizons asked for: `quantiles[q][h]`, q as in {@link FORECAST_QUANTILES}. */
+export interface MetricForecast {
+  quantiles: [p50: number[], p90: number[], p99: number[]];
+  /** Quantiles of the maximum over the whole window: what a move is sized for. */
+  max: [p50: number, p90: number, p99: number];
+}
+
+/** Forecast of one shard. Rates are per second; cpu in core-seconds a second; memory in bytes. */
+export interface ShardForecast {
+  shard: ShardId;
+  /** Seconds ahead, ascending. */
+  horizonsS: number[];
+  metrics: Record<ForecastMetric, MetricForecast>;
+  /** Expected requests a second from each origin at each horizon: `byOrigin[region][h]`. */
+  byOrigin: Record<Region, { commands: number[]; queries: number[] }>;
+}
+
+/** Why the forecaster trusts what it says: shown by `skein forecast show`. */
+export interface ForecastExplanation {
+  /** Detected periods in seconds, strongest first; empty where none stands out. */
+  periodsS: number[];
+  /** Weight of each expert at the middle horizon. */
+  weights: Record<string, number>;
+  /** Realised share of values at or below p90. */
+  coverageP90: number;
+}
+
+/** A node as placement sees it. */
+export interface PlacementNode {
+  processId: ProcessId;
+  name: NodeName;
+  region: Region;
+  zone: string;
+  capacity: Resources;
+  usdPerHour: number;
+  /** Takes new shards. False for draining and cordoned nodes. */
+  open: boolean;
+  /** Being emptied: what is here must leave. */
+  draining: boolean;
+  /** Service -> newest state version its build can read. */
+  versions: Record<string, number>;
+}
+
+/** A shard as placement sees it. */
+export interface PlacementShard {
+  shard: ShardId;
+  primary: ProcessId;
+  cell: CellId;
+  epoch: Epoch;
+  forecast: ShardForecast;
+  stateBytes: number;
+  writeBytesPerSecond: number;
+  bytesPerRequest: number;
+  allowedRegions?: Region[];
+  version: number;
+  pinnedTo?: ProcessId;
+  quarantined?: boolean;
+  /** A migration is under way: placement counts it at its target and leaves it alone. */
+  inFlightTo?: ProcessId;
+}
+
+export interface Move {
+  shard: ShardId;
+  source: ProcessId;
+  target: ProcessId;
+  /** Where the log goes: the target region's cell. */
+  cell: CellId;
+  epoch: Epoch;
+  reason: MoveReason;
+  priority: 'emergency' | 'drain' | 'improve' | 'manual';
+  bytes: number;
+}
+
+/** Numbers behind a move (or non-move), in dollars an hour unless named otherwise, and one plain sentence. */
+export interface MoveReason {
+  text: string;
+  gainUsdPerHour: number;
+  costUsdPerHour: number;
+  latencyMsNow: number;
+  latencyMsThen: number;
+  runnerUp?: { target: ProcessId; gainUsdPerHour: number };
+}
+
+/** Immutable; ordered by benefit over cost. Nodes and the executor refuse generations older than one they saw. */
+export interface Plan {
+  generation: number;
+  parent: number;
+  madeAtMs: number;
+  moves: Move[];
+}
+
+export type ControllerMode = 'observe' | 'recommend' | 'auto';
+
+/** The result of a tick, also when nothing moves. */
+export interface Decision {
+  tick: number;
+  atMs: number;
+  mode: ControllerMode;
+  outcome: 'planned' | 'recommended' | 'skipped' | 'still';
+  /** Plain words: why this, or why nothing. */
+  reason: string;
+  plan?: Plan;
+  forecastRequestsPerSecond?: { p50: number; p90: number; leadS: number };
+  actualRequestsPerSecond?: number;
+  costUsdPerHour?: { now: number; target: number };
+  tookMs: { forecast: number; placement: number };
+}

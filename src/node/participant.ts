@@ -1,0 +1,78 @@
+/**
+ * The seam inside a node between its core (replicas, ownership, requests) and its part in migrations.
+ *
+ * The core implements {@link ParticipantHost} and {@link LocalReplica}; `node/migration/` implements the calls of
+ * `protocol.ts` that begin with `replica.`, `transfer.` and `follow.` on top of them.
+ */
+import type { Io } from '../io/io.ts';
+import type { CellId, Epoch, ProcessId, Seq, ShardId } from '../model/ids.ts';
+import type { Assignment } from '../model/records.ts';
+import type { ShardReplica } from '../shard/contract.ts';
+import type { CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
+import type { ClientStream, RpcError } from '../wire/rpc.ts';
+import type { NodeCalls, NodeStreams, Peer } from './protocol.ts';
+
+/** Another node, as a typed peer. */
+export interface NodePeer {
+  call<Method extends keyof NodeCalls>(
+    method: Method,
+    payload: NodeCalls[Method][0],
+    options?: { timeoutMs?: number },
+  ): Promise<NodeCalls[Method][1]>;
+  open<Stream extends keyof NodeStreams>(
+    stream: Stream,
+    payload: NodeStreams[Stream][0],
+    onItem: (item: NodeStreams[Stream][1]) => void,
+    onEnd: (error: RpcError | undefined) => void,
+  ): ClientStream;
+}
+
+/** A replica on this node. */
+export interface LocalReplica {
+  readonly shard: ShardId;
+  readonly role: 'primary' | 'follower' | 'opening' | 'sealed';
+  /** As this node last wrote or read it. */
+  readonly assignment: Assignment;
+  readonly state: ShardReplica;
+  /** Durable deltas as they become durable, in order; returns the unsubscription. Only on a primary. */
+  onDurable(listener: (entries: LogEntry[], durableSeq: Seq) => void): () => void;
+  /** Called when the replica ends, with the reason. */
+  onEnd(listener: (reason: string) => void): () => void;
+}
+
+export interface ParticipantHost {
+  readonly io: Io;
+  readonly self: Peer;
+  readonly control: ControlStore;
+  cell(id: CellId): CellStore;
+  peer(address: string): NodePeer;
+  replica(shard: ShardId): LocalReplica | undefined;
+  /** Opens a follower from a transferred snapshot; queries to it are answered by read index at `source`. */
+  addFollower(options: {
+    shard: ShardId;
+    migration: string;
+    source: { processId: ProcessId; address: string };
+    assignment: Assignment;
+    opening: Pick<Opening, 'snapshot' | 'entries'>;
+  }): Promise<LocalReplica>;
+  /** Feeds a follower. Throws RangeError on a gap (reload from a snapshot: OWNERSHIP rule 7). */
+  applyToFollower(shard: ShardId, entries: LogEntry[], sourceDurableSeq: Seq): void;
+  dropFollower(shard: ShardId): void;
+  /** OWNERSHIP rule 5: holds every request, resolves every append in flight. Rejects if the replica was deposed. */
+  seal(shard: ShardId): Promise<{ seq: Seq; epoch: Epoch; version: number }>;
+  /**
+   * OWNERSHIP rule 6: a swap that touches the assignment (same epoch, new version), then serves again; demotes when
+   * the swap fails because someone else changed it. Stays sealed and retries while the outcome is unknown.
+   */
+  unseal(shard: ShardId): Promise<'serving' | 'demoted'>;
+  /**
+   * After a successful swap to `next`: stops being primary, passes held and further requests on to it, and keeps the
+   * state as a follower of it until `dropFollower`.
+   */
+  handOver(shard: ShardId, next: Assignment, address: string): void;
+  /**
+   * At the target after the swap: raises the fence, checks that the log ends at the follower's seq in one opening
+   * transaction (OWNERSHIP rule 2), promotes the follower and serves. Catches up from the log if it was behind.
+   */
+  promote(shard: ShardId, assignment: Assignment): Promise<void>;
+}

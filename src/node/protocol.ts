@@ -1,0 +1,152 @@
+/**
+ * What a node answers on the wire. Gateways, other nodes and the controller speak only this.
+ *
+ * Errors a call may reject with, beside `unavailable`: `no-replica`, `not-primary`, `moved`, `gap`, `bad-checksum`,
+ * `refused`.
+ */
+import type { CellId, Epoch, ProcessId, Region, Seq, ShardId } from '../model/ids.ts';
+import type { LoadSample, NodeSample } from '../model/load.ts';
+import type { ShardReply, ShardRequest } from '../model/request.ts';
+import type { LogEntry } from '../store/store.ts';
+
+/** Method name -> [payload, result]. */
+export interface NodeCalls {
+  /** Run, forward or refuse a request. Never rejects for the request's own faults: those are replies. */
+  'shard.execute': [ShardRequest, ShardReply];
+  /** Claim and open shards now (repair after a node's death, or pre-activation). A hint: refusals are results. */
+  'shard.activate': [
+    { shards: ShardId[]; sawDead?: ProcessId },
+    { activated: number; refused: Record<ShardId, string> },
+  ];
+  /** Load of every shard with any activity since the previous step, and of the node itself. */
+  'node.samples': [{ sinceMs: number }, { node: NodeSample; shards: LoadSample[] }];
+  /** Stop taking new shards, let the controller move what is here. Idempotent. */
+  'node.drain': [Record<string, never>, { replicas: number }];
+  'node.replicas': [{ after?: ShardId; limit: number }, { replicas: ReplicaStatus[] }];
+
+  // ---- a migration's participants; every call is idempotent and names its migration
+  /** At the target: pull a snapshot from the source, apply, follow. Returns at once; see `replica.status`. */
+  'replica.prepare': [PrepareOrder, ReplicaStatus];
+  'replica.status': [{ shard: ShardId }, ReplicaStatus];
+  /** At the target: run the service's `warmUp` hook, then recent real queries of the source, and compare. */
+  'replica.warmUp': [{ migration: string; shard: ShardId }, WarmUpReport];
+  /** At the source: seal, finish, swap, unseal. The one place a primary changes by plan (OWNERSHIP rules 5, 6, 9). */
+  'replica.handOff': [HandOffOrder, HandOffResult];
+  /** At either: drop the follower, forget the migration. Never drops a primary. */
+  'replica.drop': [{ migration: string; shard: ShardId }, Record<string, never>];
+
+  // ---- between the two nodes of a migration
+  /** From the source's durable state: pin a snapshot for transfer. */
+  'transfer.begin': [{ shard: ShardId; migration: string }, TransferOffer];
+  'transfer.chunk': [
+    { transfer: string; offset: number; bytes: number },
+    { bytes: Uint8Array; crc32: number },
+  ];
+  'transfer.end': [{ transfer: string }, Record<string, never>];
+  /** Durable seq at the primary, for a linearizable query on a follower (read index). */
+  'follow.readIndex': [{ shard: ShardId }, { epoch: Epoch; seq: Seq }];
+  'follow.recentQueries': [{ shard: ShardId; limit: number }, { queries: RecentQuery[] }];
+  /** From the old primary to the new one, right after its swap: open now, do not wait for the watch. */
+  'follow.promoted': [
+    { shard: ShardId; epoch: Epoch; seq: Seq; version: number; cell: CellId },
+    { opened: boolean },
+  ];
+}
+
+/** Stream name -> [payload, item]. */
+export interface NodeStreams {
+  /** Durable deltas after a seq (OWNERSHIP rule 7), then live ones. Ends with `gap` where the log was trimmed. */
+  'follow.deltas': [
+    { shard: ShardId; migration: string; afterSeq: Seq },
+    { entries: LogEntry[]; durableSeq: Seq; epoch: Epoch },
+  ];
+}
+
+export interface PrepareOrder {
+  migration: string;
+  shard: ShardId;
+  source: ProcessId;
+  sourceAddress: string;
+  /** Transfer rate, bytes a second. */
+  bytesPerSecond: number;
+}
+
+export interface ReplicaStatus {
+  shard: ShardId;
+  role: 'none' | 'primary' | 'follower' | 'opening' | 'sealed';
+  epoch: Epoch;
+  appliedSeq: Seq;
+  durableSeq: Seq;
+  /** For a follower: the source's durable seq as last heard. */
+  sourceSeq?: Seq;
+  phase?: 'transferring' | 'applying' | 'following' | 'failed';
+  bytesTransferred: number;
+  bytesTotal: number;
+  stateBytes: number;
+  /** Work this replica executed itself since its migration began, per kind. */
+  executed: { commands: ExecutionStats; queries: ExecutionStats };
+  /** Users seen in the last ten seconds: with too few, traffic cannot be split. */
+  users: number;
+  error?: string;
+}
+
+export interface ExecutionStats {
+  count: number;
+  errors: number;
+  /** Sum over `count`, handler time only, milliseconds. */
+  handlerMsSum: number;
+  handlerMsP99: number;
+}
+
+export interface WarmUpReport {
+  hookMs: number;
+  replayed: number;
+  /** Replies whose status or body differ though both states are at the same seq. */
+  mismatches: number;
+  sourceMsMean: number;
+  targetMsMean: number;
+  error?: string;
+}
+
+export interface RecentQuery {
+  handler: string;
+  input: Uint8Array;
+  status: number;
+  body: Uint8Array;
+  /** State it was answered from. */
+  seq: Seq;
+  handlerMs: number;
+}
+
+export interface TransferOffer {
+  transfer: string;
+  epoch: Epoch;
+  seq: Seq;
+  bytes: number;
+  crc32: number;
+}
+
+export interface HandOffOrder {
+  migration: string;
+  shard: ShardId;
+  /** The epoch the orderer believes in; a stale order is refused. */
+  epoch: Epoch;
+  target: ProcessId;
+  targetAddress: string;
+  /** The cell that holds the log afterwards. */
+  cell: CellId;
+}
+
+export type HandOffResult =
+  | { outcome: 'swapped'; epoch: Epoch; version: number; sealedMs: number; bytesCopied: number }
+  /** Nothing changed; the source serves as before (or has been deposed by someone else). */
+  | { outcome: 'refused'; reason: string }
+  /** Already done by an earlier delivery of the same order. */
+  | { outcome: 'already'; epoch: Epoch };
+
+/** Where a process says it is, and how the others reach it. */
+export interface Peer {
+  processId: ProcessId;
+  address: string;
+  region: Region;
+}
