@@ -11,7 +11,7 @@ const bin = join(root, 'node_modules', '.bin');
 const nodeBinary = join(bin, process.platform === 'win32' ? 'node.exe' : 'node');
 
 const tasks = {
-  start: [['node', 'src/cli/main.ts', 'dev']],
+  start: [['node', '--conditions=skein-source', 'src/cli/main.ts', 'dev']],
   build: [['node', 'scripts/build.mjs']],
   check: [
     ['biome', 'check', '.'],
