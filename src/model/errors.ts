@@ -157,6 +157,31 @@ const definitions = {
     title: 'The request does not fit what is going on',
     remedy: 'Read `detail`, look at the present state, and try again.',
   },
+  'header-invalid': {
+    status: 400,
+    title: 'A request header is not what it must be',
+    remedy: 'Correct the header named in `detail`. Nothing was executed.',
+  },
+  'content-type-unsupported': {
+    status: 415,
+    title: 'The request body is not plain JSON',
+    remedy: 'Send `Content-Type: application/json`, uncompressed, in UTF-8. Nothing was executed.',
+  },
+  'http-malformed': {
+    status: 400,
+    title: 'This is not an HTTP/1.1 request',
+    remedy: 'Check the client, or what stands between it and Skein. Nothing was executed.',
+  },
+  'headers-too-large': {
+    status: 431,
+    title: 'Request line and headers are over 16 KB',
+    remedy: 'Send fewer or shorter headers; send a long input in the body with POST. Nothing was executed.',
+  },
+  'request-too-slow': {
+    status: 408,
+    title: 'The request did not arrive in time',
+    remedy: 'Send headers within 15 s and the whole request within 60 s. Nothing was executed.',
+  },
   internal: {
     status: 500,
     title: 'A fault inside Skein',
