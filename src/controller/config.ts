@@ -1,0 +1,55 @@
+/** Settings of a controller process, with their defaults for a local cluster. */
+import type { ControllerMode } from '../model/loop.ts';
+import { AWS_THREE_REGIONS, type Topology } from '../model/topology.ts';
+import type { Policy } from './loop-engine.ts';
+
+export interface ControllerConfig {
+  processId: string;
+  name: string;
+  /** Where this controller's wire listener is. */
+  address: string;
+  /** Where its admin API is. */
+  httpAddress: string;
+  /** Used until an operator sets another (`PUT /v1/mode`). */
+  mode: ControllerMode;
+  policy: Policy;
+  topology: Topology;
+  /** Time between ticks, milliseconds. */
+  stepMs: number;
+  /** How long a tick waits for a node's samples, milliseconds. */
+  sampleTimeoutMs: number;
+  /** Lease of leadership: how long a cluster is without a loop when a leader's host is lost. */
+  leaseTtlMs: number;
+  /** Decisions kept for the API. */
+  decisionsKept: number;
+  /** A move made by hand is not undone by placement for this long. */
+  manualPinMs: number;
+  /** Moves a plan may hold. */
+  movesPerPlan: number;
+  /** Migrations of a drain under way at once; the executor's own limits come on top. */
+  drainMovesAtOnce: number;
+  /** How far ahead a move is decided for, seconds. */
+  leadS: number;
+  /** For `bestFixed`: seconds of load to learn from. */
+  learnS: number;
+  seed: string;
+  /** File for the loop's state; absent: not saved. */
+  stateFile?: string;
+  oracleFile?: string;
+}
+
+export const CONTROLLER_DEFAULTS = {
+  mode: 'auto',
+  policy: 'predictive',
+  topology: AWS_THREE_REGIONS,
+  stepMs: 1_000,
+  sampleTimeoutMs: 800,
+  leaseTtlMs: 5_000,
+  decisionsKept: 600,
+  manualPinMs: 300_000,
+  movesPerPlan: 32,
+  drainMovesAtOnce: 64,
+  leadS: 3,
+  learnS: 60,
+  seed: 'skein',
+} as const satisfies Partial<ControllerConfig>;

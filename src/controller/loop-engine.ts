@@ -1,0 +1,141 @@
+/**
+ * The seam between the controller's main thread and the thinking part of the loop: metrics, forecast, placement, plan.
+ *
+ * The engine keeps the state (windows, models, hysteresis); the main thread sends what changed and gets a decision.
+ * Everything that crosses is plain data, because in production the engine lives in a worker thread
+ * (`worker-engine.ts`), and in the simulated world in the same process (`local-engine.ts`).
+ */
+import type { CellId, ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { LoadSample, NodeSample } from '../model/load.ts';
+import type {
+  ControllerMode,
+  Decision,
+  ForecastExplanation,
+  PlacementNode,
+  ShardForecast,
+} from '../model/loop.ts';
+import type { NodeRecord } from '../model/records.ts';
+import type { Topology } from '../model/topology.ts';
+import type { AssignmentChanges } from './cluster-view.ts';
+import type { DeclaredSignal } from './signals.ts';
+
+/**
+ * Which forecast, if any, the planner acts on. All share planner, constraints and headroom, so that a comparison
+ * compares foresight and nothing else. `static` never moves; `bestFixed` places once, from the long-run mean, and then
+ * stays.
+ */
+export const POLICIES = ['static', 'reactive', 'predictive', 'bestFixed', 'oracle'] as const;
+export type Policy = (typeof POLICIES)[number];
+
+export interface EngineConfig {
+  policy: Policy;
+  topology: Topology;
+  stepMs: number;
+  /** Seeds the engine's own random stream: the same inputs and seed give the same plans. */
+  seed: string;
+  /** How far ahead a move is decided for, seconds. */
+  leadS: number;
+  /** Moves a plan may hold at most. */
+  movesPerPlan: number;
+  /** For `bestFixed`: seconds of load to learn from before the one placement. */
+  learnS: number;
+  /** For `oracle`: the offered load by shard and origin, requests a second, by step. */
+  oracleFile?: string;
+}
+
+/** A node as the engine sees it in one tick. */
+export interface EngineNode {
+  record: NodeRecord;
+  cordoned: boolean;
+  /** Absent: it did not answer in time this tick; its shards' load is unknown, not zero. */
+  sample?: NodeSample;
+}
+
+export interface TickInput {
+  tick: number;
+  atMs: number;
+  stepMs: number;
+  mode: ControllerMode;
+  nodes: EngineNode[];
+  /** Cell of each region. */
+  cells: Record<CellId, Region>;
+  assignments: AssignmentChanges;
+  /** One report a node that answered; an empty one says: there, and idle. */
+  reports: { source: ProcessId; atMs: number; shards: LoadSample[] }[];
+  /** Migrations under way: placement counts the shard at its target and leaves it alone. */
+  inFlight: { shard: ShardId; target: ProcessId }[];
+  /** Moved by hand: placement leaves them there until the pin ends. */
+  pinned: { shard: ShardId; target: ProcessId }[];
+  quarantined: ShardId[];
+  signals: DeclaredSignal[];
+}
+
+/** Everything of a decision that the engine knows; the controller adds what became of it. */
+export type EngineDecision = Omit<Decision, 'tick' | 'atMs' | 'mode'>;
+
+/** A candidate home for a shard, in dollars an hour and milliseconds. */
+export interface Alternative {
+  node: ProcessId;
+  region: Region;
+  gainUsdPerHour: number;
+  costUsdPerHour: number;
+  latencyMsNow: number;
+  latencyMsThen: number;
+  /** Names of hard constraints that forbid it. */
+  refusedBy: string[];
+}
+
+export interface ShardInsight {
+  /** Requests a second measured over the last minute of steps, by origin. */
+  ratesByOrigin: Record<Region, number>;
+  alternatives: Alternative[];
+  forecast?: ShardForecast;
+  explanation?: ForecastExplanation;
+}
+
+/** Requests a second of one shard or of everything: history and what is foreseen, for showing. */
+export interface ForecastView {
+  shard?: ShardId;
+  stepS: number;
+  /** Oldest first; the last value is of the step that ended at `atMs`. */
+  atMs: number;
+  history: number[];
+  /** Earlier forecasts for the steps of `history`, where one was made. */
+  foreseen: (number | null)[];
+  horizonsS: number[];
+  p50: number[];
+  p90: number[];
+  p99: number[];
+  explanation?: ForecastExplanation;
+}
+
+export interface LoopEngine {
+  tick(input: TickInput): Promise<EngineDecision>;
+  insight(shard: ShardId): Promise<ShardInsight | undefined>;
+  /** Without a shard: the whole cluster. Undefined: never seen. */
+  forecast(shard: ShardId | undefined): Promise<ForecastView | undefined>;
+  /** Everything a successor needs to go on, in pieces of at most a few megabytes. */
+  save(): Promise<Uint8Array>;
+  /** False: the bytes are of another format and were ignored. */
+  load(bytes: Uint8Array): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** What the planner calls a node, from its record. */
+export function placementNode(node: EngineNode): PlacementNode {
+  const { record } = node;
+  const draining = record.state === 'draining';
+  return {
+    processId: record.processId,
+    name: record.name,
+    region: record.region,
+    zone: record.zone,
+    capacity: record.capacity,
+    usdPerHour: record.usdPerHour,
+    open: !draining && !node.cordoned,
+    draining,
+    versions: Object.fromEntries(
+      Object.entries(record.services).map(([service, manifest]) => [service, manifest.version]),
+    ),
+  };
+}
