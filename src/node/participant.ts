@@ -47,6 +47,11 @@ export interface ParticipantHost {
   cell(id: CellId): CellStore;
   peer(address: string): NodePeer;
   replica(shard: ShardId): LocalReplica | undefined;
+  /**
+   * Whether this node may answer for the shard right now (OWNERSHIP rule 4), by its lease. Where a host does not say,
+   * a read index is proven by a fence check at the cell.
+   */
+  mayAnswer?(shard: ShardId): true | Promise<boolean>;
   /** Opens a follower from a transferred snapshot; queries to it are answered by read index at `source`. */
   addFollower(options: {
     shard: ShardId;

@@ -6,6 +6,7 @@
  */
 import type { CellId, Epoch, ProcessId, Region, Seq, ShardId } from '../model/ids.ts';
 import type { LoadSample, NodeSample } from '../model/load.ts';
+import type { Assignment } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
 
@@ -27,7 +28,8 @@ export interface NodeCalls {
   // ---- a migration's participants; every call is idempotent and names its migration
   /** At the target: pull a snapshot from the source, apply, follow. Returns at once; see `replica.status`. */
   'replica.prepare': [PrepareOrder, ReplicaStatus];
-  'replica.status': [{ shard: ShardId }, ReplicaStatus];
+  /** With `waitMs`, answers when the follower follows (and has applied `untilSeq`), failed, or the time is up. */
+  'replica.status': [{ shard: ShardId; waitMs?: number; untilSeq?: Seq }, ReplicaStatus];
   /** At the target: run the service's `warmUp` hook, then recent real queries of the source, and compare. */
   'replica.warmUp': [{ migration: string; shard: ShardId }, WarmUpReport];
   /** At the source: seal, finish, swap, unseal. The one place a primary changes by plan (OWNERSHIP rules 5, 6, 9). */
@@ -69,6 +71,8 @@ export interface PrepareOrder {
   sourceAddress: string;
   /** Transfer rate, bytes a second. */
   bytesPerSecond: number;
+  /** Answer when the follower follows or has failed, or after this long: saves polls. Absent: at once. */
+  waitMs?: number;
 }
 
 export interface ReplicaStatus {
@@ -124,6 +128,12 @@ export interface TransferOffer {
   seq: Seq;
   bytes: number;
   crc32: number;
+  /** The whole snapshot where it is small: no chunk needs to be asked for. */
+  inline?: Uint8Array;
+  /** The source's assignment, so that the target need not ask the control store. */
+  assignment: Assignment;
+  /** For warm-up, where they are small: saves a round trip. */
+  recentQueries?: RecentQuery[];
 }
 
 export interface HandOffOrder {

@@ -1,0 +1,99 @@
+/**
+ * The source's half of following: durable deltas after a seq, then live ones, in order and without a hole.
+ *
+ * Only durable deltas leave (OWNERSHIP rule 7): live ones come from `onDurable`, earlier ones from the cell's log.
+ * A reader slower than the writer does not grow a queue here: what it has not room for is read from the log later.
+ */
+import type { Seq, ShardId } from '../../model/ids.ts';
+import type { LogEntry } from '../../store/store.ts';
+import type { StreamContext } from '../../wire/rpc.ts';
+import type { ParticipantHost } from '../participant.ts';
+import type { NodeStreams } from '../protocol.ts';
+import { codeOf, messageOf, Refusal } from './refusal.ts';
+
+/** Beyond this on the channel, live deltas are not queued but read again from the log. */
+const CHANNEL_BYTES_MAX = 4 * 1024 * 1024;
+const CATCH_UP_BYTES = 512 * 1024;
+/** How long to wait for a full channel or a cell out of reach; a constant pause, not on the hand-off's path. */
+const RETRY_DELAY_MS = 20;
+
+type Item = NodeStreams['follow.deltas'][1];
+
+/** Stays pending while the stream is open; rejects with `gap`, `not-primary` or `no-replica`. */
+export function serveDeltas(
+  host: ParticipantHost,
+  order: { shard: ShardId; afterSeq: Seq },
+  context: StreamContext,
+): Promise<never> {
+  const replica = host.replica(order.shard);
+  if (!replica)
+    return Promise.reject(new Refusal('no-replica', `${order.shard} is not on ${host.self.processId}`));
+  if (replica.role !== 'primary' && replica.role !== 'sealed')
+    return Promise.reject(new Refusal('not-primary', `${order.shard} is ${replica.role} here`));
+  const { epoch, cell } = replica.assignment;
+  return new Promise((_, reject) => {
+    let sentSeq = order.afterSeq;
+    let durableSeq = replica.state.durableSeq;
+    let catchingUp = false;
+    let over = false;
+
+    const finish = (error: Error | undefined) => {
+      if (over) return;
+      over = true;
+      unsubscribe();
+      unwatchEnd();
+      if (error) reject(error);
+    };
+    const emit = (entries: LogEntry[]) => {
+      const last = entries.at(-1);
+      if (last) sentSeq = last.seq;
+      if (sentSeq > durableSeq) durableSeq = sentSeq;
+      context.emit({ entries, durableSeq, epoch } satisfies Item);
+    };
+    const catchUp = async () => {
+      if (catchingUp) return;
+      catchingUp = true;
+      while (!over && sentSeq < durableSeq) {
+        try {
+          if (context.bufferedBytes > CHANNEL_BYTES_MAX) {
+            await pause();
+            continue;
+          }
+          const { entries } = await host.cell(cell).tail(order.shard, sentSeq, CATCH_UP_BYTES);
+          if (over) return;
+          if (entries[0]?.seq !== sentSeq + 1) {
+            finish(new Refusal('gap', `the log of ${order.shard} no longer holds ${sentSeq + 1}`));
+            return;
+          }
+          emit(entries);
+        } catch (error) {
+          if (codeOf(error) !== 'unavailable') {
+            finish(new Refusal('refused', messageOf(error), { cause: error }));
+            return;
+          }
+          await pause();
+        }
+      }
+      catchingUp = false;
+    };
+    const pause = () =>
+      new Promise<void>((resolve) => {
+        host.io.clock.setTimer(RETRY_DELAY_MS, resolve);
+      });
+
+    const unsubscribe = replica.onDurable((entries, seq) => {
+      if (over) return;
+      if (seq > durableSeq) durableSeq = seq;
+      const fresh =
+        entries[0] && entries[0].seq <= sentSeq ? entries.filter((e) => e.seq > sentSeq) : entries;
+      const contiguous = fresh[0]?.seq === sentSeq + 1;
+      if (!catchingUp && contiguous && context.bufferedBytes <= CHANNEL_BYTES_MAX) emit(fresh);
+      else void catchUp();
+    });
+    const unwatchEnd = replica.onEnd((reason) => finish(new Refusal('not-primary', reason)));
+    context.onCancel = () => finish(undefined);
+    // At once, even without entries: so the follower learns how far behind it is.
+    emit([]);
+    if (sentSeq < durableSeq) void catchUp();
+  });
+}

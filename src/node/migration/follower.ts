@@ -1,0 +1,287 @@
+/**
+ * The target's side of a move: pull a snapshot, apply it, follow the source's durable deltas.
+ *
+ *   transferring -> applying -> following -> (stopped: promoted or dropped)
+ *        ^______________________|  gap: reload (OWNERSHIP rule 7)
+ *   any -> failed
+ *
+ * Boundary: it feeds the follower that the node's core keeps and never makes it primary. Invariants: entries are
+ * applied in order of seq and each once (the core refuses a gap); after `stop` nothing is applied any more; a
+ * follower nobody asks about for {@link ORPHAN_MS} drops itself, so a dead controller leaves no copies behind.
+ */
+import { sleep } from '../../io/io.ts';
+import type { Seq, ShardId } from '../../model/ids.ts';
+import type { ClientStream } from '../../wire/rpc.ts';
+import type { LocalReplica, ParticipantHost } from '../participant.ts';
+import type { NodeStreams, RecentQuery, ReplicaStatus } from '../protocol.ts';
+import { pullSnapshot } from './pull.ts';
+import { codeOf, messageOf, Refusal } from './refusal.ts';
+
+/** Snapshots pulled before giving up: each reload means that the log was trimmed or bytes came damaged. */
+const RELOADS_MAX = 5;
+/** How long the source may be out of reach before the follower calls itself failed. */
+const SOURCE_SILENT_MS_MAX = 15_000;
+const RECONNECT_DELAY_MS = 50;
+export const ORPHAN_MS = 10 * 60_000;
+const BEGIN_TIMEOUT_MS = 30_000;
+
+export interface FollowSource {
+  processId: string;
+  address: string;
+}
+
+export class Follower {
+  readonly shard: ShardId;
+  readonly migration: string;
+  readonly source: FollowSource;
+  phase: NonNullable<ReplicaStatus['phase']> = 'transferring';
+  error: string | undefined;
+  bytesTransferred = 0;
+  bytesTotal = 0;
+  sourceSeq: Seq = 0;
+  /** Came with the offer; kept for the warm-up right after it. */
+  recentQueries: RecentQuery[] | undefined;
+  readonly #host: ParticipantHost;
+  readonly #bytesPerSecond: number;
+  readonly #onGone: () => void;
+  readonly #waiters = new Set<{ untilSeq: Seq; wake: () => void }>();
+  #stopped = false;
+  #stream: ClientStream | undefined;
+  #forgetOrphan: () => void = () => {};
+
+  constructor(options: {
+    host: ParticipantHost;
+    shard: ShardId;
+    migration: string;
+    source: FollowSource;
+    bytesPerSecond: number;
+    /** The follower dropped itself. */
+    onGone: () => void;
+  }) {
+    this.#host = options.host;
+    this.shard = options.shard;
+    this.migration = options.migration;
+    this.source = options.source;
+    this.#bytesPerSecond = Math.max(1, options.bytesPerSecond);
+    this.#onGone = options.onGone;
+    this.touch();
+  }
+
+  /** Pulls, applies and follows until stopped; failures end in `phase`, never in a rejection. */
+  start(): void {
+    this.#run(true).catch((error) => this.#fail(messageOf(error)));
+  }
+
+  /** Follows with the state that is already here: the old primary after a hand-off. */
+  startFromHere(): void {
+    this.#run(false).catch((error) => this.#fail(messageOf(error)));
+  }
+
+  /** Nothing is applied after this; the replica itself is the caller's. */
+  stop(): void {
+    this.#stopped = true;
+    this.#stream?.cancel();
+    this.#stream = undefined;
+    this.#forgetOrphan();
+    this.#wake();
+  }
+
+  /** Somebody still cares. */
+  touch(): void {
+    this.#forgetOrphan();
+    if (this.#stopped) return;
+    this.#forgetOrphan = this.#host.io.clock.setTimer(ORPHAN_MS, () => {
+      this.stop();
+      this.#host.dropFollower(this.shard);
+      this.#onGone();
+    });
+  }
+
+  get appliedSeq(): Seq {
+    return this.#replica()?.state.appliedSeq ?? 0;
+  }
+
+  /** Resolves when it follows and has applied `untilSeq`, when it failed or stopped, or after `waitMs`. */
+  settled(untilSeq: Seq, waitMs: number): Promise<void> {
+    if (this.#isSettled(untilSeq) || waitMs <= 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const waiter = {
+        untilSeq,
+        wake: () => {
+          cancel();
+          this.#waiters.delete(waiter);
+          resolve();
+        },
+      };
+      const cancel = this.#host.io.clock.setTimer(waitMs, waiter.wake);
+      this.#waiters.add(waiter);
+    });
+  }
+
+  #isSettled(untilSeq: Seq): boolean {
+    if (this.#stopped || this.phase === 'failed') return true;
+    return this.phase === 'following' && this.appliedSeq >= untilSeq;
+  }
+
+  #wake(): void {
+    for (const waiter of [...this.#waiters]) if (this.#isSettled(waiter.untilSeq)) waiter.wake();
+  }
+
+  #replica(): LocalReplica | undefined {
+    const replica = this.#host.replica(this.shard);
+    return replica?.role === 'follower' ? replica : undefined;
+  }
+
+  #fail(reason: string): void {
+    if (this.#stopped || this.phase === 'failed') return;
+    this.phase = 'failed';
+    this.error = reason;
+    this.#stream?.cancel();
+    this.#wake();
+  }
+
+  async #run(load: boolean): Promise<void> {
+    let loads = 0;
+    let mustLoad = load;
+    while (!this.#stopped) {
+      if (mustLoad) {
+        if (loads++ > RELOADS_MAX) {
+          this.#fail(
+            `${RELOADS_MAX} snapshots were outrun by the log; is the shard written faster than sent?`,
+          );
+          return;
+        }
+        if (!(await this.#load())) continue;
+        if (this.#stopped) return;
+      }
+      this.phase = 'following';
+      const end = await this.#follow();
+      if (this.#stopped) return;
+      if (end !== 'gap') {
+        this.#fail(end);
+        return;
+      }
+      mustLoad = true;
+    }
+  }
+
+  /** False: begin again. */
+  async #load(): Promise<boolean> {
+    const host = this.#host;
+    this.phase = 'transferring';
+    this.bytesTransferred = 0;
+    try {
+      const offer = await this.#patiently(() =>
+        host
+          .peer(this.source.address)
+          .call(
+            'transfer.begin',
+            { shard: this.shard, migration: this.migration },
+            { timeoutMs: BEGIN_TIMEOUT_MS },
+          ),
+      );
+      this.bytesTotal = offer.bytes;
+      this.recentQueries = offer.recentQueries;
+      const bytes = await pullSnapshot(host, this.source.address, offer, {
+        bytesPerSecond: this.#bytesPerSecond,
+        onProgress: (sum) => {
+          this.bytesTransferred = sum;
+        },
+        stopped: () => this.#stopped,
+      });
+      if (this.#stopped) return true;
+      this.phase = 'applying';
+      if (this.#replica()) host.dropFollower(this.shard);
+      const snapshot = { seq: offer.seq, bytes };
+      await host.addFollower({
+        shard: this.shard,
+        migration: this.migration,
+        source: { processId: this.source.processId, address: this.source.address },
+        assignment: offer.assignment,
+        opening: { snapshot, entries: [] },
+      });
+      if (this.#stopped) host.dropFollower(this.shard);
+      this.sourceSeq = Math.max(this.sourceSeq, offer.seq);
+      return true;
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === 'gap' || code === 'bad-checksum') return false;
+      throw error;
+    }
+  }
+
+  /** Resolves with `gap`, or with the reason why there is nothing to follow. */
+  #follow(): Promise<string> {
+    const { clock } = this.#host.io;
+    let lastHeardMs = clock.monotonicMs();
+    return new Promise((resolve) => {
+      const open = () => {
+        if (this.#stopped) {
+          resolve('stopped');
+          return;
+        }
+        const stream = this.#host.peer(this.source.address).open(
+          'follow.deltas',
+          { shard: this.shard, migration: this.migration, afterSeq: this.appliedSeq },
+          (item) => {
+            if (this.#stopped || this.#stream !== stream) return;
+            lastHeardMs = clock.monotonicMs();
+            try {
+              this.#apply(item);
+            } catch (error) {
+              stream.cancel();
+              resolve(error instanceof RangeError ? 'gap' : messageOf(error));
+            }
+          },
+          (error) => {
+            const silentMs = clock.monotonicMs() - lastHeardMs;
+            if (this.#stopped) resolve('stopped');
+            else if (error?.code === 'gap') resolve('gap');
+            else if (error && !isPassing(error.code)) resolve(`the source said: ${error.message}`);
+            else if (silentMs > SOURCE_SILENT_MS_MAX)
+              resolve(
+                `nothing from the source for ${SOURCE_SILENT_MS_MAX} ms: ${error?.message ?? 'it ended'}`,
+              );
+            else clock.setTimer(RECONNECT_DELAY_MS, open);
+          },
+        );
+        this.#stream = stream;
+      };
+      open();
+    });
+  }
+
+  #apply(item: NodeStreams['follow.deltas'][1]): void {
+    if (item.durableSeq > this.sourceSeq) this.sourceSeq = item.durableSeq;
+    const appliedSeq = this.appliedSeq;
+    // A stream opened again may repeat what was applied.
+    const fresh =
+      item.entries[0] && item.entries[0].seq <= appliedSeq
+        ? item.entries.filter((entry) => entry.seq > appliedSeq)
+        : item.entries;
+    this.#host.applyToFollower(this.shard, fresh, item.durableSeq);
+    this.#wake();
+  }
+
+  async #patiently<T>(call: () => Promise<T>): Promise<T> {
+    const { clock } = this.#host.io;
+    const giveUpMs = clock.monotonicMs() + SOURCE_SILENT_MS_MAX;
+    for (;;) {
+      try {
+        return await call();
+      } catch (error) {
+        if (codeOf(error) !== 'unavailable') throw error;
+        if (this.#stopped || clock.monotonicMs() > giveUpMs)
+          throw new Refusal('refused', `the source did not answer for ${SOURCE_SILENT_MS_MAX} ms`, {
+            cause: error,
+          });
+        await sleep(clock, RECONNECT_DELAY_MS);
+      }
+    }
+  }
+}
+
+/** A new primary may not have opened yet when its predecessor begins to follow it; a connection may come back. */
+function isPassing(code: string): boolean {
+  return code === 'unavailable' || code === 'not-primary' || code === 'no-replica';
+}

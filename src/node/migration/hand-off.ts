@@ -1,0 +1,329 @@
+/**
+ * The hand-off, executed by the source node itself (OWNERSHIP rule 5); an order is only a hint that may come late,
+ * twice or stale.
+ *
+ *   check -> pre-copy -> SEAL -> tail + catch-up -> SWAP -> hand over
+ *     |         |         |            |              |
+ *     +---------+-> refused (nothing changed)         +-> unknown: read until known, sealed
+ *                         +------------+--------------+-> unseal by a touching swap (rule 6), or demoted
+ *
+ * Invariants: between seal and the known outcome of the swap the shard answers nothing; the swap compares the version
+ * read while sealed; one hand-off a shard at a time; the same order delivered again joins the first; inside the sealed
+ * part nothing sleeps: it waits on events, and on a clock only to give up. How long the sealed part takes does not
+ * depend on the size of the state: the bulk is copied before the seal.
+ */
+
+import { sleep } from '../../io/io.ts';
+import type { ShardId } from '../../model/ids.ts';
+import {
+  type Assignment,
+  type AssignmentRecord,
+  CONTROL_KEYS,
+  decodeRecord,
+  encodeRecord,
+} from '../../model/records.ts';
+import type { KeyValue } from '../../store/store.ts';
+import type { LocalReplica, ParticipantHost } from '../participant.ts';
+import type { HandOffOrder, HandOffResult } from '../protocol.ts';
+import { CellCopy } from './cell-copy.ts';
+import { codeOf, messageOf, Refusal, within } from './refusal.ts';
+
+/** Longest wait for handlers that run and appends in flight; then the shard is unsealed and the order refused. */
+export const SEAL_MS_MAX = 3_000;
+/** Longest copy of the tail while sealed. */
+export const TAIL_MS_MAX = 5_000;
+/** Longest wait for the target to apply the tail while sealed. */
+export const CATCH_UP_MS_MAX = 5_000;
+/** Longest wait for the target to come near before sealing at all. */
+const NEAR_MS_MAX = 10_000;
+/** First pause between two attempts of a swap whose outcome is unknown; it doubles. */
+const UNKNOWN_DELAY_MS = 10;
+const UNKNOWN_DELAY_MS_MAX = 500;
+const PROMOTED_ATTEMPTS_MAX = 5;
+const RETRY_DELAY_MS = 100;
+const RESULTS_KEPT = 2_000;
+
+interface Running {
+  order: HandOffOrder;
+  promise: Promise<HandOffResult>;
+  calledOff: boolean;
+}
+
+export interface HandedOver {
+  order: HandOffOrder;
+  next: Assignment;
+  /** The last seq of the old epoch. */
+  seq: number;
+}
+
+export class HandOffs {
+  readonly #host: ParticipantHost;
+  readonly #onHandedOver: (handed: HandedOver) => void;
+  readonly #running = new Map<ShardId, Running>();
+  /** What became of recent orders, oldest first: an order delivered again learns it. */
+  readonly #results = new Map<string, HandOffResult>();
+
+  constructor(host: ParticipantHost, onHandedOver: (handed: HandedOver) => void) {
+    this.#host = host;
+    this.#onHandedOver = onHandedOver;
+  }
+
+  handOff(order: HandOffOrder): Promise<HandOffResult> {
+    const running = this.#running.get(order.shard);
+    if (running) {
+      if (sameOrder(running.order, order)) return running.promise;
+      return Promise.resolve(refused(`${order.shard} is being handed off by ${running.order.migration}`));
+    }
+    const earlier = this.#results.get(orderKey(order));
+    if (earlier) return Promise.resolve(earlier);
+    const replica = this.#host.replica(order.shard);
+    const reason = this.#objection(order, replica);
+    if (reason !== undefined) return Promise.resolve(reason);
+    const entry: Running = { order, promise: undefined as never, calledOff: false };
+    entry.promise = this.#run(entry, replica!)
+      .catch((error): HandOffResult => refused(messageOf(error)))
+      .then((result) => {
+        this.#running.delete(order.shard);
+        if (result.outcome !== 'refused') this.#remember(order, result);
+        return result;
+      });
+    this.#running.set(order.shard, entry);
+    return entry.promise;
+  }
+
+  /** Stops a hand-off of this migration that has not swapped yet. */
+  callOff(shard: ShardId, migration: string): void {
+    const running = this.#running.get(shard);
+    if (running?.order.migration === migration) running.calledOff = true;
+  }
+
+  /** Why the order cannot be followed, from what is known here. The epoch is what makes an old order harmless. */
+  #objection(order: HandOffOrder, replica: LocalReplica | undefined): HandOffResult | undefined {
+    if (!replica) return refused(`${order.shard} is not on ${this.#host.self.processId}`);
+    const { assignment } = replica;
+    if (assignment.epoch === order.epoch + 1 && assignment.primary === order.target)
+      return { outcome: 'already', epoch: assignment.epoch };
+    if (replica.role !== 'primary') return refused(`${order.shard} is ${replica.role} here, not primary`);
+    if (assignment.epoch !== order.epoch)
+      return refused(`the order is for epoch ${order.epoch}, the shard is at ${assignment.epoch}`);
+    if (order.target === this.#host.self.processId) return refused('the target is the source');
+    return undefined;
+  }
+
+  async #run(entry: Running, replica: LocalReplica): Promise<HandOffResult> {
+    const { order } = entry;
+    const host = this.#host;
+    const { clock } = host.io;
+    const oldCell = replica.assignment.cell;
+    const epoch = order.epoch + 1;
+    const copy =
+      order.cell === oldCell
+        ? undefined
+        : new CellCopy({
+            shard: order.shard,
+            epoch,
+            replica,
+            from: host.cell(oldCell),
+            to: host.cell(order.cell),
+          });
+    try {
+      // OWNERSHIP rule 9: the new fence first, then the bulk, all while the shard serves.
+      const [targetKey, near] = await Promise.all([
+        host.control.get(CONTROL_KEYS.node(order.target)),
+        this.#near(order, replica),
+        copy?.precopy(),
+      ]);
+      if (!targetKey) return refused(`${order.target} is not registered (any more)`);
+      if (near !== undefined) return refused(near);
+      if (entry.calledOff) return refused('the migration was called off');
+
+      const sealedAtMs = clock.monotonicMs();
+      const sealed = await this.#seal(order.shard);
+      try {
+        if (sealed.epoch !== order.epoch)
+          throw new Refusal('refused', `the order is for epoch ${order.epoch}, sealed at ${sealed.epoch}`);
+        // Rule 9: same cell, the target has applied everything up to N; another cell, its log is contiguous to N.
+        await Promise.all([
+          within(clock, CATCH_UP_MS_MAX, 'catching up', this.#caughtUp(order, sealed.seq)),
+          copy && within(clock, TAIL_MS_MAX, 'copying the tail', this.#copyTail(copy, sealed.seq)),
+        ]);
+        if (entry.calledOff) throw new Refusal('refused', 'the migration was called off');
+      } catch (error) {
+        // Rule 6: serves again only after a swap that touches the assignment; the host demotes where that fails.
+        await host.unseal(order.shard);
+        return refused(messageOf(error));
+      }
+
+      const next: AssignmentRecord = {
+        epoch,
+        primary: order.target,
+        cell: order.cell,
+        standbys: replica.assignment.standbys.filter((standby) => standby !== order.target),
+      };
+      const version = await this.#swap(order.shard, next, sealed.version, targetKey);
+      if (version === undefined) {
+        await host.unseal(order.shard);
+        return refused('the assignment changed, or the target went, while sealed');
+      }
+      const sealedMs = clock.monotonicMs() - sealedAtMs;
+      this.#handOver(order, { ...next, shard: order.shard, version }, sealed.seq, oldCell);
+      return { outcome: 'swapped', epoch, version, sealedMs, bytesCopied: copy?.bytesCopied ?? 0 };
+    } finally {
+      copy?.close();
+    }
+  }
+
+  /** Resolves with an objection when the target is not a follower close behind. */
+  async #near(order: HandOffOrder, replica: LocalReplica): Promise<string | undefined> {
+    const status = await this.#host
+      .peer(order.targetAddress)
+      .call(
+        'replica.status',
+        { shard: order.shard, untilSeq: replica.state.durableSeq, waitMs: NEAR_MS_MAX },
+        { timeoutMs: NEAR_MS_MAX * 2 },
+      );
+    if (status.role === 'follower' && status.phase === 'following') return undefined;
+    return `the target is ${status.role}${status.phase ? `, ${status.phase}` : ''}${status.error ? `: ${status.error}` : ''}`;
+  }
+
+  /** Rule 5. A seal that takes too long is taken back, so that a handler that never ends stalls nobody else's move. */
+  async #seal(shard: ShardId): Promise<{ seq: number; epoch: number; version: number }> {
+    try {
+      return await within(this.#host.io.clock, SEAL_MS_MAX, 'sealing', this.#host.seal(shard));
+    } catch (error) {
+      if (this.#host.replica(shard)?.role === 'sealed') await this.#host.unseal(shard);
+      throw error;
+    }
+  }
+
+  async #caughtUp(order: HandOffOrder, seq: number): Promise<void> {
+    const status = await this.#host
+      .peer(order.targetAddress)
+      .call(
+        'replica.status',
+        { shard: order.shard, untilSeq: seq, waitMs: CATCH_UP_MS_MAX },
+        { timeoutMs: CATCH_UP_MS_MAX * 2 },
+      );
+    if (status.role !== 'follower' || status.appliedSeq !== seq)
+      throw new Refusal(
+        'refused',
+        `the target is ${status.role} at ${status.appliedSeq}, the log ends at ${seq}`,
+      );
+  }
+
+  async #copyTail(copy: CellCopy, seq: number): Promise<void> {
+    await copy.copyThrough(seq);
+    await copy.verify(seq);
+  }
+
+  /**
+   * The swap, comparing the version read while sealed (rule 5) and the target's registration. Resolves with the new
+   * version, or undefined when it surely did not and will not happen. While the outcome is unknown it tries the same
+   * swap again: at most one of them can succeed, and once any answer is definite, all others have lost their version.
+   */
+  async #swap(
+    shard: ShardId,
+    next: AssignmentRecord,
+    version: number,
+    target: KeyValue,
+  ): Promise<number | undefined> {
+    const { clock } = this.#host.io;
+    const key = CONTROL_KEYS.own(shard);
+    let registration = target;
+    let delayMs = UNKNOWN_DELAY_MS;
+    for (;;) {
+      try {
+        const result = await this.#host.control.transact({
+          compare: [
+            { key, version },
+            { key: registration.key, version: registration.version },
+          ],
+          operations: [{ put: key, value: encodeRecord(next) }],
+          read: [key, registration.key],
+        });
+        if (result.succeeded) return result.revision;
+        const [own, node] = result.read;
+        if (own?.version === version) {
+          // Not ours to lose: the target's registration changed. Gone: no swap; drained or renewed: try with that.
+          if (!node || node.version === registration.version) return undefined;
+          registration = node;
+          continue;
+        }
+        // An earlier attempt whose answer was lost did it, or someone else changed the assignment.
+        return own && isRecord(own, next) ? own.version : undefined;
+      } catch (error) {
+        if (codeOf(error) !== 'unavailable') throw error;
+        this.#host.io.log.warn({ shard }, 'the outcome of a hand-off swap is unknown; staying sealed');
+        await sleep(clock, delayMs);
+        delayMs = Math.min(delayMs * 2, UNKNOWN_DELAY_MS_MAX);
+      }
+    }
+  }
+
+  #handOver(order: HandOffOrder, next: Assignment, seq: number, oldCell: string): void {
+    // The word to the target goes first: held requests that follow on the same connection find it opening.
+    void this.#announce(order, next, seq).then((opened) => {
+      if (opened && oldCell !== next.cell) void this.#deleteOldLog(order, oldCell);
+    });
+    this.#host.handOver(order.shard, next, order.targetAddress);
+    this.#onHandedOver({ order, next, seq });
+  }
+
+  /** Tells the target to open; should every attempt be lost, its watch of the assignment does. */
+  async #announce(order: HandOffOrder, next: Assignment, seq: number): Promise<boolean> {
+    for (let attempt = 1; attempt <= PROMOTED_ATTEMPTS_MAX; attempt++) {
+      try {
+        const { opened } = await this.#host.peer(order.targetAddress).call('follow.promoted', {
+          shard: order.shard,
+          epoch: next.epoch,
+          seq,
+          version: next.version,
+          cell: next.cell,
+        });
+        if (opened) return true;
+      } catch (error) {
+        this.#host.io.log.debug({ shard: order.shard, reason: messageOf(error) }, 'promoted was not heard');
+      }
+      await sleep(this.#host.io.clock, RETRY_DELAY_MS * 2 ** attempt);
+    }
+    return false;
+  }
+
+  /**
+   * Rule 8: fenced by the old epoch, so a shard that has come back to this cell meanwhile keeps its log; the fence
+   * itself stays for ever. A log that could not be deleted is garbage, never a danger.
+   */
+  async #deleteOldLog(order: HandOffOrder, cell: string): Promise<void> {
+    for (let attempt = 1; attempt <= PROMOTED_ATTEMPTS_MAX; attempt++) {
+      try {
+        await this.#host.cell(cell).deleteLog(order.shard, order.epoch);
+        return;
+      } catch (error) {
+        this.#host.io.log.debug({ shard: order.shard, reason: messageOf(error) }, 'old log not deleted yet');
+        await sleep(this.#host.io.clock, RETRY_DELAY_MS * 2 ** attempt);
+      }
+    }
+  }
+
+  #remember(order: HandOffOrder, result: HandOffResult): void {
+    if (this.#results.size >= RESULTS_KEPT) this.#results.delete(this.#results.keys().next().value!);
+    this.#results.set(orderKey(order), result);
+  }
+}
+
+function refused(reason: string): HandOffResult {
+  return { outcome: 'refused', reason };
+}
+
+function orderKey(order: HandOffOrder): string {
+  return `${order.migration}\u0000${order.shard}\u0000${order.epoch}\u0000${order.target}\u0000${order.cell}`;
+}
+
+function sameOrder(a: HandOffOrder, b: HandOffOrder): boolean {
+  return orderKey(a) === orderKey(b);
+}
+
+function isRecord(entry: KeyValue, wanted: AssignmentRecord): boolean {
+  const record = decodeRecord<AssignmentRecord>(entry.value);
+  return record.epoch === wanted.epoch && record.primary === wanted.primary && record.cell === wanted.cell;
+}

@@ -1,0 +1,262 @@
+/**
+ * A node's part in moves: the calls and streams of `node/protocol.ts` that begin with `replica.`, `transfer.` and
+ * `follow.`, on top of the node's core ({@link ParticipantHost}).
+ *
+ * Boundary: it decides nothing about who should own what; it follows orders that are still true. Every call may come
+ * twice, late or for a migration long over.
+ */
+import type { Seq, ShardId } from '../../model/ids.ts';
+import type { RpcHandlers, StreamContext } from '../../wire/rpc.ts';
+import type { LocalReplica, ParticipantHost } from '../participant.ts';
+import type { NodeCalls, NodeStreams, PrepareOrder, ReplicaStatus } from '../protocol.ts';
+import { serveDeltas } from './delta-stream.ts';
+import { Follower } from './follower.ts';
+import { type HandedOver, HandOffs } from './hand-off.ts';
+import { Refusal } from './refusal.ts';
+import { TransferSource } from './transfer.ts';
+import { warmUp } from './warm-up.ts';
+
+/** Followers a node takes at once; the executor's own limits are far below. */
+export const FOLLOWERS_MAX = 1_000;
+/** Longest a status call is held back. */
+const WAIT_MS_MAX = 30_000;
+
+type Calls = {
+  [Method in Extract<keyof NodeCalls, `${'replica' | 'transfer' | 'follow'}.${string}`>]: (
+    payload: NodeCalls[Method][0],
+  ) => NodeCalls[Method][1] | Promise<NodeCalls[Method][1]>;
+};
+
+/**
+ * The handlers to merge into a node's RPC server.
+ *
+ * @example
+ * const { calls, streams } = migrationParticipant(host);
+ * await serveRpc({ network, address, token, handlers: { calls: { ...own, ...calls }, streams } });
+ */
+export function migrationParticipant(host: ParticipantHost): RpcHandlers {
+  const participant = new MigrationParticipant(host);
+  const calls: Calls = {
+    'replica.prepare': (order) => participant.prepare(order),
+    'replica.status': ({ shard, waitMs, untilSeq }) => participant.status(shard, waitMs, untilSeq),
+    'replica.warmUp': ({ migration, shard }) => participant.warmUp(migration, shard),
+    'replica.handOff': (order) => participant.handOffs.handOff(order),
+    'replica.drop': ({ migration, shard }) => participant.drop(migration, shard),
+    'transfer.begin': ({ shard, migration }) => participant.begin(shard, migration),
+    'transfer.chunk': ({ transfer, offset, bytes }) => participant.transfers.chunk(transfer, offset, bytes),
+    'transfer.end': ({ transfer }) => {
+      participant.transfers.end(transfer);
+      return {};
+    },
+    'follow.readIndex': ({ shard }) => participant.readIndex(shard),
+    'follow.recentQueries': ({ shard, limit }) => participant.recentQueries(shard, limit),
+    'follow.promoted': (promotion) => participant.promoted(promotion),
+  };
+  return {
+    calls,
+    streams: {
+      'follow.deltas': (payload: NodeStreams['follow.deltas'][0], context: StreamContext) =>
+        serveDeltas(host, payload, context),
+    },
+  };
+}
+
+class MigrationParticipant {
+  readonly #host: ParticipantHost;
+  readonly transfers: TransferSource;
+  readonly handOffs: HandOffs;
+  readonly #followers = new Map<ShardId, Follower>();
+  /** Migration that a primary's counts of executed work belong to. */
+  readonly #countedFor = new Map<ShardId, string>();
+  readonly #promotions = new Map<ShardId, { epoch: number; promise: Promise<{ opened: boolean }> }>();
+
+  constructor(host: ParticipantHost) {
+    this.#host = host;
+    this.transfers = new TransferSource(host);
+    this.handOffs = new HandOffs(host, (handed) => this.#followSuccessor(handed));
+  }
+
+  prepare(order: PrepareOrder): ReplicaStatus | Promise<ReplicaStatus> {
+    const replica = this.#host.replica(order.shard);
+    const follower = this.#followers.get(order.shard);
+    const going =
+      follower?.migration === order.migration &&
+      follower.source.processId === order.source &&
+      follower.phase !== 'failed';
+    // Already primary or opening: the move has happened, or the order is late. The status says so.
+    if (!going && (!replica || replica.role === 'follower')) this.#follow(order, replica);
+    return this.status(order.shard, order.waitMs);
+  }
+
+  #follow(order: PrepareOrder, replica: LocalReplica | undefined): void {
+    const { shard } = order;
+    if (order.source === this.#host.self.processId) throw new Refusal('refused', 'the source is the target');
+    const earlier = this.#followers.get(shard);
+    if (!earlier && this.#followers.size >= FOLLOWERS_MAX)
+      throw new Refusal('refused', `this node follows ${FOLLOWERS_MAX} shards already; try later`);
+    earlier?.stop();
+    if (replica) this.#host.dropFollower(shard);
+    const follower = this.#newFollower(
+      shard,
+      order.migration,
+      { processId: order.source, address: order.sourceAddress },
+      order.bytesPerSecond,
+    );
+    follower.start();
+  }
+
+  #newFollower(
+    shard: ShardId,
+    migration: string,
+    source: { processId: string; address: string },
+    bytesPerSecond: number,
+  ): Follower {
+    const follower = new Follower({
+      host: this.#host,
+      shard,
+      migration,
+      source,
+      bytesPerSecond,
+      onGone: () => {
+        if (this.#followers.get(shard) === follower) this.#followers.delete(shard);
+      },
+    });
+    this.#followers.set(shard, follower);
+    return follower;
+  }
+
+  async status(shard: ShardId, waitMs = 0, untilSeq: Seq = 0): Promise<ReplicaStatus> {
+    const follower = this.#followers.get(shard);
+    follower?.touch();
+    if (follower && waitMs > 0) await follower.settled(untilSeq, Math.min(waitMs, WAIT_MS_MAX));
+    return this.#statusNow(shard);
+  }
+
+  #statusNow(shard: ShardId): ReplicaStatus {
+    const follower = this.#followers.get(shard);
+    const replica = this.#host.replica(shard);
+    const status: ReplicaStatus = {
+      shard,
+      role: replica?.role ?? 'none',
+      epoch: replica?.assignment.epoch ?? 0,
+      appliedSeq: replica?.state.appliedSeq ?? 0,
+      durableSeq: replica?.state.durableSeq ?? 0,
+      bytesTransferred: follower?.bytesTransferred ?? 0,
+      bytesTotal: follower?.bytesTotal ?? 0,
+      stateBytes: replica?.state.stateBytes ?? 0,
+      executed: replica?.state.executed() ?? { commands: nothing(), queries: nothing() },
+      users: replica?.state.users() ?? 0,
+    };
+    if (follower) {
+      status.phase = follower.phase;
+      status.sourceSeq = follower.sourceSeq;
+      if (follower.error !== undefined) status.error = follower.error;
+    }
+    return status;
+  }
+
+  warmUp(migration: string, shard: ShardId) {
+    const follower = this.#followers.get(shard);
+    const replica = this.#host.replica(shard);
+    if (follower?.migration !== migration || replica?.role !== 'follower')
+      throw new Refusal('no-replica', `no follower of ${shard} for ${migration} is here to warm up`);
+    follower.touch();
+    return warmUp(this.#host, follower, replica);
+  }
+
+  /** Never drops a primary: a late order of a migration that succeeded finds one. */
+  drop(migration: string, shard: ShardId): Record<string, never> {
+    this.transfers.endAll(shard, migration);
+    this.handOffs.callOff(shard, migration);
+    if (this.#countedFor.get(shard) === migration) this.#countedFor.delete(shard);
+    const follower = this.#followers.get(shard);
+    if (follower?.migration !== migration) return {};
+    follower.stop();
+    this.#followers.delete(shard);
+    if (this.#host.replica(shard)?.role === 'follower') this.#host.dropFollower(shard);
+    return {};
+  }
+
+  begin(shard: ShardId, migration: string) {
+    // Both sides then count from the same moment: what the gates compare.
+    if (this.#countedFor.get(shard) !== migration) {
+      this.#countedFor.set(shard, migration);
+      this.#host.replica(shard)?.state.resetExecuted();
+    }
+    return this.transfers.begin(shard, migration);
+  }
+
+  /** OWNERSHIP rule 4: the seq is read first, then it is proven that this is still the primary; sealed says nothing. */
+  async readIndex(shard: ShardId): Promise<{ epoch: number; seq: Seq }> {
+    const replica = this.#host.replica(shard);
+    if (!replica) throw new Refusal('no-replica', `${shard} is not on ${this.#host.self.processId}`);
+    if (replica.role !== 'primary') throw new Refusal('not-primary', `${shard} is ${replica.role} here`);
+    const { epoch, cell } = replica.assignment;
+    const seq = replica.state.durableSeq;
+    const proof =
+      this.#host.mayAnswer?.(shard) ??
+      this.#host
+        .cell(cell)
+        .raiseFence(shard, epoch)
+        .then((fence) => fence === epoch);
+    const valid = proof === true || (await proof);
+    if (!valid || this.#host.replica(shard) !== replica || replica.assignment.epoch !== epoch)
+      throw new Refusal('not-primary', `${shard} has another primary by now`);
+    return { epoch, seq };
+  }
+
+  recentQueries(shard: ShardId, limit: number) {
+    const replica = this.#host.replica(shard);
+    if (!replica) throw new Refusal('no-replica', `${shard} is not on ${this.#host.self.processId}`);
+    return { queries: replica.state.recentQueries(Math.max(0, Math.min(limit, 1_000))) };
+  }
+
+  promoted(order: NodeCalls['follow.promoted'][0]): Promise<{ opened: boolean }> {
+    const running = this.#promotions.get(order.shard);
+    if (running?.epoch === order.epoch) return running.promise;
+    const promise = this.#promote(order).finally(() => this.#promotions.delete(order.shard));
+    this.#promotions.set(order.shard, { epoch: order.epoch, promise });
+    return promise;
+  }
+
+  async #promote({
+    shard,
+    epoch,
+    version,
+    cell,
+  }: NodeCalls['follow.promoted'][0]): Promise<{ opened: boolean }> {
+    const replica = this.#host.replica(shard);
+    if (replica && replica.role !== 'follower' && replica.assignment.epoch >= epoch)
+      return { opened: replica.role !== 'opening' };
+    // Without a follower the node opens from the log, by its watch or with the next request.
+    if (replica?.role !== 'follower') return { opened: false };
+    const follower = this.#followers.get(shard);
+    follower?.stop();
+    this.#followers.delete(shard);
+    const standbys = replica.assignment.standbys.filter((standby) => standby !== this.#host.self.processId);
+    await this.#host.promote(shard, {
+      shard,
+      epoch,
+      version,
+      cell,
+      primary: this.#host.self.processId,
+      standbys,
+    });
+    return { opened: true };
+  }
+
+  /** The old primary follows the new one, so that handing back is the same protocol the other way round. */
+  #followSuccessor({ order, next }: HandedOver): void {
+    if (this.#host.replica(order.shard)?.role !== 'follower') return;
+    this.#newFollower(
+      order.shard,
+      order.migration,
+      { processId: next.primary, address: order.targetAddress },
+      Number.MAX_SAFE_INTEGER,
+    ).startFromHere();
+  }
+}
+
+function nothing() {
+  return { count: 0, errors: 0, handlerMsSum: 0, handlerMsP99: 0 };
+}
