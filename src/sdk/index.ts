@@ -1,0 +1,23 @@
+/**
+ * The public face of Skein: declare services, put them into an app, call them.
+ *
+ * @example
+ * import { command, defineApp, query, service } from 'skein';
+ */
+
+export type { ErrorCode, ProblemDocument } from '../model/errors.ts';
+export { ProblemError, Refusal } from '../model/errors.ts';
+export type { CallOptions, Client, ClientOptions, HandlerCall, Reply } from './client.ts';
+export { createClient } from './client.ts';
+export type {
+  App,
+  AppOptions,
+  AuthorizeRequest,
+  AuthorizeShard,
+  CommandContext,
+  QueryContext,
+  Service,
+  ServiceOptions,
+  WarmUpContext,
+} from './service.ts';
+export { command, defineApp, HANDLER_MS_MAX, query, service } from './service.ts';

@@ -1,0 +1,260 @@
+/**
+ * Declaring services: names, state, handlers, and the app that holds them. Plain frozen data; `shard/` runs it.
+ *
+ * The types carry each handler's input and output to `createClient<typeof app>` without code generation.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { isHandlerName, isServiceName } from '../model/ids.ts';
+import type { DeepReadonly, RequireJson } from './types.ts';
+
+interface BaseContext {
+  /** The shard's key, as the client wrote it. */
+  readonly key: string;
+  /** Unix milliseconds, the same throughout one handler, never less than in an earlier command of the shard. */
+  readonly now: number;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+  /** Region the request came from. */
+  readonly origin: string;
+  /** 32-bit hash that is stable per user; not an identity. */
+  readonly user: number;
+}
+
+export interface CommandContext<State> extends BaseContext {
+  /** A draft: change it in place. A throw undoes every change. */
+  readonly state: State;
+  /** The client's own key for this command, where it sent one. */
+  readonly idempotencyKey: string | undefined;
+}
+
+export interface QueryContext<State> extends BaseContext {
+  readonly state: DeepReadonly<State>;
+}
+
+export interface WarmUpContext<State> {
+  readonly key: string;
+  readonly state: DeepReadonly<State>;
+}
+
+/** What a service accepts as a handler. Made by {@link command} and {@link query} only. */
+export interface Handler<State> {
+  readonly kind: 'command' | 'query';
+  readonly schema: StandardSchemaV1 | undefined;
+  /** Types only, never present: lets the state type flow into the handler's context. */
+  readonly '~state'?: (state: State) => void;
+}
+
+export interface CommandHandler<State, Input, Output> extends Handler<State> {
+  readonly kind: 'command';
+  readonly run: (context: CommandContext<State>, input: never) => Output;
+  readonly '~input'?: Input;
+}
+
+export interface QueryHandler<State, Input, Output> extends Handler<State> {
+  readonly kind: 'query';
+  readonly run: (context: QueryContext<State>, input: never) => Output;
+  readonly '~input'?: Input;
+}
+
+/**
+ * A handler that may change the state. Runs one at a time per shard; its changes are durable before the reply.
+ *
+ * Without a schema the input's type is the annotation's, and only JSON syntax is checked. With a schema (zod, valibot,
+ * arktype, any Standard Schema) the input is validated and typed by it.
+ *
+ * @example
+ * command((ctx, amount: number) => (ctx.state.value += amount))
+ */
+export function command<State, Schema extends StandardSchemaV1, Output>(
+  schema: Schema,
+  run: (context: CommandContext<State>, input: StandardSchemaV1.InferOutput<Schema>) => Output,
+): CommandHandler<State, StandardSchemaV1.InferInput<Schema>, Output>;
+export function command<State, Input = undefined, Output = unknown>(
+  run: (context: CommandContext<State>, input: Input) => Output,
+): CommandHandler<State, Input, Output>;
+export function command(first: unknown, second?: unknown): CommandHandler<unknown, unknown, unknown> {
+  return makeHandler('command', first, second) as CommandHandler<unknown, unknown, unknown>;
+}
+
+/**
+ * A read-only handler; answers POST and GET. Sees everything durable and nothing that may yet be lost.
+ *
+ * @example
+ * query((ctx) => ctx.state.value)
+ */
+export function query<State, Schema extends StandardSchemaV1, Output>(
+  schema: Schema,
+  run: (context: QueryContext<State>, input: StandardSchemaV1.InferOutput<Schema>) => Output,
+): QueryHandler<State, StandardSchemaV1.InferInput<Schema>, Output>;
+export function query<State, Input = undefined, Output = unknown>(
+  run: (context: QueryContext<State>, input: Input) => Output,
+): QueryHandler<State, Input, Output>;
+export function query(first: unknown, second?: unknown): QueryHandler<unknown, unknown, unknown> {
+  return makeHandler('query', first, second) as QueryHandler<unknown, unknown, unknown>;
+}
+
+function makeHandler(kind: 'command' | 'query', first: unknown, second: unknown): object {
+  // Some schema libraries make schemas that are functions: with two arguments the first is always the schema.
+  const schema = second === undefined ? undefined : first;
+  const run = second === undefined ? first : second;
+  if (typeof run !== 'function')
+    throw new TypeError(`${kind}() takes a function, or a schema and a function`);
+  if (schema !== undefined && (schema as Partial<StandardSchemaV1>)['~standard']?.version !== 1) {
+    throw new TypeError(`the schema given to ${kind}() is not a Standard Schema of version 1`);
+  }
+  return Object.freeze({ kind, schema, run });
+}
+
+/** Default of `handlerMsMax`: a handler that has not finished by then is given up. */
+export const HANDLER_MS_MAX = 30_000;
+
+export interface ServiceOptions<State> {
+  /** Version of the state's shape, 1 by default. Raise it with every change that old state does not fit. */
+  version?: number;
+  /** The state of a shard nobody has written to. JSON by type and checked at run time. */
+  state: () => State;
+  /** From a version to the next: `{ 1: (old: StateV1) => newer }`. Run once, when a newer build opens older state. */
+  upgrade?: Record<number, (old: never) => unknown>;
+  /** Called where a shard is about to arrive, before it takes traffic: fill caches, compile, connect. */
+  warmUp?: (context: WarmUpContext<State>) => void | Promise<void>;
+  /** Regions the shards may live in; anywhere without it. */
+  allowedRegions?: readonly string[];
+  /** How stale a query's answer may be on a standby, milliseconds; 0 (never stale) by default. */
+  stalenessMs?: number;
+  /** How long one handler may take, milliseconds, awaiting included; {@link HANDLER_MS_MAX} by default. */
+  handlerMsMax?: number;
+}
+
+export interface Service<Name extends string, State, Handlers extends Record<string, Handler<State>>> {
+  readonly name: Name;
+  readonly version: number;
+  readonly options: ServiceOptions<State>;
+  readonly handlers: Handlers;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a service of any state; its context type is contravariant
+export type AnyService = Service<string, any, Record<string, Handler<any>>>;
+
+/**
+ * Declares a service: a named kind of shard.
+ *
+ * The handlers are an argument of their own, after the options, because TypeScript infers argument by argument: so
+ * `ctx.state` has the type that `state` returns without being written down again. (They may also stand in the options
+ * as `handlers`; then annotate `ctx`.)
+ *
+ * @throws RangeError for a name that is not allowed, or a version without the upgrades that lead to it.
+ * @example
+ * const counter = service('counter', { state: () => ({ value: 0 }) }, {
+ *   add: command((ctx, amount: number) => (ctx.state.value += amount)),
+ *   get: query((ctx) => ctx.state.value),
+ * });
+ */
+export function service<
+  const Name extends string,
+  State extends object,
+  Handlers extends Record<string, Handler<State>>,
+>(
+  name: Name,
+  options: ServiceOptions<State> & { state: RequireJson<State> },
+  handlers: Handlers,
+): Service<Name, State, Handlers>;
+export function service<
+  const Name extends string,
+  State extends object,
+  Handlers extends Record<string, Handler<State>>,
+>(
+  name: Name,
+  options: ServiceOptions<State> & { state: RequireJson<State>; handlers: Handlers },
+): Service<Name, State, Handlers>;
+export function service(
+  name: string,
+  options: ServiceOptions<unknown> & { handlers?: Record<string, Handler<unknown>> },
+  handlers: Record<string, Handler<unknown>> | undefined = options.handlers,
+): AnyService {
+  if (!isServiceName(name)) {
+    throw new RangeError(
+      `${JSON.stringify(name)} is not a service name: use lower-case letters, digits and dashes`,
+    );
+  }
+  const version = options.version ?? 1;
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new RangeError(`version of ${name} is ${version}: use whole numbers from 1`);
+  }
+  if (typeof options.state !== 'function') throw new TypeError(`${name} needs state: () => ({ ... })`);
+  if (handlers === undefined) throw new TypeError(`${name} has no handlers`);
+  for (const [handlerName, handler] of Object.entries(handlers)) {
+    if (!isHandlerName(handlerName)) {
+      throw new RangeError(`${JSON.stringify(handlerName)} of ${name} is not a handler name`);
+    }
+    if (handler?.kind !== 'command' && handler?.kind !== 'query') {
+      throw new TypeError(`${name}.${handlerName} is not made by command() or query()`);
+    }
+  }
+  for (const from of Object.keys(options.upgrade ?? {})) {
+    if (!(Number(from) >= 1 && Number(from) < version)) {
+      throw new RangeError(`${name} upgrades from version ${from}, but its version is ${version}`);
+    }
+  }
+  const { handlerMsMax } = options;
+  if (handlerMsMax !== undefined && !(handlerMsMax > 0)) {
+    throw new RangeError(`handlerMsMax of ${name} is ${handlerMsMax}: use milliseconds over 0`);
+  }
+  return Object.freeze({ name, version, options, handlers: Object.freeze({ ...handlers }) });
+}
+
+/** What `authorize` decides on, before the shard is looked up. */
+export interface AuthorizeRequest {
+  readonly handler: string;
+  readonly kind: 'command' | 'query';
+  readonly method: 'get' | 'post';
+  readonly origin: string;
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface AuthorizeShard {
+  readonly service: string;
+  readonly key: string;
+}
+
+export interface AppOptions {
+  /**
+   * May this caller do this? Runs before dispatch. False is 403; throw a `Refusal` for another answer, such as 401.
+   * An error of any other kind is answered 500 and nothing is executed.
+   */
+  authorize?: (request: AuthorizeRequest, shard: AuthorizeShard) => boolean | Promise<boolean>;
+}
+
+export interface App<Services extends readonly AnyService[] = readonly AnyService[]> {
+  /** How a loader tells an app from anything else a module exports. */
+  readonly kind: 'skein-app';
+  readonly services: Services;
+  readonly options: AppOptions;
+}
+
+/**
+ * The app a node runs: `export const app = defineApp([...])`, or the default export of the module.
+ *
+ * @throws RangeError for two services of one name.
+ * @example
+ * export const app = defineApp([counter, room]);
+ */
+export function defineApp<const Services extends readonly AnyService[]>(
+  services: Services,
+  options: AppOptions = {},
+): App<Services> {
+  const names = new Set<string>();
+  for (const { name } of services) {
+    if (names.has(name)) throw new RangeError(`two services are called ${name}`);
+    names.add(name);
+  }
+  return Object.freeze({ kind: 'skein-app', services, options });
+}
+
+/** The app of a loaded module: its `app` or default export. Throws TypeError where there is none. */
+export function appOf(module: { app?: unknown; default?: unknown }): App {
+  for (const candidate of [module.app, module.default]) {
+    if ((candidate as Partial<App> | undefined)?.kind === 'skein-app') return candidate as App;
+  }
+  throw new TypeError('the module exports no app: write `export const app = defineApp([...])`');
+}
