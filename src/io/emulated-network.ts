@@ -95,6 +95,10 @@ class DelayedChannel implements Channel {
     return this.#raw.bufferedBytes + this.#queuedBytes;
   }
 
+  get opened(): boolean | undefined {
+    return this.#raw.opened;
+  }
+
   send(frame: Uint8Array): void {
     if (this.#closing) return;
     this.#queue.push({ dueMs: this.#clock.monotonicMs() + (this.#oneWayMs ?? 0), frame });

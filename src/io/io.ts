@@ -31,6 +31,8 @@ export interface Channel {
   onClose: (reason: string) => void;
   /** Bytes accepted by `send` and not yet handed to the operating system. */
   readonly bufferedBytes: number;
+  /** False while the connection has never stood: then nothing sent has arrived. Absent: not known. */
+  readonly opened?: boolean;
   close(): void;
 }
 

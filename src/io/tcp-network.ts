@@ -57,6 +57,7 @@ class TcpChannel implements Channel {
   onFrame: (frame: Uint8Array) => void = () => {};
   onClose: (reason: string) => void = () => {};
   readonly #socket: Socket;
+  #opened: boolean;
   #corked = false;
   #closed = false;
   #chunks: Buffer[] = [];
@@ -66,6 +67,8 @@ class TcpChannel implements Channel {
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    this.#opened = !socket.connecting;
+    if (socket.connecting) socket.once('connect', () => (this.#opened = true));
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('error', (error) => this.#end(error.message));
     socket.on('close', () => this.#end('closed by the other side'));
@@ -73,6 +76,10 @@ class TcpChannel implements Channel {
 
   get bufferedBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  get opened(): boolean {
+    return this.#opened;
   }
 
   send(frame: Uint8Array): void {

@@ -393,12 +393,14 @@ export class RpcClient {
   }
 
   #drop(reason: string): void {
+    const maybeExecuted = this.#session?.channel.opened !== false;
     this.#session = undefined;
     const calls = [...this.#calls.values()];
     const streams = [...this.#streams.values()];
     this.#calls.clear();
     this.#streams.clear();
-    const error = () => new RpcError('unavailable', `the connection to ${this.address} broke: ${reason}`);
+    const error = () =>
+      new RpcError('unavailable', `the connection to ${this.address} broke: ${reason}`, { maybeExecuted });
     for (const call of calls) {
       call.cancelTimer();
       call.reject(error());
