@@ -182,6 +182,11 @@ const definitions = {
     title: 'The request did not arrive in time',
     remedy: 'Send headers within 15 s and the whole request within 60 s. Nothing was executed.',
   },
+  'not-leading': {
+    status: 409,
+    title: 'This controller stands by; another one leads',
+    remedy: 'Ask the controller named in `leader`; `skein` does so by itself. Nothing was changed.',
+  },
   internal: {
     status: 500,
     title: 'A fault inside Skein',
