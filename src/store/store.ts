@@ -75,17 +75,28 @@ export interface Subscription {
 
 export interface ControlStore {
   get(key: string): Promise<KeyValue | undefined>;
-  /** Keys with the prefix in order of key, at one revision. `after` pages on: keys greater than it. */
+  /**
+   * Keys with the prefix in order of key, at one revision. `after` pages on: keys greater than it. A listing too large
+   * for one answer is gathered from several: then `revision` is the first one's, and a watch from it brings the whole
+   * up to date. `more`: the limit was reached and keys remain.
+   */
   list(
     prefix: string,
     options?: { limit?: number; after?: string },
-  ): Promise<{ entries: KeyValue[]; revision: number }>;
+  ): Promise<{ entries: KeyValue[]; revision: number; more?: boolean }>;
   transact(transaction: Transaction): Promise<TransactionResult>;
   /**
    * All changes of keys with one of the prefixes after `fromRevision`, in order, each once, surviving reconnection.
-   * Never throws; while the store is away, events are late.
+   * Never throws; while the store is away, events are late. After a `reset` it goes on with what comes after that
+   * revision. `onProgress` tells now and then up to which revision everything has been delivered, also when there was
+   * nothing to deliver.
    */
-  watch(prefixes: string[], fromRevision: number, onEvent: (event: WatchEvent) => void): Subscription;
+  watch(
+    prefixes: string[],
+    fromRevision: number,
+    onEvent: (event: WatchEvent) => void,
+    onProgress?: (revision: number) => void,
+  ): Subscription;
   /** The caller names the lease; granting one that exists renews it. */
   grantLease(leaseId: string, ttlMs: number): Promise<void>;
   /** Rejects with `lease-gone` when it is not there any more. */
@@ -152,7 +163,11 @@ export interface CellStore {
    * Appends of one shard stay in the order given; a refused one makes the later ones of that shard fail by seq.
    */
   append(batch: Append[]): Promise<AppendResult[]>;
-  /** Durable deltas after a seq, at most about `limitBytes` (at least one if there is one); never past the end. */
+  /**
+   * Durable deltas after a seq, at most about `limitBytes` (at least one if there is one); never past the end.
+   * `firstSeq` is the oldest delta still there (end + 1 for an empty log): beyond afterSeq + 1 it means a gap, so load
+   * the snapshot (OWNERSHIP rule 7).
+   */
   tail(
     shard: ShardId,
     afterSeq: Seq,
@@ -163,7 +178,7 @@ export interface CellStore {
    * ok). A snapshot beyond the end replaces the log up to itself: so a copy to another cell starts (OWNERSHIP rule 9).
    */
   putSnapshot(shard: ShardId, epoch: Epoch, snapshot: StoredSnapshot): Promise<FencedResult>;
-  /** Removes deltas up to `throughSeq`, never beyond the stored snapshot. */
+  /** Removes deltas up to `throughSeq`, but none beyond the stored snapshot: that part of the wish is passed over. */
   trim(shard: ShardId, epoch: Epoch, throughSeq: Seq): Promise<FencedResult>;
   /** Removes snapshot and deltas; the fence stays for ever (OWNERSHIP rule 8). */
   deleteLog(shard: ShardId, epoch: Epoch): Promise<FencedResult>;

@@ -1,0 +1,382 @@
+/**
+ * One cell's logs in SQLite: the synchronous engine. It begins and commits nothing by itself: its caller brackets
+ * calls with `begin` and `commit`, so that many share one sync (group commit).
+ *
+ * Invariants:
+ *  - end = max(snapshot seq, last seq of the log), and the log's rows are contiguous up to end;
+ *  - the fence of a shard never goes down, and its row is never removed (OWNERSHIP rules 2, 8);
+ *  - a StoreError is thrown before the first write of a call, so such a call leaves nothing in the transaction;
+ *  - the cache is a copy of the shards' rows and ends: rollback empties it.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { crc32 } from 'node:zlib';
+import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
+import {
+  type Append,
+  type AppendResult,
+  type FencedResult,
+  type LogEntry,
+  type Opening,
+  type StoredSnapshot,
+  StoreError,
+} from '../store.ts';
+import { DATABASE_BYTES_MAX, openDatabase, type TransactionalEngine } from './database.ts';
+
+export const SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024;
+export const DELTA_BYTES_MAX = 16 * 1024 * 1024;
+export const APPENDS_PER_BATCH_MAX = 20_000;
+/** Log entries that an opening or a tail carries at most; the reader goes on with `tail`. */
+export const ENTRIES_BYTES_MAX = 4 * 1024 * 1024;
+export const ENTRIES_MAX = 20_000;
+export const SHARDS_PER_LIST_MAX = 10_000;
+const APPEND_ID_CHARS_MAX = 256;
+const SHARD_ID_CHARS_MAX = 1024;
+/** What an entry costs beside its delta: ids, numbers, framing. */
+const ENTRY_OVERHEAD_BYTES = 48;
+/** About 150 bytes a shard; one beyond it costs two look-ups again. */
+const CACHED_SHARDS_MAX = 100_000;
+const NO_SNAPSHOT = -1;
+
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS shards (
+    id INTEGER PRIMARY KEY,
+    shard TEXT NOT NULL UNIQUE,
+    fence INTEGER NOT NULL,
+    snapshot_seq INTEGER NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS log (
+    shard_id INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    append_id TEXT NOT NULL,
+    delta BLOB NOT NULL,
+    PRIMARY KEY (shard_id, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS snapshots (
+    shard_id INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+  ) STRICT;
+`;
+
+/** A shard's row and the end of its log, as the running transaction sees them. */
+interface ShardState {
+  id: number;
+  fence: Epoch;
+  end: Seq;
+  snapshotSeq: Seq;
+}
+
+/** What `open` and `readSnapshot` say of a snapshot that may travel in pieces. */
+export interface SnapshotPart {
+  seq: Seq;
+  totalBytes: number;
+  /** Of the whole snapshot, as stored. */
+  crc32: number;
+  bytes: Uint8Array;
+}
+
+export interface CellOpening extends Omit<Opening, 'snapshot'> {
+  snapshot?: SnapshotPart;
+}
+
+export class SqliteCell implements TransactionalEngine {
+  readonly #database: DatabaseSync;
+  readonly #cache = new Map<ShardId, ShardState>();
+  readonly #cacheMax: number;
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+  readonly #findShard: StatementSync;
+  readonly #addShard: StatementSync;
+  readonly #setFence: StatementSync;
+  readonly #setSnapshotSeq: StatementSync;
+  readonly #lastSeq: StatementSync;
+  readonly #firstSeq: StatementSync;
+  readonly #insertEntry: StatementSync;
+  readonly #entryId: StatementSync;
+  readonly #entriesAfter: StatementSync;
+  readonly #trimThrough: StatementSync;
+  readonly #putSnapshot: StatementSync;
+  readonly #snapshotPart: StatementSync;
+  readonly #dropSnapshot: StatementSync;
+  readonly #listShards: StatementSync;
+
+  constructor(options: {
+    /** A file or `:memory:`; or a database that is already open (a simulated restart). */
+    path?: string;
+    database?: DatabaseSync;
+    databaseBytesMax?: number;
+    cachedShardsMax?: number;
+  }) {
+    const database =
+      options.database ??
+      openDatabase(options.path ?? ':memory:', options.databaseBytesMax ?? DATABASE_BYTES_MAX);
+    this.#database = database;
+    this.#cacheMax = options.cachedShardsMax ?? CACHED_SHARDS_MAX;
+    database.exec(SCHEMA);
+    const prepare = (sql: string) => {
+      const statement = database.prepare(sql);
+      statement.setReturnArrays(true);
+      return statement;
+    };
+    this.#begin = prepare('BEGIN IMMEDIATE');
+    this.#commit = prepare('COMMIT');
+    this.#findShard = prepare('SELECT id, fence, snapshot_seq FROM shards WHERE shard = ?');
+    this.#addShard = prepare('INSERT INTO shards (shard, fence, snapshot_seq) VALUES (?, ?, ?)');
+    this.#setFence = prepare('UPDATE shards SET fence = ? WHERE id = ?');
+    this.#setSnapshotSeq = prepare('UPDATE shards SET snapshot_seq = ? WHERE id = ?');
+    this.#lastSeq = prepare('SELECT seq FROM log WHERE shard_id = ? ORDER BY seq DESC LIMIT 1');
+    this.#firstSeq = prepare('SELECT seq FROM log WHERE shard_id = ? ORDER BY seq LIMIT 1');
+    this.#insertEntry = prepare('INSERT INTO log (shard_id, seq, append_id, delta) VALUES (?, ?, ?, ?)');
+    this.#entryId = prepare('SELECT append_id FROM log WHERE shard_id = ? AND seq = ?');
+    this.#entriesAfter = prepare(
+      'SELECT seq, append_id, delta FROM log WHERE shard_id = ? AND seq > ? ORDER BY seq',
+    );
+    this.#trimThrough = prepare('DELETE FROM log WHERE shard_id = ? AND seq <= ?');
+    this.#putSnapshot = prepare(
+      'INSERT OR REPLACE INTO snapshots (shard_id, seq, crc32, bytes) VALUES (?, ?, ?, ?)',
+    );
+    this.#snapshotPart = prepare(
+      'SELECT seq, crc32, length(bytes), substr(bytes, ?, ?) FROM snapshots WHERE shard_id = ?',
+    );
+    this.#dropSnapshot = prepare('DELETE FROM snapshots WHERE shard_id = ?');
+    this.#listShards = prepare(
+      `SELECT shard FROM shards WHERE shard > ? AND
+        (snapshot_seq >= 0 OR EXISTS (SELECT 1 FROM log WHERE shard_id = shards.id))
+       ORDER BY shard LIMIT ?`,
+    );
+  }
+
+  begin(): void {
+    this.#begin.run();
+  }
+
+  commit(): void {
+    this.#commit.run();
+  }
+
+  rollback(): void {
+    this.#cache.clear();
+    if (this.#database.isTransaction) {
+      try {
+        this.#database.exec('ROLLBACK');
+      } catch {
+        // SQLite rolls back by itself after some errors; then there is nothing left to undo.
+      }
+    }
+  }
+
+  close(): void {
+    this.#cache.clear();
+    this.#database.close();
+  }
+
+  raiseFence(shard: ShardId, epoch: Epoch): Epoch {
+    checkNumber('epoch', epoch);
+    return this.#raise(shard, epoch).fence;
+  }
+
+  /**
+   * OWNERSHIP rule 2: raise, then read snapshot, end and fence, all in the caller's one transaction.
+   *
+   * @param snapshotBytesMax how much of the snapshot comes along; the rest with {@link readSnapshot}.
+   */
+  open(shard: ShardId, epoch: Epoch, snapshotBytesMax: number = SNAPSHOT_BYTES_MAX): CellOpening {
+    checkNumber('epoch', epoch);
+    const state = this.#raise(shard, epoch);
+    const opening: CellOpening = { fence: state.fence, entries: [], end: state.end };
+    const snapshot = this.#readSnapshot(state, 0, snapshotBytesMax);
+    if (snapshot) opening.snapshot = snapshot;
+    opening.entries = this.#entries(state.id, Math.max(0, state.snapshotSeq), ENTRIES_BYTES_MAX);
+    return opening;
+  }
+
+  /** A part of the stored snapshot, or undefined where that seq is not the stored one any more. */
+  readSnapshot(shard: ShardId, seq: Seq, offset: number, bytesMax: number): SnapshotPart | undefined {
+    const state = this.#find(shard);
+    if (!state || state.snapshotSeq !== seq) return undefined;
+    return this.#readSnapshot(state, offset, bytesMax);
+  }
+
+  append(batch: readonly Append[]): AppendResult[] {
+    if (batch.length > APPENDS_PER_BATCH_MAX) {
+      throw new StoreError(
+        'too-large',
+        `${batch.length} appends in one batch, over the limit of ${APPENDS_PER_BATCH_MAX}`,
+      );
+    }
+    for (const item of batch) {
+      checkNumber('epoch', item.epoch);
+      checkNumber('seq', item.seq);
+      if (item.delta.byteLength > DELTA_BYTES_MAX) {
+        throw new StoreError(
+          'too-large',
+          `delta ${item.seq} of ${item.shard} takes ${item.delta.byteLength} bytes, over the limit of ${DELTA_BYTES_MAX}`,
+        );
+      }
+      if (item.id.length > APPEND_ID_CHARS_MAX)
+        throw new StoreError('invalid', `the append id has over ${APPEND_ID_CHARS_MAX} characters`);
+      checkShard(item.shard);
+    }
+    const results: AppendResult[] = new Array(batch.length);
+    for (let i = 0; i < batch.length; i++) results[i] = this.#appendOne(batch[i]!);
+    return results;
+  }
+
+  /** OWNERSHIP rule 3: fence <= epoch and seq = end + 1; the same id already at that seq is success. */
+  #appendOne(item: Append): AppendResult {
+    const state = this.#cache.get(item.shard) ?? this.#find(item.shard);
+    if (!state) {
+      if (item.seq !== 1) return { ok: false, reason: 'seq', end: 0 };
+      const added = this.#add(item.shard, 0);
+      this.#insertEntry.run(added.id, 1, item.id, item.delta);
+      added.end = 1;
+      return APPENDED;
+    }
+    if (item.seq === state.end + 1) {
+      if (state.fence > item.epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+      this.#insertEntry.run(state.id, item.seq, item.id, item.delta);
+      state.end = item.seq;
+      return APPENDED;
+    }
+    // A retry of what is in the log is answered with the truth even to a deposed writer: the delta is in history.
+    if (item.seq <= state.end) {
+      const row = this.#entryId.get(state.id, item.seq) as unknown as [string] | undefined;
+      if (row && row[0] === item.id) return APPENDED;
+    }
+    if (state.fence > item.epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    return { ok: false, reason: 'seq', end: state.end };
+  }
+
+  tail(shard: ShardId, afterSeq: Seq, limitBytes: number): { entries: LogEntry[]; end: Seq; firstSeq: Seq } {
+    checkNumber('afterSeq', afterSeq);
+    const state = this.#find(shard);
+    if (!state) return { entries: [], end: 0, firstSeq: 1 };
+    const first = this.#firstSeq.get(state.id) as unknown as [number] | undefined;
+    const entries = this.#entries(state.id, afterSeq, Math.min(limitBytes, ENTRIES_BYTES_MAX));
+    return { entries, end: state.end, firstSeq: first ? first[0] : state.end + 1 };
+  }
+
+  /** OWNERSHIP rule 8: fenced, never back; rule 9: beyond the end it replaces the log up to itself. */
+  putSnapshot(shard: ShardId, epoch: Epoch, snapshot: StoredSnapshot): FencedResult {
+    checkNumber('epoch', epoch);
+    checkNumber('snapshot seq', snapshot.seq);
+    checkShard(shard);
+    if (snapshot.bytes.byteLength > SNAPSHOT_BYTES_MAX) {
+      throw new StoreError(
+        'too-large',
+        `the snapshot of ${shard} takes ${snapshot.bytes.byteLength} bytes, over the limit of ${SNAPSHOT_BYTES_MAX}`,
+      );
+    }
+    const state = this.#find(shard) ?? this.#add(shard, 0);
+    if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    if (snapshot.seq < state.snapshotSeq) return { ok: false, reason: 'stale' };
+    if (snapshot.seq === state.snapshotSeq) return APPENDED;
+    this.#putSnapshot.run(state.id, snapshot.seq, crc32(snapshot.bytes), snapshot.bytes);
+    this.#setSnapshotSeq.run(snapshot.seq, state.id);
+    state.snapshotSeq = snapshot.seq;
+    if (snapshot.seq > state.end) {
+      this.#trimThrough.run(state.id, snapshot.seq);
+      state.end = snapshot.seq;
+    }
+    return APPENDED;
+  }
+
+  /** OWNERSHIP rule 8: reaches only below the stored snapshot. */
+  trim(shard: ShardId, epoch: Epoch, throughSeq: Seq): FencedResult {
+    checkNumber('epoch', epoch);
+    checkNumber('throughSeq', throughSeq);
+    const state = this.#find(shard);
+    if (!state) return APPENDED;
+    if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    this.#trimThrough.run(state.id, Math.min(throughSeq, state.snapshotSeq));
+    return APPENDED;
+  }
+
+  /** OWNERSHIP rule 8: the fence stays. */
+  deleteLog(shard: ShardId, epoch: Epoch): FencedResult {
+    checkNumber('epoch', epoch);
+    const state = this.#find(shard);
+    if (!state) return APPENDED;
+    if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    this.#trimThrough.run(state.id, state.end);
+    this.#dropSnapshot.run(state.id);
+    this.#setSnapshotSeq.run(NO_SNAPSHOT, state.id);
+    state.end = 0;
+    state.snapshotSeq = NO_SNAPSHOT;
+    return APPENDED;
+  }
+
+  listShards(limit: number = SHARDS_PER_LIST_MAX, after: ShardId = ''): ShardId[] {
+    const rows = this.#listShards.all(after, Math.min(limit, SHARDS_PER_LIST_MAX)) as unknown as [string][];
+    return rows.map((row) => row[0]);
+  }
+
+  #raise(shard: ShardId, epoch: Epoch): ShardState {
+    checkShard(shard);
+    const state = this.#find(shard);
+    if (!state) return this.#add(shard, epoch);
+    if (epoch > state.fence) {
+      this.#setFence.run(epoch, state.id);
+      state.fence = epoch;
+    }
+    return state;
+  }
+
+  #find(shard: ShardId): ShardState | undefined {
+    const cached = this.#cache.get(shard);
+    if (cached) return cached;
+    const row = this.#findShard.get(shard) as unknown as [number, number, number] | undefined;
+    if (!row) return undefined;
+    const last = this.#lastSeq.get(row[0]) as unknown as [number] | undefined;
+    const end = Math.max(0, row[2], last ? last[0] : 0);
+    return this.#remember(shard, { id: row[0], fence: row[1], end, snapshotSeq: row[2] });
+  }
+
+  #add(shard: ShardId, fence: Epoch): ShardState {
+    const { lastInsertRowid } = this.#addShard.run(shard, fence, NO_SNAPSHOT);
+    return this.#remember(shard, { id: Number(lastInsertRowid), fence, end: 0, snapshotSeq: NO_SNAPSHOT });
+  }
+
+  #remember(shard: ShardId, state: ShardState): ShardState {
+    // The oldest goes, used or not: re-reading a hot one costs microseconds, keeping order on every hit costs more.
+    if (this.#cache.size >= this.#cacheMax) {
+      const oldest = this.#cache.keys().next().value;
+      if (oldest !== undefined) this.#cache.delete(oldest);
+    }
+    this.#cache.set(shard, state);
+    return state;
+  }
+
+  #readSnapshot(state: ShardState, offset: number, bytesMax: number): SnapshotPart | undefined {
+    if (state.snapshotSeq === NO_SNAPSHOT) return undefined;
+    const row = this.#snapshotPart.get(offset + 1, bytesMax, state.id) as unknown as
+      | [number, number, number, Uint8Array]
+      | undefined;
+    return row && { seq: row[0], crc32: row[1], totalBytes: row[2], bytes: row[3] };
+  }
+
+  #entries(id: number, afterSeq: Seq, limitBytes: number): LogEntry[] {
+    const entries: LogEntry[] = [];
+    let bytes = 0;
+    for (const row of this.#entriesAfter.iterate(id, afterSeq)) {
+      const [seq, appendId, delta] = row as unknown as [number, string, Uint8Array];
+      bytes += delta.byteLength + ENTRY_OVERHEAD_BYTES;
+      if (entries.length > 0 && (bytes > limitBytes || entries.length >= ENTRIES_MAX)) break;
+      entries.push({ seq, id: appendId, delta });
+    }
+    return entries;
+  }
+}
+
+const APPENDED: { ok: true } = Object.freeze({ ok: true });
+
+function checkNumber(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new StoreError('invalid', `${name} is ${value}, not a whole number of at least 0`);
+}
+
+function checkShard(shard: ShardId): void {
+  if (shard.length === 0 || shard.length > SHARD_ID_CHARS_MAX)
+    throw new StoreError('invalid', `${JSON.stringify(shard)} is not a shard id`);
+}

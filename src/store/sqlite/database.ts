@@ -1,0 +1,70 @@
+/**
+ * Opens a SQLite file the way both engines need it, and nothing else.
+ *
+ * WAL with synchronous=FULL: COMMIT returns only after the log was synced, so what is committed is durable. Locking is
+ * exclusive: the engines cache what they wrote, so a second process on the same file must be refused, not tolerated.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { StoreError } from '../store.ts';
+
+/** How long opening waits for a dying predecessor to let go of the file. */
+const LOCK_WAIT_MS = 5_000;
+/** Pages in the WAL before a commit also checkpoints: rarer checkpoints rewrite a hot page fewer times. */
+const CHECKPOINT_PAGES = 4_000;
+const CACHE_KIB = 64 * 1024;
+const PAGE_BYTES = 4096;
+/** Largest file of one engine: beyond it writes are refused with `too-large`. */
+export const DATABASE_BYTES_MAX = 64 * 1024 * 1024 * 1024;
+
+/** What a group commit needs of an engine. */
+export interface TransactionalEngine {
+  begin(): void;
+  /** Returns when durable. Throws where that is not sure. */
+  commit(): void;
+  /** Forgets everything since `begin`, in memory too. Never throws. */
+  rollback(): void;
+}
+
+/**
+ * @param path a file, or `:memory:` for tests and the simulated world.
+ * @throws StoreError `unavailable` where the file cannot be opened or another process holds it.
+ */
+export function openDatabase(path: string, bytesMax: number = DATABASE_BYTES_MAX): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
+    database.exec(`
+      PRAGMA page_size = ${PAGE_BYTES};
+      PRAGMA locking_mode = EXCLUSIVE;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+      PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};
+      PRAGMA journal_size_limit = ${CHECKPOINT_PAGES * PAGE_BYTES * 4};
+      PRAGMA cache_size = -${CACHE_KIB};
+      PRAGMA temp_store = MEMORY;
+      PRAGMA max_page_count = ${Math.floor(bytesMax / PAGE_BYTES)};
+      BEGIN EXCLUSIVE; COMMIT;
+    `);
+    return database;
+  } catch (error) {
+    database?.close();
+    throw new StoreError(
+      'unavailable',
+      `cannot open ${path}: ${(error as Error).message}; is another store process using it, or is it not a database?`,
+      { cause: error },
+    );
+  }
+}
+
+const SQLITE_FULL = 13;
+
+/** What an unexpected failure of an operation that was rolled back means to its caller. */
+export function storeErrorOf(error: unknown): StoreError {
+  if (error instanceof StoreError) return error;
+  const { errcode, message } = error as { errcode?: number; message?: string };
+  if (errcode === SQLITE_FULL)
+    return new StoreError('too-large', 'the database or its disk is full: trim, or add a cell', {
+      cause: error,
+    });
+  return new StoreError('unavailable', `the store failed: ${message ?? String(error)}`, { cause: error });
+}
