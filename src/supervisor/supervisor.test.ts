@@ -1,7 +1,7 @@
 /** Test plan: real child processes with scripted behaviour; every wait is for an event, none for a time. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ import { realIo } from '../io/real.ts';
 import { Backoff, RESTART_DELAY_MS_MAX } from './backoff.ts';
 import { LocalSupervisor, parseReadyLine } from './local-supervisor.ts';
 import { PORT_FIRST, PORT_LAST, PortPicker } from './ports.ts';
-import { parseStat } from './process-usage.ts';
+import { isRunning, parseStat } from './process-usage.ts';
 import type { ProcessSpec, Role, SupervisorEvent } from './supervisor.ts';
 
 const entry = fileURLToPath(new URL('./test-children/fake-role.mjs', import.meta.url));
@@ -31,13 +31,6 @@ function nextEvent<Type extends SupervisorEvent['type']>(type: Type) {
       resolve(event as Extract<SupervisorEvent, { type: Type }>);
     });
   });
-}
-
-/** Zombies count as gone: their parent, which may be this container's first process, has only not asked yet. */
-function isAlive(pid: number): boolean {
-  if (!existsSync(`/proc/${pid}/stat`)) return false;
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  return stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3) !== 'Z';
 }
 
 beforeEach(() => {
@@ -123,7 +116,7 @@ describe('a supervisor', () => {
     expect(endedAt('a-gateway') < endedAt('a-node')).toBe(true);
     expect(endedAt('a-node') < endedAt('a-controller')).toBe(true);
     expect(endedAt('a-controller') < endedAt('a-store')).toBe(true);
-    expect(pids.filter(isAlive)).toEqual([]);
+    expect(pids.filter(isRunning)).toEqual([]);
     expect(exits).toEqual([]);
   });
 
@@ -136,10 +129,10 @@ describe('a supervisor', () => {
     const [line] = (await once(parent.stdout, 'data')) as [Buffer];
     const pids = JSON.parse(line.toString()) as number[];
     expect(pids).toHaveLength(2);
-    expect(pids.filter(isAlive)).toHaveLength(2);
+    expect(pids.filter(isRunning)).toHaveLength(2);
     parent.kill('SIGKILL');
     await once(parent, 'exit');
-    await expect.poll(() => pids.filter(isAlive), { timeout: 20_000 }).toEqual([]);
+    await expect.poll(() => pids.filter(isRunning), { timeout: 20_000 }).toEqual([]);
   });
 });
 
