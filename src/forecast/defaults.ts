@@ -1,0 +1,79 @@
+/** Every number of the forecaster that is a choice, with the reason for its value. Steps are measuring steps. */
+
+/**
+ * Half-lives of the plain levels. 0 is the last value; above 64 steps a level says nothing that the profile does not
+ * say better, and before a profile exists a shorter one wins anyway.
+ */
+export const LEVEL_HALF_LIVES_STEPS = [0, 2, 8, 32] as const;
+/** Of the damped trends: a ramp of a minute at 1 s steps, and one of some minutes. */
+export const TREND_HALF_LIVES_STEPS = [3, 10] as const;
+/** Of "today against the profile": today's noise averaged over a few steps, and over a good part of a short day. */
+export const TODAY_HALF_LIVES_STEPS = [5, 20] as const;
+/** Of the drift from the profile. */
+export const DRIFT_HALF_LIFE_STEPS = 5;
+
+/** Horizons at which models are scored: powers of two, in steps, to half a day of 10 s steps. */
+export const SCORED_HORIZONS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
+/** A forecast is scored this many times over its own horizon: neighbouring ones say nearly the same. */
+export const SCORES_PER_HORIZON = 8;
+/** Scores after which an old one weighs half: some days of 30 steps, half a day of scores at a long horizon. */
+export const LOSS_HALF_LIFE_SCORES = 60;
+/**
+ * Weights are (least loss / loss) to this power: at 8 a model twice as bad weighs 1/256, one 5 % worse still two
+ * thirds, so close ones average out their noise.
+ */
+export const WEIGHT_POWER = 8;
+/** Scores a model needs before its own loss counts; until then it is taken for this much worse than the mixture. */
+export const NEWCOMER_SCORES = 4;
+export const NEWCOMER_FACTOR = 1.15;
+/** No forecast above this many times the largest value seen lately. */
+export const CLAMP_FACTOR = 3;
+
+/** Step of the online quantile trackers, in units of the residual's own scale: first, last, and how fast it falls. */
+export const TRACK_RATE_FIRST = 0.3;
+export const TRACK_RATE_LAST = 0.03;
+/** Relative error always assumed beside counting noise. */
+export const RELATIVE_ERROR_FLOOR = 0.03;
+
+/** Looking for periods: first after this many steps, then each time the history has grown by an eighth ... */
+export const PERIOD_LOOK_FIRST_STEPS = 24;
+/** ... at most this many steps apart. */
+export const PERIOD_LOOK_STEPS_MAX = 256;
+
+/**
+ * Memories of a shard's share of its group's traffic, half-lives in steps, slowest first. The slowest grows with the
+ * detected period (several days, so that every origin has been awake); the others see popularity move, down to a
+ * flash crowd within seconds.
+ */
+export const SHARE_HALF_LIVES_STEPS = [4000, 120, 12, 3] as const;
+export const SHARE_SLOW_PERIODS = 12;
+/** Requests' worth of belief each memory gives to the next slower one: a fast memory must see several to differ. */
+export const SHARE_PRIOR_REQUESTS = [0, 6, 3, 2] as const;
+/** Belief in each memory before a shard has said anything: shares mostly stay. */
+export const SHARE_PRIOR_BELIEF = [0.9, 0.08, 0.015, 0.005] as const;
+/** Evidence kept from step to step: a crowd that has left is forgotten in some ten steps. */
+export const BELIEF_KEEP = 0.9;
+/** Requests come in bursts of one user: their evidence is tempered by this much. */
+export const BELIEF_TEMPER = 0.5;
+/** Requests' worth of belief that a shard is as popular as its service's mean. */
+export const POPULARITY_PRIOR_REQUESTS = 0.5;
+/** Spread of origin mixes among shards, as the Dirichlet concentration; learnt between these bounds, starting at 1. */
+export const MIX_CONCENTRATION_MIN = 0.05;
+export const MIX_CONCENTRATION_MAX = 50;
+/** Steps between learning it anew: it is a sum over all shards. */
+export const MIX_LEARN_STEPS = 16;
+
+/** Shards with models of their own, and the rate in requests a step from which a shard's own series says something. */
+export const HOT_SHARDS_MAX = 24;
+export const HOT_REQUESTS_PER_STEP = 6;
+/** A hot shard keeps its models until it falls below this share of the entry rate. */
+export const HOT_KEEP_SHARE = 0.5;
+
+/** Shards whose forecasts are checked against the truth each step, to calibrate the bands of their rate class. */
+export const CALIBRATED_PER_STEP = 64;
+/** Steps ahead at which they are checked. */
+export const CALIBRATION_LEAD_STEPS = 4;
+/** Half-life, in requests, of a shard's means per request (CPU, bytes): enough to average, few enough to follow a release. */
+export const MEANS_HALF_LIFE_REQUESTS = 400;
+/** Requests' worth of belief in the service's means. */
+export const MEANS_PRIOR_REQUESTS = 5;

@@ -1,0 +1,508 @@
+/**
+ * The forecaster of the predictive policy.
+ *
+ * Levels: (1) each group, i.e. one service's requests from one origin, is a {@link SeriesForecaster} with a
+ * seasonal profile whose period is found from all groups together; (2) a shard is its believed share of each group
+ * ({@link Shares}); (3) hot shards also have models of their own, with (2) as one more of them; (4) CPU, memory and bytes
+ * are rates times means per request. Everything is in requests a step inside, a second outside.
+ *
+ * Boundary: pure; no clock, no randomness. Invariants: cost of a step is in its active shards plus a bounded number of
+ * series; no forecast explodes; censored steps never teach low demand; missing steps teach nothing.
+ */
+import type { LoadStep } from '../metrics/step.ts';
+import type { ShardId } from '../model/ids.ts';
+import type { ForecastExplanation, MetricForecast, ShardForecast } from '../model/loop.ts';
+import { ClassBands } from './bands.ts';
+import {
+  CALIBRATED_PER_STEP,
+  CALIBRATION_LEAD_STEPS,
+  MIX_LEARN_STEPS,
+  PERIOD_LOOK_FIRST_STEPS,
+  PERIOD_LOOK_STEPS_MAX,
+} from './defaults.ts';
+import type { Forecaster } from './forecaster.ts';
+import { HotShards } from './hot.ts';
+import { RequestMeansTable } from './means.ts';
+import { detectPeriods } from './period.ts';
+import { SeriesForecaster, type SeriesQuantiles, type SeriesState } from './series.ts';
+import { Shares, type SharesState } from './shares.ts';
+
+/** Missing steps pushed one by one; a longer silence is treated as this long. */
+const GAP_STEPS_MAX = 4096;
+const FORMAT = 'skein-forecast-1';
+
+interface Group {
+  service: number;
+  origin: number;
+  series: SeriesForecaster;
+}
+
+interface Check {
+  due: number;
+  shards: number[];
+  expected: Float64Array;
+  spread: Float64Array;
+}
+
+export class ForecastEngine implements Forecaster {
+  readonly #shares = new Shares();
+  readonly #means = new RequestMeansTable();
+  readonly #bands = new ClassBands();
+  readonly #hot = new HotShards();
+  readonly #groups: Group[] = [];
+  readonly #groupOf = new Map<number, Group>();
+  readonly #total = new SeriesForecaster({ externals: ['sum-of-groups'] });
+  readonly #checks: Check[] = [];
+  #periods: number[] = [];
+  #stepS = 1;
+  #lastNumber: number | undefined;
+  #steps = 0;
+  #nextPeriodLook = PERIOD_LOOK_FIRST_STEPS;
+  #rotation = 0;
+  /** Requests of the newest step by row; valid where `#countedAt` is this step. */
+  #counted = new Float64Array(1024);
+  #countedAt = new Float64Array(1024);
+  #share = new Float64Array(16);
+
+  observe(step: LoadStep): void {
+    this.#stepS = step.stepS;
+    if (this.#lastNumber !== undefined) {
+      if (step.number <= this.#lastNumber) return;
+      const gap = Math.min(GAP_STEPS_MAX, step.number - this.#lastNumber - 1);
+      for (let i = 0; i < gap; i++) this.#missing();
+    }
+    this.#lastNumber = step.number;
+    // A step in which most of the load is unheard of says more about the nodes than about demand.
+    if (step.missingShare > 0.5) {
+      this.#missing();
+      return;
+    }
+    this.#learn(step);
+    this.#afterStep();
+  }
+
+  forecast(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast[] {
+    const ahead = horizonsS.map((seconds) => Math.max(1, seconds / this.#stepS));
+    const groups = this.#groups.map(({ series }) => this.#foresee(series, ahead));
+    return shards.map((shard) => this.#forecastOne(shard, [...horizonsS], ahead, groups));
+  }
+
+  total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] } {
+    const result = { p50: [] as number[], p90: [] as number[], p99: [] as number[] };
+    for (const seconds of horizonsS) {
+      const { p50, p90, p99 } = this.#total.predict(Math.max(1, seconds / this.#stepS), (_, ahead) =>
+        this.#sumOfGroups(ahead),
+      );
+      result.p50.push(p50 / this.#stepS);
+      result.p90.push(p90 / this.#stepS);
+      result.p99.push(p99 / this.#stepS);
+    }
+    return result;
+  }
+
+  explain(shard: ShardId): ForecastExplanation {
+    const index = this.#shares.indexOf(shard);
+    const periodsS = this.#periods.map((steps) => steps * this.#stepS);
+    const middle = 8;
+    const group = this.#loudestGroup(index);
+    const weights: Record<string, number> = {};
+    const aggregate = group?.series.explain(middle);
+    for (const [name, weight] of Object.entries(aggregate?.weights ?? {})) weights[`group:${name}`] = weight;
+    if (index === undefined) return { periodsS, weights, coverageP90: aggregate?.coverageP90 ?? 0.9 };
+    const names = ['slow', 'medium', 'fast', 'instant'];
+    this.#shares.beliefs(index).forEach((belief, i) => {
+      weights[`share:${names[i] ?? i}`] = belief;
+    });
+    const hot = this.#hot.get(index);
+    if (hot !== undefined)
+      for (const [name, weight] of Object.entries(hot.explain(middle).weights))
+        weights[`shard:${name}`] = weight;
+    const expected = this.#expectedNow(index);
+    return { periodsS, weights, coverageP90: this.#bands.coverageP90(expected) };
+  }
+
+  /** Detected periods in seconds, strongest first. */
+  get periodsS(): number[] {
+    return this.#periods.map((steps) => steps * this.#stepS);
+  }
+
+  #foresee(series: SeriesForecaster, ahead: readonly number[]): GroupForecast {
+    const points = ahead.map((steps) => series.predict(steps));
+    const max = series.predictMax(ahead[ahead.length - 1] ?? 1);
+    return { points, max };
+  }
+
+  #forecastOne(
+    shard: ShardId,
+    horizonsS: number[],
+    ahead: readonly number[],
+    groups: readonly GroupForecast[],
+  ): ShardForecast {
+    const index = this.#shares.indexOf(shard) ?? this.#shares.intern(shard);
+    const service = this.#shares.serviceOf(index);
+    const origins = this.#shares.origins;
+    const shares = this.#sharesOf(index);
+    const count = ahead.length;
+    const rate: number[] = new Array(count).fill(0);
+    const groupVariance: number[] = new Array(count).fill(0);
+    let peak = 0;
+    const byOrigin: ShardForecast['byOrigin'] = {};
+    const means = { ...this.#means.of(index, service) };
+    for (let g = 0; g < this.#groups.length; g++) {
+      const group = this.#groups[g]!;
+      if (group.service !== service) continue;
+      const share = shares[group.origin]!;
+      const { points, max } = groups[g]!;
+      const commands: number[] = new Array(count);
+      const queries: number[] = new Array(count);
+      for (let h = 0; h < count; h++) {
+        const expected = share * points[h]!.p50;
+        rate[h]! += expected;
+        groupVariance[h]! += (share * (points[h]!.p90 - points[h]!.p50)) ** 2;
+        commands[h] = (expected * means.commandShare) / this.#stepS;
+        queries[h] = (expected * (1 - means.commandShare)) / this.#stepS;
+      }
+      peak += share * Math.max(max.p50, points[0]?.p50 ?? 0);
+      byOrigin[origins[group.origin]!] = { commands, queries };
+    }
+    this.#adjustHot(index, ahead, rate, byOrigin);
+    return { shard, horizonsS, metrics: this.#metrics(index, rate, groupVariance, peak, means), byOrigin };
+  }
+
+  /** A hot shard's own models may know better how much; where from stays the groups' answer. */
+  #adjustHot(
+    index: number,
+    ahead: readonly number[],
+    rate: number[],
+    byOrigin: ShardForecast['byOrigin'],
+  ): void {
+    const hot = this.#hot.get(index);
+    if (hot === undefined) return;
+    for (let h = 0; h < rate.length; h++) {
+      const factor = rate[h]!;
+      const { p50 } = hot.predict(ahead[h]!, () => factor);
+      if (factor <= 0) continue;
+      const scale = p50 / factor;
+      rate[h] = p50;
+      for (const counts of Object.values(byOrigin)) {
+        counts.commands[h]! *= scale;
+        counts.queries[h]! *= scale;
+      }
+    }
+  }
+
+  #metrics(
+    index: number,
+    rate: readonly number[],
+    groupVariance: readonly number[],
+    peak: number,
+    means: { cpuSeconds: number; bytesIn: number; bytesOut: number },
+  ): ShardForecast['metrics'] {
+    const count = rate.length;
+    const p90: number[] = new Array(count);
+    const p99: number[] = new Array(count);
+    let highest = peak;
+    for (let h = 0; h < count; h++) {
+      const expected = rate[h]!;
+      highest = Math.max(highest, expected);
+      const spread = spreadOf(expected, groupVariance[h]!);
+      const band = this.#bands.of(expected);
+      p90[h] = expected + band.p90 * spread;
+      p99[h] = expected + band.p99 * spread;
+    }
+    const band = this.#bands.of(highest);
+    const spread = spreadOf(highest, Math.max(0, ...groupVariance));
+    const per = 1 / this.#stepS;
+    const max: [number, number, number] = [highest, highest + band.p90 * spread, highest + band.p99 * spread];
+    const scaled = (factor: number): MetricForecast => ({
+      quantiles: [
+        rate.map((value) => value * factor),
+        p90.map((value) => value * factor),
+        p99.map((value) => value * factor),
+      ],
+      max: [max[0] * factor, max[1] * factor, max[2] * factor],
+    });
+    const growth = this.#means.stateGrowth(index);
+    const state = this.#means.stateBytes(index);
+    const bytes = rate.map((value, h) => state + growth * value * (h + 1));
+    const memory = bytes[count - 1] ?? state;
+    return {
+      requests: scaled(per),
+      cpu: scaled(per * means.cpuSeconds),
+      memory: {
+        quantiles: [bytes, bytes.map((b) => b * 1.1), bytes.map((b) => b * 1.25)],
+        max: [memory, memory * 1.1, memory * 1.25],
+      },
+      networkIn: scaled(per * means.bytesIn),
+      networkOut: scaled(per * means.bytesOut),
+    };
+  }
+
+  #learn(step: LoadStep): void {
+    this.#steps++;
+    this.#shares.beginStep();
+    const fill = 1 / (1 - step.missingShare);
+    // Rows and groups first: shares are compared with what their groups did in the same step.
+    const rows: number[] = [];
+    for (const sample of step.shards) {
+      rows.push(this.#shares.intern(sample.shard));
+      for (const origin of Object.keys(sample.byOrigin)) this.#shares.originOf(origin);
+    }
+    const origins = this.#shares.origins.length;
+    if (this.#share.length < origins) this.#share = new Float64Array(origins * 2);
+    const counts = new Float64Array(rows.length * origins);
+    const groups = new Float64Array(this.#shares.services.length * origins);
+    for (let i = 0; i < rows.length; i++) {
+      const sample = step.shards[i]!;
+      const row = counts.subarray(i * origins, (i + 1) * origins);
+      for (const [origin, count] of Object.entries(sample.byOrigin))
+        row[this.#shares.originOf(origin)] = count.commands + count.queries;
+      if (sample.censored) this.#lift(rows[i]!, row);
+      const service = this.#shares.serviceOf(rows[i]!) * origins;
+      for (let origin = 0; origin < origins; origin++) groups[service + origin]! += row[origin]!;
+    }
+    this.#learnGroups(groups, origins, fill);
+    this.#learnShards(step, rows, counts, groups, origins);
+    this.#hot.observe(
+      this.#steps,
+      (index) => this.#countOf(index),
+      (index, ahead) => this.#factor(index, ahead),
+    );
+    let total = 0;
+    for (const requests of groups) total += requests * fill;
+    this.#total.observe(total, (_, ahead) => this.#sumOfGroups(ahead));
+    this.#check();
+  }
+
+  #learnGroups(groups: Float64Array, origins: number, fill: number): void {
+    for (let service = 0; service < this.#shares.services.length; service++)
+      for (let origin = 0; origin < origins; origin++) {
+        const requests = groups[service * origins + origin]! * fill;
+        const key = service * 1024 + origin;
+        let group = this.#groupOf.get(key);
+        if (group === undefined) {
+          if (requests === 0) continue;
+          group = { service, origin, series: new SeriesForecaster() };
+          // What came before its first request is a past of zeros, so that all groups share one calendar.
+          for (let i = 1; i < Math.min(this.#steps, 64); i++) group.series.observe(0);
+          group.series.period = this.#periods[0] ?? 0;
+          this.#groupOf.set(key, group);
+          this.#groups.push(group);
+        }
+        group.series.observe(requests);
+        this.#shares.addGroup(service, origin, groups[service * origins + origin]!);
+      }
+  }
+
+  #learnShards(
+    step: LoadStep,
+    rows: readonly number[],
+    counts: Float64Array,
+    groups: Float64Array,
+    origins: number,
+  ): void {
+    for (let i = 0; i < rows.length; i++) {
+      const index = rows[i]!;
+      const service = this.#shares.serviceOf(index);
+      const row = counts.subarray(i * origins, (i + 1) * origins);
+      this.#shares.touch(index, row, groups.subarray(service * origins, (service + 1) * origins));
+      this.#means.observe(index, service, step.shards[i]!);
+      let requests = 0;
+      for (let origin = 0; origin < origins; origin++) requests += row[origin]!;
+      this.#count(index, requests);
+      this.#hot.consider(index, requests, this.#steps);
+    }
+  }
+
+  /** Censored demand was at least what was seen; what was expected is the better guess where it is more. */
+  #lift(index: number, row: Float64Array): void {
+    const shares = this.#sharesOf(index);
+    const service = this.#shares.serviceOf(index);
+    for (const group of this.#groups)
+      if (group.service === service)
+        row[group.origin] = Math.max(row[group.origin]!, shares[group.origin]! * group.series.predict(1).p50);
+  }
+
+  #afterStep(): void {
+    if (this.#steps % MIX_LEARN_STEPS === 0)
+      for (let service = 0; service < this.#shares.services.length; service++) this.#shares.learnMix(service);
+    if (this.#total.length < this.#nextPeriodLook) return;
+    this.#nextPeriodLook =
+      this.#total.length + Math.min(PERIOD_LOOK_STEPS_MAX, Math.max(4, this.#total.length >> 3));
+    this.#periods = detectPeriods(this.#groups.map(({ series }) => series.history));
+    const period = this.#periods[0] ?? 0;
+    for (const { series } of this.#groups) series.period = period;
+    const totals = detectPeriods([this.#total.history]);
+    this.#total.period = period > 0 ? period : (totals[0] ?? 0);
+    this.#hot.lookForPeriods(period);
+    if (period > 0) this.#shares.setPeriod(period);
+  }
+
+  #missing(): void {
+    this.#steps++;
+    this.#shares.beginStep();
+    for (const { series } of this.#groups) series.observe(Number.NaN);
+    this.#total.observe(Number.NaN);
+    this.#hot.missing();
+    this.#checks.length = 0;
+  }
+
+  #sharesOf(index: number): Float64Array {
+    if (this.#share.length < this.#shares.origins.length)
+      this.#share = new Float64Array(this.#shares.origins.length * 2);
+    this.#shares.sharesOf(index, this.#share);
+    return this.#share;
+  }
+
+  /** The share model's answer for a shard, in requests a step. */
+  #factor(index: number, ahead: number): number {
+    const shares = this.#sharesOf(index);
+    const service = this.#shares.serviceOf(index);
+    let sum = 0;
+    for (const group of this.#groups)
+      if (group.service === service) sum += shares[group.origin]! * group.series.predict(ahead).p50;
+    return sum;
+  }
+
+  #expectedNow(index: number): number {
+    return this.#factor(index, CALIBRATION_LEAD_STEPS);
+  }
+
+  #sumOfGroups(ahead: number): number {
+    let sum = 0;
+    for (const { series } of this.#groups) sum += series.predict(ahead).p50;
+    return sum;
+  }
+
+  #loudestGroup(index: number | undefined): Group | undefined {
+    const shares = index === undefined ? undefined : this.#sharesOf(index);
+    const service = index === undefined ? undefined : this.#shares.serviceOf(index);
+    let best: Group | undefined;
+    let most = -1;
+    for (const group of this.#groups) {
+      if (service !== undefined && group.service !== service) continue;
+      const requests = (shares?.[group.origin] ?? 1) * group.series.predict(1).p50;
+      if (requests > most) {
+        most = requests;
+        best = group;
+      }
+    }
+    return best;
+  }
+
+  #count(index: number, requests: number): void {
+    if (index >= this.#counted.length) {
+      const counted = new Float64Array(index * 2);
+      counted.set(this.#counted);
+      const countedAt = new Float64Array(index * 2);
+      countedAt.set(this.#countedAt);
+      this.#counted = counted;
+      this.#countedAt = countedAt;
+    }
+    this.#counted[index] = requests;
+    this.#countedAt[index] = this.#steps;
+  }
+
+  #countOf(index: number): number {
+    return this.#countedAt[index] === this.#steps ? this.#counted[index]! : 0;
+  }
+
+  /** Holds a rotating few shards' forecasts against the truth: that calibrates the bands of their classes. */
+  #check(): void {
+    const due = this.#checks[0];
+    if (due !== undefined && due.due <= this.#steps) {
+      this.#checks.shift();
+      due.shards.forEach((index, i) => {
+        this.#bands.add(due.expected[i]!, due.spread[i]!, this.#countOf(index));
+      });
+    }
+    const size = this.#shares.size;
+    const many = Math.min(size, CALIBRATED_PER_STEP);
+    if (many === 0) return;
+    const points = this.#groups.map(({ series }) => series.predict(CALIBRATION_LEAD_STEPS));
+    const check: Check = {
+      due: this.#steps + CALIBRATION_LEAD_STEPS,
+      shards: [],
+      expected: new Float64Array(many),
+      spread: new Float64Array(many),
+    };
+    for (let i = 0; i < many; i++) {
+      const index = (this.#rotation + i) % size;
+      const shares = this.#sharesOf(index);
+      const service = this.#shares.serviceOf(index);
+      let expected = 0;
+      let variance = 0;
+      this.#groups.forEach((group, g) => {
+        if (group.service !== service) return;
+        const { p50, p90 } = points[g]!;
+        expected += shares[group.origin]! * p50;
+        variance += (shares[group.origin]! * (p90 - p50)) ** 2;
+      });
+      check.shards.push(index);
+      check.expected[i] = expected;
+      check.spread[i] = spreadOf(expected, variance);
+    }
+    this.#rotation = (this.#rotation + many) % size;
+    this.#checks.push(check);
+  }
+
+  save(): EngineState {
+    return {
+      format: FORMAT,
+      stepS: this.#stepS,
+      lastNumber: this.#lastNumber,
+      steps: this.#steps,
+      periods: [...this.#periods],
+      shares: this.#shares.save(),
+      means: this.#means.save(),
+      bands: this.#bands.save(),
+      total: this.#total.save(),
+      groups: this.#groups.map(({ service, origin, series }) => ({ service, origin, series: series.save() })),
+    };
+  }
+
+  load(saved: unknown): void {
+    const state = saved as EngineState | undefined;
+    if (state?.format !== FORMAT) throw new RangeError(`not a saved forecaster (wanted ${FORMAT})`);
+    if (this.#steps > 0) throw new RangeError('a forecaster is loaded before it observes anything');
+    this.#stepS = state.stepS;
+    this.#lastNumber = state.lastNumber;
+    this.#steps = state.steps;
+    this.#periods = [...state.periods];
+    this.#shares.load(state.shares);
+    if (state.periods[0] !== undefined) this.#shares.setPeriod(state.periods[0]);
+    this.#means.load(state.means);
+    this.#bands.load(state.bands);
+    this.#total.load(state.total);
+    for (const { service, origin, series } of state.groups) {
+      const group: Group = { service, origin, series: new SeriesForecaster() };
+      group.series.load(series);
+      this.#groups.push(group);
+      this.#groupOf.set(service * 1024 + origin, group);
+    }
+    this.#nextPeriodLook = this.#total.length + 4;
+  }
+}
+
+interface GroupForecast {
+  points: SeriesQuantiles[];
+  max: SeriesQuantiles;
+}
+
+interface EngineState {
+  format: string;
+  stepS: number;
+  lastNumber: number | undefined;
+  steps: number;
+  periods: number[];
+  shares: SharesState;
+  means: { rows: number[]; services: number[] };
+  bands: number[][][];
+  total: SeriesState;
+  groups: { service: number; origin: number; series: SeriesState }[];
+}
+
+/** Counting noise, the groups' uncertainty, and a tenth of the rate for the share itself. In requests a step. */
+function spreadOf(expected: number, groupVariance: number): number {
+  return Math.sqrt(expected + 0.01 + groupVariance + (0.1 * expected) ** 2);
+}

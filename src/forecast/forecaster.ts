@@ -1,0 +1,24 @@
+/**
+ * What a forecaster is, for whoever closes the loop: policies differ in the forecaster and in nothing else.
+ */
+import type { LoadStep } from '../metrics/step.ts';
+import type { ShardId } from '../model/ids.ts';
+import type { ForecastExplanation, ShardForecast } from '../model/loop.ts';
+
+export interface Forecaster {
+  /** Learns a closed step. Steps come in order of their numbers; a gap is a time nothing is known of. */
+  observe(step: LoadStep): void;
+  /**
+   * Foresees every shard asked for, from the end of the last step observed; a shard never seen gets its service's mean.
+   *
+   * @param horizonsS seconds ahead, ascending, above zero
+   */
+  forecast(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast[];
+  explain(shard: ShardId): ForecastExplanation;
+  /** All requests a second, at the horizons: the aggregate is forecast as such, bands are not summed. */
+  total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] };
+  /** Plain data for JSON or msgpack; a new leader goes on from it. */
+  save(): unknown;
+  /** Before anything was observed. Throws RangeError for what {@link save} did not make. */
+  load(state: unknown): void;
+}

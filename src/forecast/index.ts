@@ -1,0 +1,27 @@
+/**
+ * `skein/forecast`: an online forecaster of per-shard load, and the simple ones it is measured against.
+ *
+ * @example
+ * import { engineForecaster, LoadWindows } from 'skein/forecast';
+ * const windows = new LoadWindows({ stepMs: 1000 });
+ * const engine = engineForecaster();
+ * windows.ingest(samples, 'node-1');
+ * for (const step of windows.close(nowMs)) engine.observe(step);
+ * const [forecast] = engine.forecast(['room/lobby'], [2, 10, 60]);
+ */
+import { ForecastEngine } from './engine.ts';
+import type { Forecaster } from './forecaster.ts';
+
+export { type LoadStep, LoadWindows } from '../metrics/index.ts';
+export { ForecastEngine } from './engine.ts';
+export { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
+export type { Forecaster } from './forecaster.ts';
+export { lastValueForecaster } from './last-value.ts';
+export { type OracleSource, oracleForecaster } from './oracle.ts';
+export { detectPeriods } from './period.ts';
+export { SeriesForecaster, type SeriesQuantiles } from './series.ts';
+
+/** The predictive policy's forecaster. */
+export function engineForecaster(): Forecaster {
+  return new ForecastEngine();
+}
