@@ -1,0 +1,273 @@
+/**
+ * What this node believes of the control store: nodes, quarantined shards, and a bounded part of the assignments.
+ *
+ * Fed by one watch, completed by look-ups on a miss. Belief may be late and is never trusted for ownership: every
+ * change compares versions. An entry never goes back to an older version, whatever order look-ups and events come in.
+ */
+import type { Io } from '../io/io.ts';
+import type { ProcessId, Region, ShardId } from '../model/ids.ts';
+import {
+  type Assignment,
+  type AssignmentRecord,
+  type CellRecord,
+  CONTROL_KEYS,
+  decodeRecord,
+  type NodeRecord,
+  type QuarantineRecord,
+  shardOfKey,
+} from '../model/records.ts';
+import type { ControlStore, KeyValue, Subscription, WatchEvent } from '../store/store.ts';
+
+const ASSIGNMENTS_MAX = 100_000;
+const LIST_PAGE = 1_000;
+const RETRY_DELAY_MS = 200;
+
+interface Versioned<T> {
+  version: number;
+  record: T;
+}
+
+export interface AssignmentsOptions {
+  io: Pick<Io, 'clock' | 'log'>;
+  control: ControlStore;
+  /** News of a shard this node may hold; also after a look-up. */
+  onAssignment: (assignment: Assignment) => void;
+  /** A node's key is gone: connections to it can be closed. */
+  onNodeGone: (node: NodeRecord) => void;
+  /** History is gone: what is held here must be read again. */
+  onReset: () => void;
+  assignmentsMax?: number;
+}
+
+export class Assignments {
+  readonly #options: AssignmentsOptions;
+  readonly #max: number;
+  readonly #assignments = new Map<ShardId, Assignment>();
+  readonly #nodes = new Map<ProcessId, Versioned<NodeRecord>>();
+  readonly #cells = new Map<string, Versioned<CellRecord>>();
+  readonly #quarantined = new Map<ShardId, Versioned<QuarantineRecord>>();
+  readonly #lookUps = new Map<ShardId, Promise<Assignment | undefined>>();
+  #subscription: Subscription | undefined;
+  #closed = false;
+
+  constructor(options: AssignmentsOptions) {
+    this.#options = options;
+    this.#max = options.assignmentsMax ?? ASSIGNMENTS_MAX;
+  }
+
+  async start(): Promise<void> {
+    let revision = 0;
+    while (!this.#closed) {
+      try {
+        revision = await this.#readLists();
+        break;
+      } catch (error) {
+        this.#options.io.log.warn({ error: String(error) }, 'the control store gave no lists; trying again');
+        await new Promise<void>((resolve) => {
+          this.#options.io.clock.setTimer(RETRY_DELAY_MS, resolve);
+        });
+      }
+    }
+    if (this.#closed) return;
+    this.#subscription = this.#options.control.watch(
+      ['own/', 'node/', 'cell/', 'quarantine/'],
+      revision,
+      (event) => this.#onEvent(event),
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#subscription?.close();
+  }
+
+  // ---- reading
+
+  assignment(shard: ShardId): Assignment | undefined {
+    return this.#assignments.get(shard);
+  }
+
+  /** From the control store; concurrent ones for one shard share the way. */
+  lookUp(shard: ShardId): Promise<Assignment | undefined> {
+    let under = this.#lookUps.get(shard);
+    if (under === undefined) {
+      under = this.#options.control.get(CONTROL_KEYS.own(shard)).then((entry) => {
+        if (entry === undefined) return undefined;
+        return this.learn(assignmentOf(entry));
+      });
+      this.#lookUps.set(shard, under);
+      const done = () => this.#lookUps.delete(shard);
+      under.then(done, done);
+    }
+    return under;
+  }
+
+  /** Takes an assignment read elsewhere, such as in a transaction; returns the newest one known. */
+  learn(assignment: Assignment): Assignment {
+    const known = this.#assignments.get(assignment.shard);
+    if (known !== undefined && known.version >= assignment.version) return known;
+    this.#assignments.delete(assignment.shard);
+    this.#assignments.set(assignment.shard, assignment);
+    if (this.#assignments.size > this.#max) this.#assignments.delete(this.#assignments.keys().next().value!);
+    this.#options.onAssignment(assignment);
+    return assignment;
+  }
+
+  /** The belief was wrong: the next request looks up. */
+  forget(shard: ShardId): void {
+    this.#assignments.delete(shard);
+  }
+
+  node(process: ProcessId): NodeRecord | undefined {
+    return this.#nodes.get(process)?.record;
+  }
+
+  nodes(): NodeRecord[] {
+    return [...this.#nodes.values()].map(({ record }) => record);
+  }
+
+  /** Reads one node's key: after a doubt, before a takeover that would only be refused. */
+  async lookUpNode(process: ProcessId): Promise<NodeRecord | undefined> {
+    const key = CONTROL_KEYS.node(process);
+    const known = this.#nodes.get(process);
+    const entry = await this.#options.control.get(key);
+    if (entry !== undefined) this.#put(entry);
+    // Not newer than what was known when asking: then it is gone.
+    else if (this.#nodes.get(process) === known) this.#dropNode(process);
+    return this.node(process);
+  }
+
+  cell(id: string): CellRecord | undefined {
+    return this.#cells.get(id)?.record;
+  }
+
+  get anyQuarantined(): boolean {
+    return this.#quarantined.size > 0;
+  }
+
+  quarantine(shard: ShardId): QuarantineRecord | undefined {
+    return this.#quarantined.get(shard)?.record;
+  }
+
+  regionOf(process: ProcessId): Region | undefined {
+    return this.node(process)?.region;
+  }
+
+  // ---- feeding
+
+  async #readLists(): Promise<number> {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const prefix of ['node/', 'cell/', 'quarantine/']) {
+      const seen = new Set<string>();
+      let after: string | undefined;
+      let listed = 0;
+      let listRevision = 0;
+      do {
+        const page = await this.#options.control.list(prefix, { limit: LIST_PAGE, after });
+        listRevision = page.revision;
+        oldest = Math.min(oldest, page.revision);
+        for (const entry of page.entries) {
+          seen.add(entry.key);
+          this.#put(entry);
+        }
+        listed = page.entries.length;
+        after = page.entries.at(-1)?.key;
+      } while (listed === LIST_PAGE);
+      this.#dropUnseen(prefix, seen, listRevision);
+    }
+    return oldest;
+  }
+
+  /** After a list: what was known before it and is not in it is gone. */
+  #dropUnseen(prefix: string, seen: Set<string>, revision: number): void {
+    if (prefix === 'node/') {
+      for (const [process, { version }] of [...this.#nodes]) {
+        if (version <= revision && !seen.has(CONTROL_KEYS.node(process))) this.#dropNode(process);
+      }
+    } else if (prefix === 'quarantine/') {
+      for (const [shard, { version }] of [...this.#quarantined]) {
+        if (version <= revision && !seen.has(CONTROL_KEYS.quarantine(shard))) this.#quarantined.delete(shard);
+      }
+    }
+  }
+
+  #onEvent(event: WatchEvent): void {
+    if (this.#closed) return;
+    if (event.type === 'put') this.#put(event.entry);
+    else if (event.type === 'delete') this.#delete(event.key, event.revision);
+    else {
+      // Assignments are beliefs: dropping them costs a look-up each.
+      this.#assignments.clear();
+      this.#options.onReset();
+      void this.#readListsAgain();
+    }
+  }
+
+  async #readListsAgain(): Promise<void> {
+    while (!this.#closed) {
+      try {
+        await this.#readLists();
+        return;
+      } catch {
+        await new Promise<void>((resolve) => {
+          this.#options.io.clock.setTimer(RETRY_DELAY_MS, resolve);
+        });
+      }
+    }
+  }
+
+  #put(entry: KeyValue): void {
+    const { key, version } = entry;
+    if (key.startsWith('own/')) {
+      const shard = shardOfKey(key);
+      const known = this.#assignments.get(shard);
+      if (known !== undefined || this.#lookUps.has(shard)) this.learn(assignmentOf(entry));
+      else this.#options.onAssignment(assignmentOf(entry));
+    } else if (key.startsWith('node/')) {
+      const record = decodeRecord<NodeRecord>(entry.value);
+      setNewer(this.#nodes, record.processId, { version, record });
+    } else if (key.startsWith('cell/')) {
+      setNewer(this.#cells, key.slice(5), { version, record: decodeRecord<CellRecord>(entry.value) });
+    } else if (key.startsWith('quarantine/')) {
+      setNewer(this.#quarantined, key.slice(11), {
+        version,
+        record: decodeRecord<QuarantineRecord>(entry.value),
+      });
+    }
+  }
+
+  #delete(key: string, revision: number): void {
+    if (key.startsWith('node/')) {
+      const process = key.slice(5);
+      const known = this.#nodes.get(process);
+      if (known !== undefined && known.version < revision) this.#dropNode(process);
+    } else if (key.startsWith('quarantine/')) {
+      const known = this.#quarantined.get(key.slice(11));
+      if (known !== undefined && known.version < revision) this.#quarantined.delete(key.slice(11));
+    } else if (key.startsWith('own/')) this.#assignments.delete(shardOfKey(key));
+  }
+
+  #dropNode(process: ProcessId): void {
+    const known = this.#nodes.get(process);
+    if (known === undefined) return;
+    this.#nodes.delete(process);
+    this.#options.onNodeGone(known.record);
+  }
+}
+
+export function assignmentOf(entry: KeyValue): Assignment {
+  const record = decodeRecord<AssignmentRecord>(entry.value);
+  return {
+    epoch: record.epoch,
+    primary: record.primary,
+    cell: record.cell,
+    standbys: record.standbys,
+    shard: shardOfKey(entry.key),
+    version: entry.version,
+  };
+}
+
+function setNewer<T>(map: Map<string, Versioned<T>>, key: string, value: Versioned<T>): void {
+  const known = map.get(key);
+  if (known === undefined || known.version < value.version) map.set(key, value);
+}

@@ -1,0 +1,267 @@
+/**
+ * One replica on this node: the {@link ShardHost} its state asks, and what the migration participant sees of it.
+ *
+ * It ties a shard's state to the append batcher of its cell and to the lease. It decides nothing about ownership: when
+ * an append is refused or a fence check fails it tells the table, which demotes it.
+ *
+ *   opening -> primary <-> sealed -> (demoted) -> follower
+ *                   \________________________________ ended
+ */
+import type { Io } from '../io/io.ts';
+import type { Epoch, Seq, ShardId } from '../model/ids.ts';
+import type { Assignment } from '../model/records.ts';
+import type { ShardHost, ShardReplica } from '../shard/contract.ts';
+import type { CellStore, LogEntry } from '../store/store.ts';
+import type { AppendBatcher, Appender, UndurableBytes } from './append-batcher.ts';
+import type { LocalReplica } from './participant.ts';
+import type { HandlerWatch } from './watchdog.ts';
+
+/** How long a fence check keeps trying a cell that gives no answer. */
+const FENCE_CHECK_MS_MAX = 5_000;
+const FENCE_CHECK_RETRY_MS = 100;
+
+export type ReplicaRole = 'primary' | 'follower' | 'opening' | 'sealed';
+
+/** What a replica needs of its node; one object for all replicas. */
+export interface ReplicaEnvironment {
+  readonly io: Io;
+  readonly undurable: UndurableBytes;
+  readonly watch: HandlerWatch;
+  /** Unique and growing within the process: the id of an append. */
+  nextAppendId(): string;
+  leaseValid(): boolean;
+  leaseGeneration(): number;
+  random(): number;
+  /** Read the assignment: does it still name this process? Sets {@link HostedReplica.confirmedGeneration}. */
+  confirm(replica: HostedReplica): void;
+  /** Refused by the cell or out of reach: stop being primary. */
+  deposed(replica: HostedReplica, reason: string): void;
+  snapshotWanted(replica: HostedReplica): void;
+}
+
+export class HostedReplica implements LocalReplica, ShardHost, Appender {
+  readonly shard: ShardId;
+  readonly environment: ReplicaEnvironment;
+  role: ReplicaRole;
+  assignment: Assignment;
+  cell: CellStore;
+  batcher: AppendBatcher;
+  /** Set as soon as the runtime has opened it. */
+  state!: ShardReplica;
+  /** The lease generation under which the assignment was last known to name this process; -1: not known. */
+  confirmedGeneration = -1;
+  confirming = false;
+  ended = false;
+  passivating = false;
+  /** A follower that gets deltas: only then may it wait for a seq. */
+  fed = false;
+  /** Had a request since the last measuring step. */
+  active = false;
+  /** Deltas up to here were trimmed from the log. */
+  trimmedSeq: Seq = 0;
+  snapshotQueued = false;
+  appendCount = 0;
+  /** A follower's source, and its durable seq as last heard. */
+  source: { processId: string; address: string } | undefined;
+  sourceSeq: Seq | undefined;
+  migration: string | undefined;
+  #durableBeforeOpen: Seq = 0;
+  /** Appended and not durable, in order; kept for those who follow. */
+  #undurable: LogEntry[] = [];
+  #durableListeners: Set<(entries: LogEntry[], durableSeq: Seq) => void> | undefined;
+  #endListeners: Set<(reason: string) => void> | undefined;
+  #checkUnderWay: Promise<boolean> | undefined;
+  #nextCheck: Promise<boolean> | undefined;
+
+  constructor(options: {
+    environment: ReplicaEnvironment;
+    assignment: Assignment;
+    role: ReplicaRole;
+    cell: CellStore;
+    batcher: AppendBatcher;
+  }) {
+    this.environment = options.environment;
+    this.assignment = options.assignment;
+    this.shard = options.assignment.shard;
+    this.role = options.role;
+    this.cell = options.cell;
+    this.batcher = options.batcher;
+  }
+
+  get epoch(): Epoch {
+    return this.assignment.epoch;
+  }
+
+  /** Serves, or will again when its seal is lifted: requests go to its state. */
+  get takesRequests(): boolean {
+    return this.role === 'primary' || this.role === 'sealed';
+  }
+
+  // ---- ShardHost
+
+  monotonicMs(): number {
+    return this.environment.io.clock.monotonicMs();
+  }
+
+  realtimeMs(): number {
+    return this.environment.io.clock.realtimeMs();
+  }
+
+  setTimer(delayMs: number, fire: () => void): () => void {
+    return this.environment.io.clock.setTimer(delayMs, fire);
+  }
+
+  defer(run: () => void): void {
+    this.environment.io.clock.defer(run);
+  }
+
+  threadCpuMicros(): number {
+    return this.environment.io.threadCpuMicros();
+  }
+
+  random(): number {
+    return this.environment.random();
+  }
+
+  append(seq: Seq, delta: Uint8Array): void {
+    if (!this.appending) return;
+    const id = this.environment.nextAppendId();
+    this.appendCount++;
+    this.#undurable.push({ seq, id, delta });
+    this.batcher.add(this, this.assignment.epoch, seq, id, delta);
+  }
+
+  mayAnswer(): true | Promise<boolean> {
+    // OWNERSHIP rule 5: sealed, it answers nothing.
+    if (this.ended || this.role === 'follower' || this.role === 'sealed') return Promise.resolve(false);
+    // OWNERSHIP rule 4: by a valid lease, under which the assignment is known to name this process ...
+    if (this.environment.leaseValid()) {
+      if (this.confirmedGeneration === this.environment.leaseGeneration()) return true;
+      if (!this.confirming) this.environment.confirm(this);
+    }
+    // ... or by a fence check that begins after the question: whoever asks while one is under way gets the next.
+    if (this.#checkUnderWay === undefined) return this.#startCheck();
+    this.#nextCheck ??= this.#checkUnderWay.then(() => {
+      this.#nextCheck = undefined;
+      return this.#startCheck();
+    });
+    return this.#nextCheck;
+  }
+
+  admit(bytes: number): boolean {
+    return this.environment.undurable.admit(bytes);
+  }
+
+  enterHandler(shard: ShardId, handler: string, idempotencyKey: string | undefined): void {
+    this.environment.watch.enter(shard, handler, idempotencyKey);
+  }
+
+  leaveHandler(): void {
+    this.environment.watch.leave();
+  }
+
+  snapshotWanted(): void {
+    if (!this.ended) this.environment.snapshotWanted(this);
+  }
+
+  #startCheck(): Promise<boolean> {
+    const check = this.#fenceCheck().then((answer) => {
+      if (this.#checkUnderWay === check) this.#checkUnderWay = undefined;
+      return answer;
+    });
+    this.#checkUnderWay = check;
+    return check;
+  }
+
+  async #fenceCheck(): Promise<boolean> {
+    const untilMs = this.monotonicMs() + FENCE_CHECK_MS_MAX;
+    while (!this.ended) {
+      try {
+        const fence = await this.cell.raiseFence(this.shard, this.epoch);
+        // Sealed or handed over meanwhile: the answer is no longer this replica's to give.
+        if (this.ended || this.role === 'sealed' || this.role === 'follower') return false;
+        if (fence === this.epoch) return true;
+        this.environment.deposed(this, `fenced by epoch ${fence}`);
+        return false;
+      } catch {
+        if (this.monotonicMs() > untilMs) return false;
+        await new Promise<void>((resolve) => {
+          this.setTimer(FENCE_CHECK_RETRY_MS, resolve);
+        });
+      }
+    }
+    return false;
+  }
+
+  // ---- Appender
+
+  get appending(): boolean {
+    return !this.ended && this.role !== 'follower';
+  }
+
+  appended(seq: Seq): void {
+    const listeners = this.#durableListeners;
+    const queue = this.#undurable;
+    let count = 0;
+    while (count < queue.length && queue[count]!.seq <= seq) count++;
+    const entries = queue.splice(0, count);
+    if (this.state === undefined) this.#durableBeforeOpen = seq;
+    else this.state.durable(seq);
+    // OWNERSHIP rule 7: only durable deltas go to others.
+    if (listeners !== undefined && entries.length > 0) {
+      for (const listener of [...listeners]) listener(entries, seq);
+    }
+  }
+
+  appendFailed(reason: string): void {
+    this.environment.deposed(this, reason);
+  }
+
+  /** The runtime has opened it. */
+  opened(state: ShardReplica): void {
+    this.state = state;
+    if (this.#durableBeforeOpen > 0) state.durable(this.#durableBeforeOpen);
+  }
+
+  // ---- LocalReplica
+
+  onDurable(listener: (entries: LogEntry[], durableSeq: Seq) => void): () => void {
+    this.#durableListeners ??= new Set();
+    this.#durableListeners.add(listener);
+    return () => this.#durableListeners?.delete(listener);
+  }
+
+  onEnd(listener: (reason: string) => void): () => void {
+    this.#endListeners ??= new Set();
+    this.#endListeners.add(listener);
+    return () => this.#endListeners?.delete(listener);
+  }
+
+  /** Someone streams its deltas. */
+  get followed(): boolean {
+    return this.#durableListeners !== undefined && this.#durableListeners.size > 0;
+  }
+
+  /** Stops appending and tells those who follow; the state is the caller's to demote or close. */
+  end(reason: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.#announceEnd(reason);
+  }
+
+  /** Was primary, is a follower now: streams to others end, appends are no more. */
+  becomeFollower(next: Assignment, source: { processId: string; address: string }): void {
+    this.role = 'follower';
+    this.assignment = next;
+    this.source = source;
+    this.#announceEnd('handed over');
+  }
+
+  #announceEnd(reason: string): void {
+    this.#undurable = [];
+    const listeners = this.#endListeners;
+    this.#endListeners = undefined;
+    this.#durableListeners = undefined;
+    if (listeners) for (const listener of listeners) listener(reason);
+  }
+}
