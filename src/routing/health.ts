@@ -24,6 +24,7 @@ export class NodeHealth {
   #down = false;
   #retryAtMs = 0;
   #delayMs = PROBE_DELAY_MS_MIN;
+  #probing = false;
 
   get healthy(): boolean {
     return !this.#down;
@@ -39,6 +40,7 @@ export class NodeHealth {
     if (!this.#down) return 'yes';
     if (nowMs < this.#retryAtMs) return 'no';
     this.#retryAtMs = nowMs + PROBE_TIMEOUT_MS;
+    this.#probing = true;
     return 'probe';
   }
 
@@ -48,11 +50,17 @@ export class NodeHealth {
     this.#delayMs = PROBE_DELAY_MS_MIN;
     const recovered = this.#down;
     this.#down = false;
+    this.#probing = false;
     return recovered;
   }
 
-  /** No connection, a broken one, or no answer in time. Returns whether this made the node unhealthy. */
+  /**
+   * No connection, a broken one, or no answer in time. Returns whether this made the node unhealthy. While it is, only
+   * the outcome of a probe counts: the many that were under way must not double the wait many times.
+   */
   failed(nowMs: number): boolean {
+    if (this.#down && !this.#probing) return false;
+    this.#probing = false;
     this.#failures++;
     if (!this.#down && this.#failures < FAILURES_MAX) return false;
     const turned = !this.#down;

@@ -53,8 +53,6 @@ const OWN = 'own/';
 const SHIFT = 'shift/';
 const NODE = 'node/';
 const QUARANTINE = 'quarantine/';
-/** Prefixes that a route table wants to see. */
-export const ROUTE_PREFIXES: readonly string[] = [OWN, SHIFT, NODE, QUARANTINE];
 
 export class RouteTable {
   readonly #routes: LRUCache<ShardId, Route>;
@@ -138,7 +136,7 @@ export class RouteTable {
 
   /**
    * Takes in a watch event. Events may come late, twice and, across prefixes, in any order.
-   * A `reset` keeps everything: the caller lists again and calls {@link replace}.
+   * A `reset` keeps everything: the caller lists again, and what stays wrong is corrected by nodes (T4).
    */
   apply(event: WatchEvent): RouteChange | undefined {
     if (event.type === 'put') return this.#put(event.entry, false);
@@ -153,23 +151,14 @@ export class RouteTable {
   }
 
   /**
-   * Makes nodes, shifts or quarantine exactly what was listed. Assignments are not replaced but loaded one by one:
-   * one that is gone is corrected by the nodes.
+   * Of the nodes known so far only those listed are there: what a file of an earlier run named may be gone.
+   * Returns those that are.
    */
-  replace(prefix: 'node/' | 'shift/' | 'quarantine/', entries: readonly KeyValue[]): RouteChange[] {
-    const listed = new Set(entries.map((entry) => entry.key));
-    const gone: string[] = [];
-    if (prefix === NODE) for (const id of this.#nodes.keys()) gone.push(CONTROL_KEYS.node(id));
-    if (prefix === SHIFT) for (const shard of this.#shifts.keys()) gone.push(CONTROL_KEYS.shift(shard));
-    if (prefix === QUARANTINE)
-      for (const shard of this.#quarantine.keys()) gone.push(CONTROL_KEYS.quarantine(shard));
+  retainNodes(listed: { has(key: string): boolean }): RouteChange[] {
     const changes: RouteChange[] = [];
-    for (const key of gone) {
+    for (const process of [...this.#nodes.keys()]) {
+      const key = CONTROL_KEYS.node(process);
       const change = listed.has(key) ? undefined : this.#delete(key, Number.POSITIVE_INFINITY);
-      if (change) changes.push(change);
-    }
-    for (const entry of entries) {
-      const change = this.#put(entry, true);
       if (change) changes.push(change);
     }
     return changes;
@@ -208,14 +197,37 @@ export class RouteTable {
     return { type: 'shard', shard };
   }
 
+  /** Takes in a route of an earlier run, where nothing newer is known. */
+  restore(shard: ShardId, route: Route): void {
+    const known = this.#routes.peek(shard);
+    if (
+      known &&
+      (known.epoch > route.epoch || (known.epoch === route.epoch && known.version >= route.version))
+    )
+      return;
+    const { epoch, version } = route;
+    this.#store(shard, {
+      epoch,
+      primary: this.#intern(route.primary),
+      cell: this.#intern(route.cell),
+      version,
+    });
+  }
+
   /** Forgets a route that turned out to be wrong, so that the next request looks it up. */
   forget(shard: ShardId): void {
     if (this.#routes.delete(shard)) this.#complete = false;
   }
 
-  /** Routes with the one used last first, for the file that survives a restart. */
+  /**
+   * Routes with the one used last first, for the file that survives a restart. The order is that of the first step;
+   * the caller may take its time, while requests go on.
+   */
   *routes(): Generator<[ShardId, Route]> {
-    for (const entry of this.#routes.entries()) yield entry as [ShardId, Route];
+    for (const shard of [...this.#routes.keys()]) {
+      const route = this.#routes.peek(shard);
+      if (route) yield [shard, route];
+    }
   }
 
   // ---------------------------------------------------------------- details
