@@ -22,7 +22,7 @@ const OWN_REQUEST_HEADERS = [
   'skein-min-seq',
   'skein-user',
 ];
-const EXPOSED_HEADERS = 'skein-epoch, skein-seq, skein-replayed, retry-after';
+const EXPOSED_HEADERS = 'skein-epoch, skein-seq, skein-replayed, skein-served-by, retry-after';
 const MAX_AGE_S_DEFAULT = 600;
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;

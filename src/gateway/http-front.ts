@@ -136,6 +136,7 @@ class HttpFront {
     headers.push('cache-control', 'no-store');
     if (epoch !== undefined) headers.push('skein-epoch', String(epoch));
     if (seq !== undefined) headers.push('skein-seq', String(seq));
+    if (reply.servedBy !== undefined) headers.push('skein-served-by', reply.servedBy);
     if (retryAfterS !== undefined) headers.push('retry-after', String(retryAfterS));
     if (reply.replayed) headers.push('skein-replayed', 'true');
     if (allow !== undefined) headers.push('allow', allow);

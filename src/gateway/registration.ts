@@ -2,13 +2,15 @@
  * `gateway/<name>` in the control store, under a lease: so that operators and the API see which gateways there are.
  * Nothing depends on it: a gateway whose lease lapsed serves on and registers again.
  */
-import type { Io } from '../io/io.ts';
+import { type Io, sleep } from '../io/io.ts';
 import { CONTROL_KEYS, encodeRecord, type GatewayRecord } from '../model/records.ts';
 import type { ControlStore } from '../store/store.ts';
 
 export const GATEWAY_LEASE_TTL_MS = 10_000;
 const RENEWALS_PER_TTL = 3;
 const RETRY_MS = 1_000;
+/** How long stopping waits for the store. */
+const REVOKE_MS_MAX = 500;
 
 export class GatewayRegistration {
   readonly #io: Pick<Io, 'clock' | 'log'>;
@@ -45,10 +47,12 @@ export class GatewayRegistration {
     );
   }
 
+  /** Takes the record away, or leaves that to the lease's end where the store does not answer soon. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#cancelTimer();
-    await this.#control.revokeLease(this.#leaseId).catch(() => {});
+    const revoked = this.#control.revokeLease(this.#leaseId).catch(() => {});
+    await Promise.race([revoked, sleep(this.#io.clock, REVOKE_MS_MAX)]);
   }
 
   async #step(): Promise<void> {
