@@ -194,6 +194,11 @@ export class SkeinNode {
     return this.#drain.run();
   }
 
+  /** Gives the lease back and with it the node's key; requests are still passed on. For after a drain. */
+  leave(): Promise<void> {
+    return this.#lease.stop();
+  }
+
   /** Ends at once and in order: what is durable is in the cells, leases are given back. */
   async stop(): Promise<void> {
     if (this.#stopped) return;

@@ -107,6 +107,8 @@ export interface WarmUpReport {
   replayed: number;
   /** Replies whose status or body differ though both states are at the same seq. */
   mismatches: number;
+  /** Of those, replies that failed (500 or more) at the target and not at the source: no clock explains these. */
+  failures?: number;
   sourceMsMean: number;
   targetMsMean: number;
   error?: string;

@@ -5,6 +5,7 @@
  * round a loop: find out whose the shard is, go there, and look again when that turns out to be wrong, within a budget
  * of time. A command that may have been executed is sent a second time only where it carries an idempotency key.
  */
+import { type GatewayKey, GatewayKeys } from '../gateway/gateway-keys.ts';
 import type { Io } from '../io/io.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { NodeRecord } from '../model/records.ts';
@@ -52,6 +53,8 @@ export class Router {
   readonly #assignments: Assignments;
   readonly #services: ReturnType<ShardRuntime['manifest']>;
   readonly #stamp: (reply: ShardReply) => ShardReply;
+  /** Keys for commands that are passed on without one: so that a broken connection can be tried again. */
+  readonly #keys: GatewayKeys;
   #passing = 0;
   /** Read indexes under way at sources: those who ask meanwhile share the next one. */
   readonly #readIndexes = new Map<ShardId, { under: Promise<number>; next?: Promise<number> }>();
@@ -63,6 +66,7 @@ export class Router {
     this.#runtime = options.runtime;
     this.#assignments = options.assignments;
     this.#services = options.runtime.manifest();
+    this.#keys = new GatewayKeys(options.self);
     const self = options.self;
     this.#stamp = (reply) => {
       reply.servedBy ??= self;
@@ -156,10 +160,20 @@ export class Router {
   }
 
   async #loop(original: ShardRequest): Promise<ShardReply> {
-    const { clock } = this.#o.io;
-    const untilMs = clock.monotonicMs() + this.#o.limits.routeBudgetMs;
     // The loop counts deaths and hops in a copy: the caller's request stays as it was.
     const request = { ...original };
+    try {
+      return await this.#goRound(request);
+    } finally {
+      const key = request.idempotency;
+      if (original.idempotency === undefined && key !== undefined)
+        this.#keys.done((key as GatewayKey).number);
+    }
+  }
+
+  async #goRound(request: ShardRequest): Promise<ShardReply> {
+    const { clock } = this.#o.io;
+    const untilMs = clock.monotonicMs() + this.#o.limits.routeBudgetMs;
     let delayMs = RETRY_DELAY_MS_MIN;
     for (;;) {
       const attempt = await this.#attempt(request);
@@ -319,6 +333,7 @@ export class Router {
     if (request.hops + 1 > HOPS_MAX) {
       return refuse('too-many-hops', `${request.shard} was passed on ${request.hops} times`);
     }
+    if (request.idempotency === undefined && this.isCommand(request)) request.idempotency = this.#keys.take();
     try {
       return await this.#o.peers
         .peer(node.address)

@@ -23,6 +23,7 @@ export const WATCH_BYTES = HEAD_BYTES + TEXT_BYTES;
 const COUNTER = 0;
 const LENGTH = 1;
 const HAS_KEY = 2;
+const ENDING = 3;
 const SEPARATOR = '\n';
 
 /** The writing side, on the thread that runs handlers. Synchronous parts never nest. */
@@ -57,6 +58,26 @@ export class SharedHandlerWatch implements HandlerWatch {
     const head = this.#head;
     if ((head[COUNTER]! & 1) === 1) Atomics.store(head, COUNTER, head[COUNTER]! + 1);
   }
+}
+
+/** The process ends with a handler on the CPU: 0 no, 1 asked to be recorded, 2 recorded. */
+export const ENDING_NONE = 0;
+export const ENDING_ASKED = 1;
+export const ENDING_RECORDED = 2;
+
+export function endingOf(shared: SharedArrayBuffer): number {
+  return Atomics.load(new Int32Array(shared, 0, HEAD_BYTES / 4), ENDING);
+}
+
+export function setEnding(shared: SharedArrayBuffer, ending: number): void {
+  const head = new Int32Array(shared, 0, HEAD_BYTES / 4);
+  Atomics.store(head, ENDING, ending);
+  Atomics.notify(head, ENDING);
+}
+
+/** Blocks until the watchdog has recorded, or the time is up. Only for a process that is ending anyway. */
+export function waitRecorded(shared: SharedArrayBuffer, timeoutMs: number): void {
+  Atomics.wait(new Int32Array(shared, 0, HEAD_BYTES / 4), ENDING, ENDING_ASKED, timeoutMs);
 }
 
 export interface RunningHandler {

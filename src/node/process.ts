@@ -1,0 +1,231 @@
+/**
+ * A node as an operating system process: loads the user's app, connects the stores, serves wire and HTTP, and starts
+ * the watchdog. Signals are the command line's: it calls `drain()` on SIGTERM.
+ */
+import { resolve as resolvePath } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { Gauge, Registry } from 'prom-client';
+import { type Front, serveFront } from '../gateway/http-front.ts';
+import { type Io, sleep } from '../io/io.ts';
+import type { Topology } from '../model/topology.ts';
+import { appOf } from '../sdk/service.ts';
+import { loadApp } from '../shard/runtime.ts';
+import { connectStores } from '../store/client.ts';
+import { type RpcHandlers, serveRpc } from '../wire/rpc.ts';
+import type { NodeConfig } from './config.ts';
+import { migrationParticipant } from './migration/participant.ts';
+import { SkeinNode } from './node.ts';
+import {
+  ENDING_ASKED,
+  HANDLER_BLOCK_MS_MAX,
+  readRunning,
+  SharedHandlerWatch,
+  setEnding,
+  waitRecorded,
+} from './watchdog.ts';
+import type { WatchdogData } from './watchdog-thread.ts';
+
+/** After its key is gone a drained node still answers for so long: routes elsewhere take a moment to follow. */
+const LINGER_MS = 500;
+const PASSING_POLL_MS = 20;
+const PASSING_MS_MAX = 10_000;
+const EXIT_RECORD_MS_MAX = 1_200;
+
+export interface NodeProcessOptions {
+  io: Io;
+  /** `address` and `httpAddress` may have port 0; an empty `httpAddress` serves no HTTP. */
+  config: NodeConfig;
+  /** The module that exports the app as `app` or as default. */
+  appFile: string;
+  controlAddress: string;
+  /** Absent or true: a handler that blocks the event loop ends the process. False: for tests in one process. */
+  watchdog?: boolean;
+  handlerBlockMsMax?: number;
+  /** Where `io.network` emulates round trips: the watchdog's own connection must do so as well. */
+  topology?: Topology;
+  /** Addresses and CIDR ranges whose origin headers count. */
+  trustedProxies?: readonly string[];
+}
+
+export interface NodeProcess {
+  readonly node: SkeinNode;
+  /** Wire address with the real port. */
+  readonly address: string;
+  /** HTTP address with the real port; empty where none is served. */
+  readonly httpAddress: string;
+  /** Gives all shards away, answers what is under way, leaves the cluster, and closes. */
+  drain(): Promise<void>;
+  /** Closes at once; shards are taken over by others. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a node. Rejects when the app cannot be loaded or an address is taken.
+ *
+ * @example
+ * const running = await runNodeProcess({ io: realIo(), config, appFile: './app.ts', controlAddress: '127.0.0.1:20001' });
+ * process.once('SIGTERM', () => running.drain().then(() => process.exit(0)));
+ */
+export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeProcess> {
+  const { io, appFile, controlAddress } = options;
+  const { token, processId } = options.config;
+  const module = (await import(pathToFileURL(resolvePath(appFile)).href)) as Record<string, unknown>;
+  const runtime = loadApp(appOf(module));
+  const stores = connectStores(io, { token, identity: processId, controlAddress });
+  const watch = new SharedHandlerWatch();
+
+  // Both servers stand before the node, so that its record names their real ports.
+  const handlers: RpcHandlers = {};
+  let node: SkeinNode | undefined;
+  const wire = await serveRpc({ network: io.network, address: options.config.address, token, handlers });
+  let front: Front | undefined;
+  try {
+    if (options.config.httpAddress !== '') {
+      const manifest = runtime.manifest();
+      front = await serveFront({
+        io,
+        address: options.config.httpAddress,
+        region: options.config.region,
+        trustedProxies: options.trustedProxies,
+        execute: (request) => node!.execute(request),
+        needsHeaders: (service) => manifest[service]?.authorize ?? false,
+        ready: () => node?.ready ?? false,
+        metrics: () => registry.metrics(),
+      });
+    }
+  } catch (error) {
+    await wire.close();
+    stores.close();
+    throw error;
+  }
+  const config = { ...options.config, address: wire.address, httpAddress: front?.address ?? '' };
+  const running = new SkeinNode({
+    io,
+    config,
+    runtime,
+    control: stores.control,
+    cells: stores.cells,
+    participant: migrationParticipant,
+    watch,
+    rssBytes: () => process.memoryUsage.rss(),
+  });
+  node = running;
+  const registry = nodeMetrics(running);
+  handlers.calls = running.handlers().calls;
+  handlers.streams = running.handlers().streams;
+  const endWatchdog = options.watchdog === false ? () => {} : startWatchdog(options, watch);
+  await stores.ready;
+  await running.start();
+  io.log.info({ process: processId, address: config.address, http: config.httpAddress }, 'the node serves');
+
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    await front?.close();
+    await wire.close();
+    await running.stop();
+    endWatchdog();
+    stores.close();
+  };
+  return {
+    node: running,
+    address: config.address,
+    httpAddress: config.httpAddress,
+    async drain() {
+      front?.drain();
+      await running.drain();
+      // Nothing is owned here any more: leave the cluster, and pass on what still comes by old routes.
+      await running.leave();
+      await sleep(io.clock, LINGER_MS);
+      const untilMs = io.clock.monotonicMs() + PASSING_MS_MAX;
+      while (running.passingRequests > 0 && io.clock.monotonicMs() < untilMs) {
+        await sleep(io.clock, PASSING_POLL_MS);
+      }
+      closing ??= close();
+      await closing;
+    },
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+function startWatchdog(options: NodeProcessOptions, watch: SharedHandlerWatch): () => void {
+  const { io, config } = options;
+  const data: WatchdogData = {
+    shared: watch.shared,
+    processId: config.processId,
+    region: config.region,
+    controlAddress: options.controlAddress,
+    token: config.token,
+    handlerBlockMsMax: options.handlerBlockMsMax ?? HANDLER_BLOCK_MS_MAX,
+    topology: options.topology,
+  };
+  // Sources run by type stripping, the package as built JavaScript.
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const worker = new Worker(new URL(`./watchdog-thread.${extension}`, import.meta.url), { workerData: data });
+  worker.unref();
+  worker.on('error', (error) => io.log.error({ error: String(error) }, 'the watchdog ended'));
+  // `process.exit` in a handler: the mark still names it, and the watchdog's thread still runs.
+  const onExit = () => {
+    if (readRunning(watch.shared) === undefined) return;
+    setEnding(watch.shared, ENDING_ASKED);
+    waitRecorded(watch.shared, EXIT_RECORD_MS_MAX);
+  };
+  const onException = (error: unknown) => {
+    io.log.error(
+      { error: error instanceof Error ? error.stack : String(error) },
+      'uncaught; the process ends',
+    );
+    process.exit(1);
+  };
+  // A handler's forgotten promise is the handler's fault and no reason to lose a node.
+  const onRejection = (error: unknown) => {
+    io.log.error(
+      { error: error instanceof Error ? error.stack : String(error) },
+      'a promise was rejected and nobody listened; await it in the handler',
+    );
+  };
+  process.on('exit', onExit);
+  process.on('uncaughtException', onException);
+  process.on('unhandledRejection', onRejection);
+  return () => {
+    process.off('exit', onExit);
+    process.off('uncaughtException', onException);
+    process.off('unhandledRejection', onRejection);
+    void worker.terminate();
+  };
+}
+
+/** What `/metrics` of a node shows beside the process's own. */
+function nodeMetrics(node: SkeinNode): Registry {
+  const registry = new Registry();
+  registry.setDefaultLabels({ node: node.config.name, region: node.config.region });
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  gauge('skein_node_replicas', 'Replicas in memory.', () => node.replicaCount);
+  gauge('skein_node_undurable_bytes', 'Bytes of deltas not yet durable.', () => node.undurableBytes);
+  gauge(
+    'skein_node_passing_requests',
+    'Requests looking for their shard or under way to other nodes.',
+    () => {
+      return node.passingRequests;
+    },
+  );
+  gauge('skein_node_lease_valid', '1 while the lease is valid.', () => (node.leaseValid() ? 1 : 0));
+  gauge('skein_node_ready', '1 while new shards are taken.', () => (node.ready ? 1 : 0));
+  gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
+  gauge('process_cpu_seconds_total', 'CPU time of the process.', () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  });
+  return registry;
+}
