@@ -270,11 +270,16 @@ export class Follower {
       try {
         return await call();
       } catch (error) {
-        if (codeOf(error) !== 'unavailable') throw error;
+        // Without a replica: the source was asked to load it, and has not yet.
+        if (!isPassing(codeOf(error) ?? '')) throw error;
         if (this.#stopped || clock.monotonicMs() > giveUpMs)
-          throw new Refusal('refused', `the source did not answer for ${SOURCE_SILENT_MS_MAX} ms`, {
-            cause: error,
-          });
+          throw new Refusal(
+            'refused',
+            `the source gave no snapshot for ${SOURCE_SILENT_MS_MAX} ms: ${messageOf(error)}`,
+            {
+              cause: error,
+            },
+          );
         await sleep(clock, RECONNECT_DELAY_MS);
       }
     }

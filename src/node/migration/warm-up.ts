@@ -25,6 +25,7 @@ export async function warmUp(
     hookMs: 0,
     replayed: 0,
     mismatches: 0,
+    failures: 0,
     sourceMsMean: 0,
     targetMsMean: 0,
   };
@@ -52,6 +53,7 @@ export async function warmUp(
       const sameSeq = query.seq === replica.state.appliedSeq;
       if (sameSeq && (answer.status !== query.status || !Buffer.from(answer.body).equals(query.body)))
         report.mismatches++;
+      if (answer.status >= 500 && query.status < 500) report.failures = (report.failures ?? 0) + 1;
     }
     if (report.replayed > 0) {
       report.sourceMsMean = sourceMs / report.replayed;
