@@ -6,12 +6,13 @@ import { crc32 } from 'node:zlib';
 import { type Io, randomId } from '../io/io.ts';
 import type { CellId, Epoch, Seq, ShardId } from '../model/ids.ts';
 import { type CellRecord, CONTROL_KEYS, decodeRecord } from '../model/records.ts';
-import { asStoreError, StoreConnection, type StoreConnectionOptions } from './connection.ts';
-import { collectPages } from './local.ts';
+import { StoreConnection, type StoreConnectionOptions } from './connection.ts';
+import { checkAppends, SNAPSHOT_BYTES_MAX } from './limits.ts';
 import { type Mirror, mirrorPrefixes } from './mirror.ts';
 import {
   APPEND_CALL_BYTES_MAX,
   APPEND_CALL_COUNT_MAX,
+  collectPages,
   SNAPSHOT_CHUNK_BYTES,
   type StoreCalls,
 } from './protocol.ts';
@@ -145,6 +146,8 @@ export class RemoteCellStore implements CellStore {
     for (const item of batch) bytes += item.delta.byteLength;
     if (bytes <= APPEND_CALL_BYTES_MAX && batch.length <= APPEND_CALL_COUNT_MAX)
       return this.#appendPart(batch);
+    // The limits hold for the whole: a part of a batch that is refused must not have been written.
+    checkAppends(batch);
     // All parts are sent before the first answer; the channel keeps their order, and seq keeps each shard's.
     const parts = await Promise.all([...splitBatch(batch)].map((part) => this.#appendPart(part)));
     return parts.flat();
@@ -164,6 +167,12 @@ export class RemoteCellStore implements CellStore {
   }
 
   async putSnapshot(shard: ShardId, epoch: Epoch, { seq, bytes }: StoredSnapshot): Promise<FencedResult> {
+    if (bytes.byteLength > SNAPSHOT_BYTES_MAX) {
+      throw new StoreError(
+        'too-large',
+        `the snapshot of ${shard} takes ${bytes.byteLength} bytes, over the limit of ${SNAPSHOT_BYTES_MAX}`,
+      );
+    }
     const order = { shard, epoch, seq, crc32: crc32(bytes) };
     if (bytes.byteLength <= SNAPSHOT_CHUNK_BYTES)
       return this.#connection.call('cell.putSnapshot', { ...order, bytes });
@@ -362,5 +371,3 @@ export function connectStores(
     },
   };
 }
-
-export { asStoreError };

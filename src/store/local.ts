@@ -8,6 +8,7 @@ import type { Io } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { ChangeEvent } from './history.ts';
+import { collectPages, WATCH_HEARTBEAT_MS, type WatchBatch } from './protocol.ts';
 import type { CellOpening, SnapshotPart, SqliteCell } from './sqlite/cell-engine.ts';
 import type { ControlList, SqliteControl } from './sqlite/control-engine.ts';
 import type {
@@ -26,33 +27,12 @@ import type {
   WatchEvent,
 } from './store.ts';
 
-/** Gathers a listing from pages until `limit` or the end. */
-export async function collectPages(
-  page: (options: { limit?: number; after?: string }) => Promise<ControlList>,
-  options: { limit?: number; after?: string } = {},
-): Promise<ControlList> {
-  const first = await page(options);
-  let more = first.more;
-  while (more && (options.limit === undefined || first.entries.length < options.limit)) {
-    const limit = options.limit === undefined ? undefined : options.limit - first.entries.length;
-    const next = await page({ limit, after: first.entries.at(-1)!.key });
-    for (const entry of next.entries) first.entries.push(entry);
-    more = next.more;
-  }
-  return { entries: first.entries, revision: first.revision, more };
-}
-
 /** How often leases are looked at. */
 const LEASE_TICK_MS = 50;
 /** A watcher that saw none of the latest changes is told within this time that there is nothing for it. */
 const PROGRESS_MS = 20;
-/** A watcher hears something at least so often; silence beyond it means that the way is broken. */
-export const WATCH_HEARTBEAT_MS = 2_000;
 /** What a small operation holds while it waits. */
 const OPERATION_BYTES = 256;
-
-/** Changes for one watcher; `events` are all there is for it up to `revision`. */
-export type WatchBatch = { events: ChangeEvent[]; revision: number } | { reset: true; revision: number };
 
 interface Watcher {
   prefixes: string[];

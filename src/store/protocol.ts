@@ -5,7 +5,7 @@
  * `cell.putSnapshot` then stores whole, after its checksum was found right; `cell.readSnapshot` reads one on.
  */
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
-import type { WatchBatch } from './local.ts';
+import type { ChangeEvent } from './history.ts';
 import type { CellOpening, SnapshotPart } from './sqlite/cell-engine.ts';
 import type { ControlList } from './sqlite/control-engine.ts';
 import type {
@@ -22,6 +22,28 @@ export const SNAPSHOT_CHUNK_BYTES = 4 * 1024 * 1024;
 /** Bytes of deltas in one call; a client splits larger batches. One delta may reach 16 MB, a frame 32 MB. */
 export const APPEND_CALL_BYTES_MAX = 8 * 1024 * 1024;
 export const APPEND_CALL_COUNT_MAX = 5_000;
+
+/** A watcher hears something at least so often; silence beyond it means that the way is broken. */
+export const WATCH_HEARTBEAT_MS = 2_000;
+
+/** Changes for one watcher; `events` are all there is for it up to `revision`. */
+export type WatchBatch = { events: ChangeEvent[]; revision: number } | { reset: true; revision: number };
+
+/** Gathers a listing from pages until `limit` or the end. */
+export async function collectPages(
+  page: (options: { limit?: number; after?: string }) => Promise<ControlList>,
+  options: { limit?: number; after?: string } = {},
+): Promise<ControlList> {
+  const first = await page(options);
+  let more = first.more;
+  while (more && (options.limit === undefined || first.entries.length < options.limit)) {
+    const limit = options.limit === undefined ? undefined : options.limit - first.entries.length;
+    const next = await page({ limit, after: first.entries.at(-1)!.key });
+    for (const entry of next.entries) first.entries.push(entry);
+    more = next.more;
+  }
+  return { entries: first.entries, revision: first.revision, more };
+}
 
 /** Method name -> [payload, result]. */
 export interface StoreCalls {

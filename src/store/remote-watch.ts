@@ -5,7 +5,7 @@
 import type { Clock, Log, Random } from '../io/io.ts';
 import type { ClientStream, RpcError } from '../wire/rpc.ts';
 import type { StoreConnection } from './connection.ts';
-import { WATCH_HEARTBEAT_MS, type WatchBatch } from './local.ts';
+import { WATCH_HEARTBEAT_MS, type WatchBatch } from './protocol.ts';
 import type { WatchEvent } from './store.ts';
 
 const BACKOFF_MS_MIN = 20;

@@ -5,8 +5,8 @@
 import type { Io } from '../io/io.ts';
 import { type CallHandler, type RpcHandlers, type StreamContext, serveRpc } from '../wire/rpc.ts';
 import { eventBytes } from './history.ts';
-import { LocalCellStore, LocalControlStore, type WatchBatch } from './local.ts';
-import { SNAPSHOT_CHUNK_BYTES, type StoreCalls, type StoreStreams } from './protocol.ts';
+import { LocalCellStore, LocalControlStore } from './local.ts';
+import { SNAPSHOT_CHUNK_BYTES, type StoreCalls, type StoreStreams, type WatchBatch } from './protocol.ts';
 import type { SqliteCell } from './sqlite/cell-engine.ts';
 import type { SqliteControl } from './sqlite/control-engine.ts';
 import { checkCrc32, Staging } from './staging.ts';

@@ -4,7 +4,7 @@
  * Bounded in bytes; what nobody touches for a while makes room. Nothing here is durable or visible to readers.
  */
 import { crc32 } from 'node:zlib';
-import { SNAPSHOT_BYTES_MAX } from './sqlite/cell-engine.ts';
+import { SNAPSHOT_BYTES_MAX } from './limits.ts';
 import { StoreError } from './store.ts';
 
 export const STAGED_BYTES_MAX = 256 * 1024 * 1024;

@@ -12,6 +12,15 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
 import {
+  checkAppends,
+  checkShardId,
+  checkWholeNumber,
+  ENTRIES_BYTES_MAX,
+  ENTRIES_MAX,
+  SHARDS_PER_LIST_MAX,
+  SNAPSHOT_BYTES_MAX,
+} from '../limits.ts';
+import {
   type Append,
   type AppendResult,
   type FencedResult,
@@ -22,15 +31,6 @@ import {
 } from '../store.ts';
 import { DATABASE_BYTES_MAX, openDatabase, type TransactionalEngine } from './database.ts';
 
-export const SNAPSHOT_BYTES_MAX = 64 * 1024 * 1024;
-export const DELTA_BYTES_MAX = 16 * 1024 * 1024;
-export const APPENDS_PER_BATCH_MAX = 20_000;
-/** Log entries that an opening or a tail carries at most; the reader goes on with `tail`. */
-export const ENTRIES_BYTES_MAX = 4 * 1024 * 1024;
-export const ENTRIES_MAX = 20_000;
-export const SHARDS_PER_LIST_MAX = 10_000;
-const APPEND_ID_CHARS_MAX = 256;
-const SHARD_ID_CHARS_MAX = 1024;
 /** What an entry costs beside its delta: ids, numbers, framing. */
 const ENTRY_OVERHEAD_BYTES = 48;
 /** About 150 bytes a shard; one beyond it costs two look-ups again. */
@@ -172,7 +172,7 @@ export class SqliteCell implements TransactionalEngine {
   }
 
   raiseFence(shard: ShardId, epoch: Epoch): Epoch {
-    checkNumber('epoch', epoch);
+    checkWholeNumber('epoch', epoch);
     return this.#raise(shard, epoch).fence;
   }
 
@@ -182,7 +182,7 @@ export class SqliteCell implements TransactionalEngine {
    * @param snapshotBytesMax how much of the snapshot comes along; the rest with {@link readSnapshot}.
    */
   open(shard: ShardId, epoch: Epoch, snapshotBytesMax: number = SNAPSHOT_BYTES_MAX): CellOpening {
-    checkNumber('epoch', epoch);
+    checkWholeNumber('epoch', epoch);
     const state = this.#raise(shard, epoch);
     const opening: CellOpening = { fence: state.fence, entries: [], end: state.end };
     const snapshot = this.#readSnapshot(state, 0, snapshotBytesMax);
@@ -199,25 +199,7 @@ export class SqliteCell implements TransactionalEngine {
   }
 
   append(batch: readonly Append[]): AppendResult[] {
-    if (batch.length > APPENDS_PER_BATCH_MAX) {
-      throw new StoreError(
-        'too-large',
-        `${batch.length} appends in one batch, over the limit of ${APPENDS_PER_BATCH_MAX}`,
-      );
-    }
-    for (const item of batch) {
-      checkNumber('epoch', item.epoch);
-      checkNumber('seq', item.seq);
-      if (item.delta.byteLength > DELTA_BYTES_MAX) {
-        throw new StoreError(
-          'too-large',
-          `delta ${item.seq} of ${item.shard} takes ${item.delta.byteLength} bytes, over the limit of ${DELTA_BYTES_MAX}`,
-        );
-      }
-      if (item.id.length > APPEND_ID_CHARS_MAX)
-        throw new StoreError('invalid', `the append id has over ${APPEND_ID_CHARS_MAX} characters`);
-      checkShard(item.shard);
-    }
+    checkAppends(batch);
     const results: AppendResult[] = new Array(batch.length);
     for (let i = 0; i < batch.length; i++) results[i] = this.#appendOne(batch[i]!);
     return results;
@@ -249,7 +231,7 @@ export class SqliteCell implements TransactionalEngine {
   }
 
   tail(shard: ShardId, afterSeq: Seq, limitBytes: number): { entries: LogEntry[]; end: Seq; firstSeq: Seq } {
-    checkNumber('afterSeq', afterSeq);
+    checkWholeNumber('afterSeq', afterSeq);
     const state = this.#find(shard);
     if (!state) return { entries: [], end: 0, firstSeq: 1 };
     const first = this.#firstSeq.get(state.id) as unknown as [number] | undefined;
@@ -259,9 +241,9 @@ export class SqliteCell implements TransactionalEngine {
 
   /** OWNERSHIP rule 8: fenced, never back; rule 9: beyond the end it replaces the log up to itself. */
   putSnapshot(shard: ShardId, epoch: Epoch, snapshot: StoredSnapshot): FencedResult {
-    checkNumber('epoch', epoch);
-    checkNumber('snapshot seq', snapshot.seq);
-    checkShard(shard);
+    checkWholeNumber('epoch', epoch);
+    checkWholeNumber('snapshot seq', snapshot.seq);
+    checkShardId(shard);
     if (snapshot.bytes.byteLength > SNAPSHOT_BYTES_MAX) {
       throw new StoreError(
         'too-large',
@@ -284,8 +266,8 @@ export class SqliteCell implements TransactionalEngine {
 
   /** OWNERSHIP rule 8: reaches only below the stored snapshot. */
   trim(shard: ShardId, epoch: Epoch, throughSeq: Seq): FencedResult {
-    checkNumber('epoch', epoch);
-    checkNumber('throughSeq', throughSeq);
+    checkWholeNumber('epoch', epoch);
+    checkWholeNumber('throughSeq', throughSeq);
     const state = this.#find(shard);
     if (!state) return APPENDED;
     if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
@@ -295,7 +277,7 @@ export class SqliteCell implements TransactionalEngine {
 
   /** OWNERSHIP rule 8: the fence stays. */
   deleteLog(shard: ShardId, epoch: Epoch): FencedResult {
-    checkNumber('epoch', epoch);
+    checkWholeNumber('epoch', epoch);
     const state = this.#find(shard);
     if (!state) return APPENDED;
     if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
@@ -313,7 +295,7 @@ export class SqliteCell implements TransactionalEngine {
   }
 
   #raise(shard: ShardId, epoch: Epoch): ShardState {
-    checkShard(shard);
+    checkShardId(shard);
     const state = this.#find(shard);
     if (!state) return this.#add(shard, epoch);
     if (epoch > state.fence) {
@@ -351,9 +333,10 @@ export class SqliteCell implements TransactionalEngine {
   #readSnapshot(state: ShardState, offset: number, bytesMax: number): SnapshotPart | undefined {
     if (state.snapshotSeq === NO_SNAPSHOT) return undefined;
     const row = this.#snapshotPart.get(offset + 1, bytesMax, state.id) as unknown as
-      | [number, number, number, Uint8Array]
+      | [number, number, number, Uint8Array | null]
       | undefined;
-    return row && { seq: row[0], crc32: row[1], totalBytes: row[2], bytes: row[3] };
+    // A part of no bytes comes out of substr as NULL.
+    return row && { seq: row[0], crc32: row[1], totalBytes: row[2], bytes: row[3] ?? new Uint8Array() };
   }
 
   #entries(id: number, afterSeq: Seq, limitBytes: number): LogEntry[] {
@@ -370,13 +353,3 @@ export class SqliteCell implements TransactionalEngine {
 }
 
 const APPENDED: { ok: true } = Object.freeze({ ok: true });
-
-function checkNumber(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0)
-    throw new StoreError('invalid', `${name} is ${value}, not a whole number of at least 0`);
-}
-
-function checkShard(shard: ShardId): void {
-  if (shard.length === 0 || shard.length > SHARD_ID_CHARS_MAX)
-    throw new StoreError('invalid', `${JSON.stringify(shard)} is not a shard id`);
-}

@@ -10,20 +10,20 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { type ChangeEvent, History } from '../history.ts';
+import {
+  CONTROL_KEY_CHARS_MAX,
+  CONTROL_VALUE_BYTES_MAX,
+  LEASE_TTL_MS_MAX,
+  LEASE_TTL_MS_MIN,
+  LEASES_MAX,
+  LIST_BYTES_MAX,
+  LIST_ENTRIES_MAX,
+  TRANSACTION_BYTES_MAX,
+  TRANSACTION_PARTS_MAX,
+} from '../limits.ts';
 import { type KeyValue, StoreError, type Transaction, type TransactionResult } from '../store.ts';
 import { DATABASE_BYTES_MAX, openDatabase, type TransactionalEngine } from './database.ts';
 
-export const CONTROL_KEY_CHARS_MAX = 1024;
-export const CONTROL_VALUE_BYTES_MAX = 1024 * 1024;
-export const TRANSACTION_PARTS_MAX = 1000;
-/** etcd's default for one request, so that what works here works there. */
-export const TRANSACTION_BYTES_MAX = 1536 * 1024;
-export const LEASE_TTL_MS_MIN = 100;
-export const LEASE_TTL_MS_MAX = 24 * 60 * 60 * 1000;
-export const LEASES_MAX = 100_000;
-/** A list gives at most so much at once and says that there is more. */
-export const LIST_ENTRIES_MAX = 50_000;
-export const LIST_BYTES_MAX = 8 * 1024 * 1024;
 /** Expiry later than this after the one before means that the process stood still: renewals may be waiting unread. */
 export const LEASE_STALL_MS = 500;
 
