@@ -229,7 +229,6 @@ class LoadGenerator {
 
   #finish(arrival: Arrival, failure: string | undefined, servedBy: string | undefined): void {
     const latencyMs = Math.max(0, this.#nowMs() - arrival.atMs);
-    const region = this.#formula.regions[arrival.origin]!;
     this.#log.add({
       scheduledMs: arrival.atMs,
       latencyMs,
@@ -237,7 +236,7 @@ class LoadGenerator {
       key: arrival.key,
       command: arrival.command,
       failed: failure !== undefined,
-      crossRegion: servedBy === undefined ? undefined : !servedBy.startsWith(`${region}-`),
+      served: this.#regionIndexOf(servedBy),
     });
     const live = this.#live.at(-1)![arrival.origin]!;
     live.requests++;
@@ -249,6 +248,13 @@ class LoadGenerator {
     live.failed++;
     this.#lastFailure = failure;
     if (this.#failures.length < FAILURES_KEPT) this.#failures.push(failure);
+  }
+
+  /** Nodes are named after their region: `us-east-1-n1.k3f9x0`. */
+  #regionIndexOf(servedBy: string | undefined): number | undefined {
+    if (servedBy === undefined) return undefined;
+    const index = this.#formula.regions.findIndex((region) => servedBy.startsWith(`${region}-`));
+    return index < 0 ? undefined : index;
   }
 
   #leave(): void {

@@ -12,14 +12,13 @@ export interface LoggedRequest {
   key: number;
   command: boolean;
   failed: boolean;
-  /** A node of another region executed it; undefined where the answer did not say who did. */
-  crossRegion: boolean | undefined;
+  /** Index of the region whose node executed it; undefined where the answer did not say who did. */
+  served: number | undefined;
 }
 
 const FLAG_COMMAND = 1;
 const FLAG_FAILED = 2;
-const FLAG_CROSS = 4;
-const FLAG_SERVER_KNOWN = 8;
+const SERVED_UNKNOWN = 255;
 const ROW_BYTES = 24;
 
 export class RequestLog {
@@ -49,14 +48,14 @@ export class RequestLog {
     let flags = 0;
     if (request.command) flags |= FLAG_COMMAND;
     if (request.failed) flags |= FLAG_FAILED;
-    if (request.crossRegion !== undefined) flags |= FLAG_SERVER_KNOWN;
-    if (request.crossRegion) flags |= FLAG_CROSS;
     this.#rows.writeUInt8(flags, at + 21);
+    this.#rows.writeUInt8(request.served ?? SERVED_UNKNOWN, at + 22);
   }
 
   get(index: number): LoggedRequest {
     const at = index * ROW_BYTES;
     const flags = this.#rows.readUInt8(at + 21);
+    const served = this.#rows.readUInt8(at + 22);
     return {
       scheduledMs: this.#rows.readDoubleLE(at),
       latencyMs: this.#rows.readDoubleLE(at + 8),
@@ -64,7 +63,7 @@ export class RequestLog {
       origin: this.#rows.readUInt8(at + 20),
       command: (flags & FLAG_COMMAND) !== 0,
       failed: (flags & FLAG_FAILED) !== 0,
-      crossRegion: (flags & FLAG_SERVER_KNOWN) === 0 ? undefined : (flags & FLAG_CROSS) !== 0,
+      served: served === SERVED_UNKNOWN ? undefined : served,
     };
   }
 
@@ -98,8 +97,9 @@ export function figuresOf(log: RequestLog, fromMs: number): RequestFigures {
       continue;
     }
     latencies.push(request.latencyMs);
-    if (request.crossRegion !== undefined) known++;
-    if (request.crossRegion) cross++;
+    if (request.served === undefined) continue;
+    known++;
+    if (request.served !== request.origin) cross++;
   }
   latencies.sort((a, b) => a - b);
   const sum = latencies.reduce((a, b) => a + b, 0);

@@ -8,6 +8,12 @@ import type { Region } from '../model/ids.ts';
 import { rttMs, type Topology } from '../model/topology.ts';
 import type { Channel, Clock, Listener, Network } from './io.ts';
 
+/** Bytes this process sent to other regions over all its emulated networks: what its supervisor reports. */
+let sentBetweenRegions = 0;
+export function bytesBetweenRegions(): number {
+  return sentBetweenRegions;
+}
+
 export class EmulatedNetwork implements Network {
   readonly #inner: Network;
   readonly #clock: Clock;
@@ -52,7 +58,9 @@ export class EmulatedNetwork implements Network {
   }
 
   #count(to: Region, bytes: number): void {
-    if (to !== this.#region) this.bytesTo[to] = (this.bytesTo[to] ?? 0) + bytes;
+    if (to === this.#region) return;
+    this.bytesTo[to] = (this.bytesTo[to] ?? 0) + bytes;
+    sentBetweenRegions += bytes;
   }
 }
 

@@ -37,7 +37,7 @@ export interface LocalClusterOptions {
   logLevel?: string;
   /** Added to every process's environment. */
   environment?: Record<string, string>;
-  /** Fixed ports of the gateways and of the admin API; default: free ones. */
+  /** Ports of the gateways and of the admin API where they are free; others otherwise. */
   gatewayPorts?: Record<Region, number>;
   apiPort?: number;
   /** Extra arguments a role gets. */
@@ -165,9 +165,9 @@ class Starter {
     for (const region of this.#regions) specs.push(await this.#gateway(region));
     let api = '';
     if (this.#options.policy !== 'none') {
-      const apiPort = this.#options.apiPort ?? (await this.#ports.pick());
-      api = `http://127.0.0.1:${apiPort}`;
-      specs.push(await this.#controller(first, apiPort));
+      const apiAddress = await this.#address(this.#options.apiPort);
+      api = `http://${apiAddress}`;
+      specs.push(await this.#controller(first, apiAddress));
     }
     const ready = await this.#startTogether(specs);
     for (const [i, spec] of specs.entries()) {
@@ -235,8 +235,8 @@ class Starter {
     ];
   }
 
-  async #address(port?: number): Promise<string> {
-    return `127.0.0.1:${port ?? (await this.#ports.pick())}`;
+  async #address(wanted?: number): Promise<string> {
+    return `127.0.0.1:${await (wanted === undefined ? this.#ports.pick() : this.#ports.prefer(wanted))}`;
   }
 
   async #store(region: Region, withControl: boolean): Promise<ProcessSpec> {
@@ -298,7 +298,7 @@ class Starter {
     };
   }
 
-  async #controller(region: Region, apiPort: number): Promise<ProcessSpec> {
+  async #controller(region: Region, apiAddress: string): Promise<ProcessSpec> {
     const { policy = 'predictive', mode = 'auto', stepMs = 1000 } = this.#options;
     return {
       role: 'controller',
@@ -308,7 +308,7 @@ class Starter {
         '--control',
         this.#control,
         '--api',
-        `127.0.0.1:${apiPort}`,
+        apiAddress,
         '--policy',
         policy,
         '--mode',

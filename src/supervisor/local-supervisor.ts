@@ -18,6 +18,7 @@ import type { Clock, Log, Random } from '../io/io.ts';
 import { randomId } from '../io/io.ts';
 import type { ProcessId } from '../model/ids.ts';
 import { Backoff } from './backoff.ts';
+import type { PipeReport } from './parent-watch.ts';
 import { processUsage } from './process-usage.ts';
 import {
   type ProcessSpec,
@@ -67,6 +68,8 @@ interface Child {
   servingSinceMs?: number;
   starts: number;
   cpuSecondsOfEarlierStarts: number;
+  bytesOfEarlierStarts: number;
+  bytesBetweenRegions: number;
   cpuSeconds: number;
   rssBytes: number;
   logFile: string;
@@ -100,6 +103,8 @@ export class LocalSupervisor implements Supervisor {
       state: 'starting',
       starts: 0,
       cpuSecondsOfEarlierStarts: 0,
+      bytesOfEarlierStarts: 0,
+      bytesBetweenRegions: 0,
       cpuSeconds: 0,
       rssBytes: 0,
       logFile: join(this.#options.logDirectory, `${spec.name}.log`),
@@ -122,6 +127,7 @@ export class LocalSupervisor implements Supervisor {
       restarts: Math.max(0, child.starts - 1),
       cpuSeconds: child.cpuSecondsOfEarlierStarts + child.cpuSeconds,
       rssBytes: child.process ? child.rssBytes : 0,
+      bytesBetweenRegions: child.bytesOfEarlierStarts + child.bytesBetweenRegions,
       logFile: child.logFile,
     }));
   }
@@ -198,6 +204,8 @@ export class LocalSupervisor implements Supervisor {
     child.servingSinceMs = undefined;
     child.cpuSecondsOfEarlierStarts += child.cpuSeconds;
     child.cpuSeconds = 0;
+    child.bytesOfEarlierStarts += child.bytesBetweenRegions;
+    child.bytesBetweenRegions = 0;
     const logDescriptor = openSync(child.logFile, 'a');
     const process_ = spawn(
       process.execPath,
@@ -318,16 +326,18 @@ export class LocalSupervisor implements Supervisor {
     });
   }
 
-  /** The child's watch thread says when the event loop stands still. */
+  /** The child's watch thread says when the event loop stands still, and what was sent to other regions. */
   #watchPipe(child: Child, process_: ChildProcess): void {
     const pipe = process_.stdio[3] as Duplex;
     const processId = child.processId;
     const maxMs = this.#options.blockedMsMax ?? BLOCKED_MS_MAX;
     pipe.on('error', () => {});
     pipe.on('data', (chunk: Buffer) => {
-      const line = chunk.toString('utf8').trim().split('\n').at(-1) ?? '';
-      const blockedMs = parseBlocked(line);
-      if (blockedMs < maxMs || child.processId !== processId || child.state !== 'serving') return;
+      const report = parsePipeReport(chunk.toString('utf8').trim().split('\n').at(-1) ?? '');
+      if (!report || child.processId !== processId) return;
+      child.bytesBetweenRegions = report.bytesBetweenRegions;
+      const { blockedMs } = report;
+      if (blockedMs < maxMs || child.state !== 'serving') return;
       this.#emit({ type: 'blocked', role: child.spec.role, name: child.spec.name, processId, blockedMs });
       process_.kill('SIGKILL');
     });
@@ -365,11 +375,11 @@ export function parseReadyLine(line: string): ReadyLine | undefined {
   }
 }
 
-function parseBlocked(line: string): number {
+function parsePipeReport(line: string): PipeReport | undefined {
   try {
-    return Number((JSON.parse(line) as { blockedMs?: number }).blockedMs ?? 0);
+    return JSON.parse(line) as PipeReport;
   } catch {
-    return 0;
+    return undefined;
   }
 }
 

@@ -21,6 +21,13 @@ export class PortPicker {
     this.#host = options.host ?? '127.0.0.1';
   }
 
+  /** `wanted` where it is free, else any. */
+  async prefer(wanted: number): Promise<number> {
+    if (this.#taken.has(wanted) || !(await isFree(this.#host, wanted))) return this.pick();
+    this.#taken.add(wanted);
+    return wanted;
+  }
+
   /** @throws Error when every port of the range is taken. */
   async pick(): Promise<number> {
     for (let tries = 0; tries <= PORT_LAST - PORT_FIRST; tries++) {

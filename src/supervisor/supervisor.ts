@@ -46,6 +46,8 @@ export interface SupervisedProcess {
   cpuSeconds: number;
   /** Of the running start. */
   rssBytes: number;
+  /** Sent to processes of other regions by all starts together, where round trips are emulated. */
+  bytesBetweenRegions: number;
   /** Where its output goes. */
   logFile: string;
 }

@@ -75,7 +75,7 @@ describe('the request log', () => {
       key: fc.nat(1999),
       command: fc.boolean(),
       failed: fc.boolean(),
-      crossRegion: fc.option(fc.boolean(), { nil: undefined }),
+      served: fc.option(fc.nat(2), { nil: undefined }),
     });
     fc.assert(
       fc.property(fc.array(request), (requests) => {
@@ -90,11 +90,11 @@ describe('the request log', () => {
 
   it('scores from a moment on, failures apart', () => {
     const log = new RequestLog();
-    const add = (scheduledMs: number, latencyMs: number, failed = false, crossRegion?: boolean) =>
-      log.add({ scheduledMs, latencyMs, origin: 0, key: 0, command: false, failed, crossRegion });
+    const add = (scheduledMs: number, latencyMs: number, failed = false, served?: number) =>
+      log.add({ scheduledMs, latencyMs, origin: 0, key: 0, command: false, failed, served });
     add(10, 9999);
-    add(100, 50, false, false);
-    add(101, 150, false, true);
+    add(100, 50, false, 0);
+    add(101, 150, false, 1);
     add(102, 100);
     add(103, 30_000, true);
     expect(figuresOf(log, 100)).toEqual({

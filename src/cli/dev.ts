@@ -1,0 +1,191 @@
+/**
+ * `skein dev`: a whole cluster on this machine. Without `--app`, in a clone of the repository, it runs the demo: three
+ * regions under load, a live screen, and with `--report` a comparison with an audit. With `--app` it serves an app.
+ *
+ * Ctrl-C stops everything in order and leaves no process behind; a second one kills.
+ */
+import { existsSync, mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type RemoteCluster, startRemoteCluster } from '../supervisor/remote-cluster.ts';
+
+const HTTP_PORT_DEFAULT = 8080;
+const POLICIES = ['static', 'reactive', 'predictive', 'bestFixed', 'oracle'];
+const DEMO = fileURLToPath(new URL('../../examples/demo/main.ts', import.meta.url));
+
+interface DevFlags {
+  app?: string;
+  load: boolean;
+  seed: string;
+  nodes: number;
+  rate: number;
+  day: number;
+  alpha: number;
+  policy: string;
+  trace?: string;
+  for?: number;
+  report?: string;
+  data?: string;
+  port: number;
+  stepMs: number;
+}
+
+/** The part of `examples/demo/main.ts` that is used here; the published package does not hold it. */
+interface DemoModule {
+  runDemo(options: object, signal: AbortSignal): Promise<number>;
+  defaultDataDirectory(): string;
+}
+
+/** The command, for the program to add. Its action sets `process.exitCode`. */
+export function devCommand(): Command {
+  return new Command('dev')
+    .description('run a cluster on this machine: the demo, or your app with --app')
+    .option('--app <file>', 'module that exports your app')
+    .option('--no-load', 'start the cluster without the demo’s load')
+    .option('--seed <text>', 'seed of the load', '1')
+    .option('--nodes <number>', 'nodes in all, dealt out to three regions', wholeNumber, 6)
+    .option('--rate <number>', 'mean requests a second', positive, 300)
+    .option('--day <duration>', 'how long a day of the load lasts', duration, 60)
+    .option('--alpha <number>', 'how evenly a key is asked for from all regions', positive, 1)
+    .addOption(
+      new Option('--policy <name>', 'what the controller decides by').choices(POLICIES).default('predictive'),
+    )
+    .option('--trace <file>', 'take the rate from a series (JSON Lines, may be gzipped; FILE#id picks one)')
+    .option('--for <duration>', 'end by itself, such as 180s or 3m', duration)
+    .option('--report <file>', 'compare static with predictive, audit, and write JSON')
+    .option('--data <directory>', 'where databases and logs go (default: .skein)')
+    .option('--port <number>', 'HTTP port of the first gateway; 0: any', port, HTTP_PORT_DEFAULT)
+    .option('--step-ms <number>', 'measuring step of the controller', positive, 1000)
+    .action(async (flags: DevFlags) => {
+      process.exitCode = await dev(flags);
+    });
+}
+
+/** Returns the exit status. */
+export async function dev(flags: DevFlags): Promise<number> {
+  const interrupted = interruption();
+  try {
+    if (flags.app !== undefined || !flags.load) return await serveApp(flags, interrupted.signal);
+    if (!existsSync(DEMO)) {
+      process.stderr.write(
+        'skein dev: the demo is part of the repository only. Give your app: skein dev --app FILE\n',
+      );
+      return 2;
+    }
+    const demo = (await import(pathToFileURL(DEMO).href)) as DemoModule;
+    return await demo.runDemo(
+      {
+        seed: flags.seed,
+        nodes: flags.nodes,
+        ratePerSecond: flags.rate,
+        dayS: flags.day,
+        alpha: flags.alpha,
+        policy: flags.policy,
+        trace: flags.trace,
+        forS: flags.for,
+        report: flags.report,
+        dataDirectory: flags.data ?? demo.defaultDataDirectory(),
+        httpPort: flags.port,
+        stepMs: flags.stepMs,
+      },
+      interrupted.signal,
+    );
+  } catch (error) {
+    process.stderr.write(`skein dev: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  } finally {
+    interrupted.end();
+  }
+}
+
+/** A cluster for an app, its data kept between starts, until Ctrl-C or `--for`. */
+async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
+  const app = resolve(flags.app ?? fileURLToPath(new URL('../../examples/rooms/app.ts', import.meta.url)));
+  if (!existsSync(app)) {
+    process.stderr.write(
+      `skein dev: there is no file ${app}. Give the module that exports your app: skein dev --app FILE\n`,
+    );
+    return 2;
+  }
+  const dataDirectory = resolve(flags.data ?? join('.skein', 'dev'));
+  mkdirSync(dataDirectory, { recursive: true });
+  const regions = ['us-east-1', 'eu-west-1', 'ap-northeast-1'];
+  const cluster: RemoteCluster = await startRemoteCluster({
+    app,
+    regions,
+    nodes: flags.nodes,
+    dataDirectory,
+    policy: flags.policy,
+    stepMs: flags.stepMs,
+    gatewayPorts:
+      flags.port === 0 ? undefined : Object.fromEntries(regions.map((region, i) => [region, flags.port + i])),
+    onEvent: (event) => {
+      if (event.type === 'serving' && event.restarts === 0) return;
+      const why = 'reason' in event ? `: ${event.reason}` : '';
+      process.stdout.write(`${event.name} ${event.type}${why}\n`);
+    },
+  });
+  for (const [region, address] of Object.entries(cluster.gateways)) {
+    process.stdout.write(`${region.padEnd(16)} ${address}\n`);
+  }
+  process.stdout.write(
+    `admin API        ${cluster.api}\ndata and logs    ${dataDirectory}\nCtrl-C ends it\n`,
+  );
+  await new Promise<void>((done) => {
+    if (signal.aborted) done();
+    signal.addEventListener('abort', () => done());
+    if (flags.for !== undefined) setTimeout(done, flags.for * 1000);
+  });
+  await cluster.stop();
+  return 0;
+}
+
+/** The first Ctrl-C or SIGTERM asks for an orderly end; the second ends this process, and with it all others. */
+function interruption(): { signal: AbortSignal; end(): void } {
+  const controller = new AbortController();
+  const onSignal = () => {
+    if (controller.signal.aborted) process.exit(130);
+    process.stderr.write('\nstopping everything in order; Ctrl-C again kills\n');
+    controller.abort(new Error('interrupted'));
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  return {
+    signal: controller.signal,
+    end() {
+      process.off('SIGINT', onSignal);
+      process.off('SIGTERM', onSignal);
+    },
+  };
+}
+
+/** Seconds from `90`, `90s`, `3m`, `500ms`. */
+export function duration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const seconds = match ? Number(match[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[match[2] ?? 's']! : 0;
+  if (!(seconds > 0)) throw new InvalidArgumentError('write a duration such as 180s, 3m or 500ms');
+  return seconds;
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError('write a number above 0');
+  return value;
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 64) {
+    throw new InvalidArgumentError('write a whole number from 1 to 64');
+  }
+  return value;
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 65_000) {
+    throw new InvalidArgumentError('write a port from 0 to 65000');
+  }
+  return value;
+}
