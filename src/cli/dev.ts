@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type RemoteCluster, startRemoteCluster } from '../supervisor/remote-cluster.ts';
 
 const HTTP_PORT_DEFAULT = 8080;
@@ -37,9 +37,10 @@ interface DemoModule {
   defaultDataDirectory(): string;
 }
 
-/** The command, for the program to add. Its action sets `process.exitCode`. */
-export function devCommand(): Command {
-  return new Command('dev')
+/** Adds the command to the program. Its action sets `process.exitCode`. */
+export function addDevCommand(program: Command): void {
+  program
+    .command('dev')
     .description('run a cluster on this machine: the demo, or your app with --app')
     .option('--app <file>', 'module that exports your app')
     .option('--no-load', 'start the cluster without the demo’s load')
