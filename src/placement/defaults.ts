@@ -1,0 +1,99 @@
+/** Every number of placement and planning that is a choice, with the reason for its value. */
+
+/** Prices and physical costs that turn milliseconds, bytes and risk into dollars an hour. */
+export interface Prices {
+  /** Dollars for one millisecond of user latency on a million requests. */
+  latencyUsdPerMsPerMillion: number;
+  /** Share of a node's capacity that p90 demand may use before overload is priced. */
+  headroomShare: number;
+  /** Dollars an hour for a node at its full capacity at p90; grows with the square of what is over the headroom. */
+  overloadUsdPerHour: number;
+  /** Requests that wait during a hand-off wait this long on average, milliseconds. */
+  handOffPauseMs: number;
+  /** CPU that one move costs both nodes and the stores together, core-seconds. */
+  moveCpuSeconds: number;
+  /** Dollars for a core-second of a node: the price of {@link moveCpuSeconds}. */
+  cpuUsdPerSecond: number;
+  /** Fixed disruption of a move in dollars: caches go cold, connections are looked up again. */
+  moveFixedUsd: number;
+}
+
+export const DEFAULT_PRICES: Prices = {
+  // A tenth of a cent of revenue lost per request-second: 100 ms on a million requests is then worth $10. Only its ratio to
+  // node and egress prices matters, and users are worth far more than machines.
+  latencyUsdPerMsPerMillion: 0.1,
+  // Queueing delay doubles from 50 % to 75 % of use; a quarter is left for what p90 does not cover.
+  headroomShare: 0.75,
+  // A node at capacity costs every request on it tens of milliseconds: some hundred times the node's price.
+  overloadUsdPerHour: 20,
+  // Measured client pause of hand-offs inside a region is below 15 ms, across regions a round trip: half of it on average.
+  handOffPauseMs: 40,
+  // Snapshot, transfer, apply, two swaps and a watch notice on each gateway: about 15 ms of CPU over all processes.
+  moveCpuSeconds: 0.015,
+  // An m5.large is two cores for about $0.1 an hour.
+  cpuUsdPerSecond: 0.05 / 3600,
+  moveFixedUsd: 1e-8,
+};
+
+/** How far ahead placement looks and how much it may try. */
+export interface SearchBudget {
+  /** Relocations evaluated, in shard x node pairs. Never wall clock: a busy machine must not give another answer. */
+  evaluationsMax: number;
+  /** Passes of local search over all shards. */
+  passesMax: number;
+}
+
+export const DEFAULT_SEARCH: SearchBudget = {
+  // 2,000 shards x 6 nodes x 4 passes, with room; 100,000 shards get one pass over those that gain.
+  evaluationsMax: 400_000,
+  passesMax: 4,
+};
+
+/** Budgets of moving. */
+export interface MoveBudgets {
+  /** Started in one tick. */
+  startedPerTick: number;
+  /** Under way at once, this tick's included. */
+  inFlightMax: number;
+  /** State bytes under way at once. */
+  bytesInFlightMax: number;
+  /** From or to one node at once. */
+  perNodeInFlightMax: number;
+}
+
+export const DEFAULT_BUDGETS: MoveBudgets = {
+  // A migration takes 1-2 s and some 15 ms of CPU: 24 a second are a third of one core over the whole cluster.
+  startedPerTick: 24,
+  inFlightMax: 48,
+  bytesInFlightMax: 256 * 1024 * 1024,
+  perNodeInFlightMax: 32,
+};
+
+/** Seconds from the decision until requests go to the target: what every decision is early by. */
+export const MOVE_DURATION_S = 2;
+/**
+ * Seconds ahead at which placement wants forecasts, as multiples of the move's duration: from when a move started now is
+ * done, to when one decided some moves later would be. Near ones are denser, since later decisions can still correct far ones.
+ */
+export const HORIZON_MULTIPLES = [1, 1.5, 2, 3, 4, 6] as const;
+
+/**
+ * Further horizons where a period is known, as shares of it: a move that pays off over hours of a real day must not be
+ * judged by its first seconds. A sixth of a day is about how long a place stays right when the users follow the sun.
+ */
+export const HORIZON_PERIOD_SHARES = [1 / 24, 1 / 12, 1 / 6] as const;
+
+/**
+ * Horizons in seconds to forecast and place for.
+ *
+ * @param moveDurationS from the decision until requests go to the target
+ * @param periodS the strongest detected period; 0 or absent where none is known
+ * @example
+ * horizonsFor(2) // [2, 3, 4, 6, 8, 12]
+ */
+export function horizonsFor(moveDurationS: number = MOVE_DURATION_S, periodS = 0): number[] {
+  const horizons: number[] = HORIZON_MULTIPLES.map((multiple) => multiple * moveDurationS);
+  for (const share of HORIZON_PERIOD_SHARES)
+    if (share * periodS > 1.3 * horizons[horizons.length - 1]!) horizons.push(share * periodS);
+  return horizons;
+}

@@ -1,0 +1,53 @@
+/**
+ * Policies by name. All that move share one planner and differ in the forecaster; `static` and `bestFixed` do not move.
+ */
+import {
+  engineForecaster,
+  type Forecaster,
+  lastValueForecaster,
+  type OracleSource,
+  oracleForecaster,
+} from '../forecast/index.ts';
+import type { Placer } from './input.ts';
+import { createPlacer, stillPlacer } from './place.ts';
+
+export const POLICIES = ['static', 'bestFixed', 'reactive', 'predictive', 'oracle'] as const;
+export type PolicyName = (typeof POLICIES)[number];
+
+export interface Policy {
+  name: PolicyName;
+  forecaster: Forecaster;
+  placer: Placer;
+}
+
+/**
+ * Half-life of the reactive policy's smoothing, seconds. Tuned on a seed that no comparison uses (bench/loop.ts --tune):
+ * shorter chases noise, longer comes too late.
+ */
+export const REACTIVE_HALF_LIFE_S = 6;
+
+/**
+ * @param options.oracle true future rates; needed by `oracle`
+ * @throws RangeError for `oracle` without a source
+ * @example
+ * const { forecaster, placer } = createPolicy('predictive');
+ */
+export function createPolicy(
+  name: PolicyName,
+  options: { halfLifeS?: number; oracle?: OracleSource } = {},
+): Policy {
+  const lastValue = () => lastValueForecaster({ halfLifeS: options.halfLifeS ?? REACTIVE_HALF_LIFE_S });
+  switch (name) {
+    case 'static':
+    case 'bestFixed':
+      return { name, forecaster: lastValue(), placer: stillPlacer() };
+    case 'reactive':
+      return { name, forecaster: lastValue(), placer: createPlacer() };
+    case 'predictive':
+      return { name, forecaster: engineForecaster(), placer: createPlacer() };
+    case 'oracle':
+      if (options.oracle === undefined)
+        throw new RangeError('the oracle policy needs true future rates: pass { oracle }');
+      return { name, forecaster: oracleForecaster(options.oracle), placer: createPlacer() };
+  }
+}
