@@ -9,7 +9,7 @@
  *   T4  a stale route is no fault: ownership is decided at the stores, and nodes correct their callers
  */
 import { LRUCache } from 'lru-cache';
-import type { CellId, Epoch, NodeName, ProcessId, ShardId } from '../model/ids.ts';
+import type { CellId, Epoch, ProcessId, ShardId } from '../model/ids.ts';
 import {
   type AssignmentRecord,
   CONTROL_KEYS,
@@ -312,10 +312,4 @@ export class RouteTable {
     this.#interned.set(name, name);
     return name;
   }
-}
-
-/** `us-east-1-n1` of `us-east-1-n1.k3f9x0`: the same after a restart. */
-export function nodeNameOf(process: ProcessId): NodeName {
-  const dot = process.lastIndexOf('.');
-  return dot < 0 ? process : process.slice(0, dot);
 }
