@@ -82,7 +82,7 @@ export class ForecastEngine implements Forecaster {
   }
 
   forecast(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast[] {
-    const ahead = horizonsS.map((seconds) => Math.max(1, seconds / this.#stepS));
+    const ahead = horizonsS.map((seconds) => this.#stepsAhead(seconds));
     const groups = this.#groups.map(({ series }) => this.#foresee(series, ahead));
     return shards.map((shard) => this.#forecastOne(shard, [...horizonsS], ahead, groups));
   }
@@ -90,7 +90,7 @@ export class ForecastEngine implements Forecaster {
   total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] } {
     const result = { p50: [] as number[], p90: [] as number[], p99: [] as number[] };
     for (const seconds of horizonsS) {
-      const { p50, p90, p99 } = this.#total.predict(Math.max(1, seconds / this.#stepS), (_, ahead) =>
+      const { p50, p90, p99 } = this.#total.predict(this.#stepsAhead(seconds), (_, ahead) =>
         this.#sumOfGroups(ahead),
       );
       result.p50.push(p50 / this.#stepS);
@@ -124,6 +124,11 @@ export class ForecastEngine implements Forecaster {
   /** Detected periods in seconds, strongest first. */
   get periodsS(): number[] {
     return this.#periods.map((steps) => steps * this.#stepS);
+  }
+
+  /** A value of a step stands for its middle: half a step before its end. */
+  #stepsAhead(seconds: number): number {
+    return Math.max(1, seconds / this.#stepS + 0.5);
   }
 
   #foresee(series: SeriesForecaster, ahead: readonly number[]): GroupForecast {
