@@ -1,8 +1,7 @@
 /** Type-level rules of the SDK: what may be state, and what a value looks like after a trip through JSON. */
 
-// biome-ignore lint/complexity/noBannedTypes: any function at all is what is excluded here
 type NeverJson =
-  | Function
+  | ((...args: never) => unknown)
   | Date
   | RegExp
   | Promise<unknown>

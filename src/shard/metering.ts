@@ -1,0 +1,155 @@
+/**
+ * What a replica measures of itself: offered load, CPU, who its users are, how its handlers do, recent queries.
+ *
+ * Everything is made on first use and dropped when read or stale: an idle replica pays for none of it.
+ */
+import type { ExecutionStats, RecentQuery } from '../node/protocol.ts';
+import type { ReplicaLoad } from './contract.ts';
+import { RECENT_QUERIES_MAX, RECENT_QUERY_CHARS_MAX, USER_MS, USERS_MAX } from './limits.ts';
+
+export function emptyLoad(): ReplicaLoad {
+  return {
+    commands: 0,
+    queries: 0,
+    rejected: 0,
+    byOrigin: new Map(),
+    cpuMicros: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    writeBytes: 0,
+  };
+}
+
+export function countOrigin(load: ReplicaLoad, origin: string, isCommand: boolean): void {
+  let counts = load.byOrigin.get(origin);
+  if (counts === undefined) {
+    counts = [0, 0];
+    load.byOrigin.set(origin, counts);
+  }
+  counts[isCommand ? 0 : 1]++;
+}
+
+/** Users of about the last ten seconds, up to {@link USERS_MAX}. */
+export class RecentUsers {
+  readonly #seenMs = new Map<number, number>();
+
+  saw(user: number, nowMs: number): void {
+    if (this.#seenMs.size >= USERS_MAX && !this.#seenMs.has(user)) {
+      this.#forget(nowMs);
+      if (this.#seenMs.size >= USERS_MAX) return;
+    }
+    this.#seenMs.set(user, nowMs);
+  }
+
+  count(nowMs: number): number {
+    this.#forget(nowMs);
+    return this.#seenMs.size;
+  }
+
+  #forget(nowMs: number): void {
+    for (const [user, seenMs] of this.#seenMs) if (nowMs - seenMs > USER_MS) this.#seenMs.delete(user);
+  }
+}
+
+// Buckets a factor of 2^(1/4) apart, from 1 µs: the p99 is right within 10 %.
+const BUCKETS_A_DOUBLING = 4;
+const BUCKETS = 30 * BUCKETS_A_DOUBLING;
+// Fewer executions than this are kept as they are: a histogram would be larger.
+const EXACT_MAX = 32;
+
+/** Count, errors and handler times of one kind of work. */
+export class Executions {
+  #count = 0;
+  #errors = 0;
+  #msSum = 0;
+  #exact: number[] | undefined = [];
+  #histogram: Uint32Array | undefined;
+
+  add(handlerMs: number, isError: boolean): void {
+    this.#count++;
+    if (isError) this.#errors++;
+    this.#msSum += handlerMs;
+    if (this.#exact !== undefined) {
+      this.#exact.push(handlerMs);
+      if (this.#exact.length < EXACT_MAX) return;
+      this.#histogram = new Uint32Array(BUCKETS);
+      for (const ms of this.#exact) this.#histogram[bucketOfMs(ms)]!++;
+      this.#exact = undefined;
+    } else {
+      this.#histogram![bucketOfMs(handlerMs)]!++;
+    }
+  }
+
+  stats(): ExecutionStats {
+    return {
+      count: this.#count,
+      errors: this.#errors,
+      handlerMsSum: this.#msSum,
+      handlerMsP99: this.#p99(),
+    };
+  }
+
+  #p99(): number {
+    const rank = Math.ceil(0.99 * this.#count);
+    if (this.#exact !== undefined) return this.#exact.toSorted((a, b) => a - b)[rank - 1] ?? 0;
+    let seen = 0;
+    for (let bucket = 0; bucket < BUCKETS; bucket++) {
+      seen += this.#histogram![bucket]!;
+      if (seen >= rank) return 0.001 * 2 ** ((bucket + 0.5) / BUCKETS_A_DOUBLING);
+    }
+    return 0;
+  }
+}
+
+function bucketOfMs(ms: number): number {
+  const bucket = Math.floor(Math.log2(Math.max(ms, 0.001) * 1000) * BUCKETS_A_DOUBLING);
+  return Math.min(BUCKETS - 1, bucket);
+}
+
+export const NO_EXECUTIONS: ExecutionStats = { count: 0, errors: 0, handlerMsSum: 0, handlerMsP99: 0 };
+
+interface Kept {
+  handler: string;
+  input: string;
+  body: string;
+  seq: number;
+  handlerMs: number;
+}
+
+/** The last few queries with their answers: a new home of the shard is warmed up and checked with them. */
+export class RecentQueries {
+  readonly #kept: Kept[] = [];
+  #next = 0;
+
+  add(handler: string, input: string, body: string, seq: number, handlerMs: number): void {
+    if (input.length + body.length > RECENT_QUERY_CHARS_MAX) return;
+    const slot = this.#kept[this.#next];
+    if (slot === undefined) this.#kept.push({ handler, input, body, seq, handlerMs });
+    else {
+      slot.handler = handler;
+      slot.input = input;
+      slot.body = body;
+      slot.seq = seq;
+      slot.handlerMs = handlerMs;
+    }
+    this.#next = (this.#next + 1) % RECENT_QUERIES_MAX;
+  }
+
+  /** Newest first. */
+  list(limit: number): RecentQuery[] {
+    const newestFirst: RecentQuery[] = [];
+    for (let i = 1; i <= Math.min(limit, this.#kept.length); i++) {
+      const kept = this.#kept[(this.#next - i + RECENT_QUERIES_MAX) % RECENT_QUERIES_MAX];
+      if (kept === undefined) break;
+      newestFirst.push({
+        handler: kept.handler,
+        input: Buffer.from(kept.input),
+        status: 200,
+        body: Buffer.from(kept.body),
+        seq: kept.seq,
+        handlerMs: kept.handlerMs,
+      });
+    }
+    return newestFirst;
+  }
+}
