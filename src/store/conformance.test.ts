@@ -9,11 +9,12 @@ import { realIo } from '../io/real.ts';
 import { RemoteCellStore, RemoteControlStore } from './client.ts';
 import { cellStoreConformance, controlStoreConformance } from './conformance.ts';
 import { LocalCellStore, LocalControlStore } from './local.ts';
+import { onLoopback } from './loopback-conformance.ts';
 import { type StoreServer, serveStore } from './server.ts';
 import { SqliteCell } from './sqlite/cell-engine.ts';
 import { SqliteControl } from './sqlite/control-engine.ts';
 
-const io = realIo({ logLevel: 'silent', seed: 'conformance' });
+const io = realIo({ logLevel: 'silent' });
 const CLIENT = { token: 'secret', identity: 'tester' };
 const now = () => io.clock.monotonicMs();
 
@@ -57,12 +58,9 @@ controlStoreConformance('SQLite over TCP', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'skein-control-'));
   const path = join(directory, 'control.sqlite');
   let engine = new SqliteControl({ path, now });
-  let server: StoreServer = await serveStore({
-    io,
-    address: '127.0.0.1:0',
-    token: 'secret',
-    control: engine,
-  });
+  let server: StoreServer = await onLoopback(io.random, (address) =>
+    serveStore({ io, address, token: 'secret', control: engine }),
+  );
   const store = new RemoteControlStore(io, server.address, CLIENT);
   return {
     store,
@@ -111,7 +109,9 @@ cellStoreConformance('SQLite over TCP', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'skein-cell-'));
   const path = join(directory, 'cell.sqlite');
   let engine = new SqliteCell({ path });
-  let server: StoreServer = await serveStore({ io, address: '127.0.0.1:0', token: 'secret', cell: engine });
+  let server: StoreServer = await onLoopback(io.random, (address) =>
+    serveStore({ io, address, token: 'secret', cell: engine }),
+  );
   const store = new RemoteCellStore(io, server.address, CLIENT);
   return {
     store,
