@@ -1,0 +1,40 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { GatewayKeys, KEY_WINDOW } from './gateway-keys.ts';
+
+describe('gateway keys', () => {
+  it('grow by one, and their mark is the lowest number under way', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(20), { maxLength: 200 }), (choices) => {
+        const keys = new GatewayKeys('gw.1');
+        const underWay = new Set<number>();
+        let last = 0;
+        for (const choice of choices) {
+          if (choice < 10) {
+            const lowest = underWay.size > 0 ? Math.min(...underWay) : last + 1;
+            const key = keys.take()!;
+            expect(key).toEqual({ kind: 'gateway', gateway: 'gw.1', number: last + 1, lowWater: lowest });
+            underWay.add(key.number);
+            last = key.number;
+          } else {
+            const number = [...underWay][choice % Math.max(1, underWay.size)];
+            if (number === undefined) continue;
+            keys.done(number);
+            keys.done(number);
+            underWay.delete(number);
+          }
+          expect(keys.underWay).toBe(underWay.size);
+        }
+      }),
+    );
+  });
+
+  it('stop where the oldest is a whole window behind, and go on when it is done', () => {
+    const keys = new GatewayKeys('gw.1');
+    const oldest = keys.take()!;
+    for (let i = 1; i < KEY_WINDOW; i++) keys.done(keys.take()!.number);
+    expect(keys.take()).toBeUndefined();
+    keys.done(oldest.number);
+    expect(keys.take()).toMatchObject({ number: KEY_WINDOW + 1, lowWater: KEY_WINDOW + 1 });
+  });
+});
