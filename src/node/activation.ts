@@ -186,6 +186,13 @@ export class Activator {
     }
   }
 
+  /** Whether any other node takes new shards. */
+  anyOther(): boolean {
+    return this.#o.assignments
+      .nodes()
+      .some((node) => node.processId !== this.#o.self && node.state === 'ready');
+  }
+
   /** Another node that takes new shards, near `region` if there is one; each shard prefers its own. */
   heir(shard: ShardId, region: Region, except?: ProcessId): NodeRecord | undefined {
     const others = this.#o.assignments

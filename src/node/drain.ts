@@ -54,13 +54,15 @@ export class Drain {
     let left = this.#primaries();
     let progressMs = this.#io.clock.monotonicMs();
     while (left > 0 && !this.#stopped) {
+      // The whole cluster goes: there is nobody to give anything to, and everything acknowledged is in the cells.
+      if (!this.#replicas.activator.anyOther()) return;
       const now = this.#primaries();
       const nowMs = this.#io.clock.monotonicMs();
       if (now < left) progressMs = nowMs;
       left = now;
       if (nowMs - progressMs >= this.#graceMs || !(await this.#controllerLives())) {
         if ((await this.#giveAway()) === 0) {
-          // Nobody takes them: serve on, and look again.
+          // Nobody may take what is left, or it could not be given yet: serve on, and look again.
           await this.#pause(POLL_MS * 10);
         }
       } else await this.#pause(POLL_MS);

@@ -132,11 +132,12 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeP
     address: config.address,
     httpAddress: config.httpAddress,
     async drain() {
-      front?.drain();
+      // `/readyz` says 503 from here on; connections stay, so that no client finds one closed under its request.
       await running.drain();
       // Nothing is owned here any more: leave the cluster, and pass on what still comes by old routes.
       await running.leave();
       await sleep(io.clock, LINGER_MS);
+      front?.drain();
       const untilMs = io.clock.monotonicMs() + PASSING_MS_MAX;
       while (running.passingRequests > 0 && io.clock.monotonicMs() < untilMs) {
         await sleep(io.clock, PASSING_POLL_MS);

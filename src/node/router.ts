@@ -11,12 +11,13 @@ import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { NodeRecord } from '../model/records.ts';
 import { HOPS_MAX, type ShardReply, type ShardRequest } from '../model/request.ts';
 import { Demoted, type ShardRuntime } from '../shard/contract.ts';
+import { keyText } from '../shard/handlers.ts';
 import { StoreError } from '../store/store.ts';
 import { RpcError } from '../wire/rpc.ts';
 import type { Assignments } from './assignments.ts';
 import type { NodeLimits } from './config.ts';
 import type { Peers } from './peers.ts';
-import { idempotencyText, refuse } from './problems.ts';
+import { refuse } from './problems.ts';
 import type { HostedReplica } from './replica.ts';
 import type { Replicas } from './replicas.ts';
 
@@ -148,7 +149,7 @@ export class Router {
     if (deaths >= DEATHS_MAX) return poisoned(request, deaths);
     const record = this.#assignments.quarantine(request.shard);
     if (record === undefined || !record.quarantined) return undefined;
-    const key = idempotencyText(request.idempotency);
+    const key = keyText(request.idempotency);
     if (key !== undefined && key === record.idempotencyKey && record.handler === request.handler) {
       return poisoned(request, record.deaths.length);
     }
