@@ -191,7 +191,8 @@ export class HandOffs {
     try {
       return await within(this.#host.io.clock, SEAL_MS_MAX, 'sealing', this.#host.seal(shard));
     } catch (error) {
-      if (this.#host.replica(shard)?.role === 'sealed') await this.#host.unseal(shard);
+      // Also where it is not sealed yet: requests are held since the seal began.
+      await this.#host.unseal(shard);
       throw error;
     }
   }

@@ -1,0 +1,357 @@
+/**
+ * Test plan: two or three real nodes over loopback sockets, a control store and cells in memory, counters as shards. A
+ * shard is moved while many add to it; every acknowledged add must be there, once, whatever is killed on the way.
+ */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { realIo } from '../../io/real.ts';
+import { MigrationExecutor, type MigrationView } from '../../migration/driver.ts';
+import type { Move } from '../../model/loop.ts';
+import { CONTROL_KEYS, decodeRecord, type NodeRecord } from '../../model/records.ts';
+import { type ControlStore, StoreError, type Transaction } from '../../store/store.ts';
+import { Peers } from '../peers.ts';
+import {
+  type MemoryStores,
+  memoryStores,
+  request,
+  startTestNode,
+  type TestNode,
+  textOf,
+} from '../test-cluster.ts';
+import { migrationParticipant } from './participant.ts';
+
+const SHARD = 'count/1';
+let stores: MemoryStores;
+let nodes: TestNode[] = [];
+let peers: Peers;
+const executors: MigrationExecutor[] = [];
+
+/** A control store whose transactions of the given shape fail as a test wants. */
+function meddled(
+  inner: ControlStore,
+  meddle: (transaction: Transaction) => 'lose-answer' | 'lose-request' | undefined,
+): ControlStore {
+  return {
+    get: (key) => inner.get(key),
+    list: (prefix, options) => inner.list(prefix, options),
+    async transact(transaction) {
+      const how = meddle(transaction);
+      if (how === 'lose-request') throw new StoreError('unavailable', 'lost on the way');
+      const result = await inner.transact(transaction);
+      if (how === 'lose-answer') throw new StoreError('unavailable', 'the answer was lost');
+      return result;
+    },
+    watch: (prefixes, from, onEvent) => inner.watch(prefixes, from, onEvent),
+    grantLease: (id, ttlMs) => inner.grantLease(id, ttlMs),
+    keepAlive: (id) => inner.keepAlive(id),
+    revokeLease: (id) => inner.revokeLease(id),
+    close: () => {},
+  };
+}
+
+async function start(name: string, homeCell: string, control = stores.control as ControlStore) {
+  const node = await startTestNode(
+    { control: control as MemoryStores['control'], cells: stores.cells },
+    name,
+    {
+      homeCell,
+      participant: migrationParticipant,
+    },
+  );
+  nodes.push(node);
+  return node;
+}
+
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+async function makeExecutor(): Promise<{
+  executor: MigrationExecutor;
+  ended: (id: string) => Promise<MigrationView>;
+}> {
+  const { entries } = await stores.control.list('node/');
+  const records = new Map(
+    entries.map(({ value }) => {
+      const record = decodeRecord<NodeRecord>(value);
+      return [record.processId, record] as const;
+    }),
+  );
+  const executor = new MigrationExecutor({
+    io: realIo({ logLevel: 'silent' }),
+    control: stores.control,
+    peer: (address) => peers.peer(address),
+    nodeRecord: (processId) => records.get(processId),
+  });
+  executors.push(executor);
+  const find = (id: string) => executor.list().find((view) => view.id === id)!;
+  return {
+    executor,
+    async ended(id) {
+      await until(() => find(id)?.outcome !== undefined);
+      return find(id);
+    },
+  };
+}
+
+function move(source: TestNode, target: TestNode, cell: string, epoch: number): Move {
+  return {
+    shard: SHARD,
+    source: source.processId,
+    target: target.processId,
+    cell,
+    epoch,
+    reason: { text: 'test', gainUsdPerHour: 1, costUsdPerHour: 0, latencyMsNow: 2, latencyMsThen: 1 },
+    priority: 'manual',
+    bytes: 0,
+  };
+}
+
+/** Adds through the given nodes until stopped; remembers what was acknowledged. */
+function adders(through: TestNode[], count: number) {
+  const acknowledged = new Set<string>();
+  let failed = 0;
+  let stopped = false;
+  let number = 0;
+  const loop = async (via: TestNode) => {
+    while (!stopped) {
+      const key = `k${number++}`;
+      const reply = await via.node.execute(request(SHARD, 'add', key));
+      if (reply.status === 200) acknowledged.add(key);
+      else failed++;
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  const loops = Array.from({ length: count }, (_, i) => loop(through[i % through.length]!));
+  return {
+    acknowledged,
+    get failed() {
+      return failed;
+    },
+    async stop() {
+      stopped = true;
+      await Promise.all(loops);
+    },
+  };
+}
+
+async function countNow(via: TestNode): Promise<number> {
+  const reply = await via.node.execute(request(SHARD, 'get'));
+  expect(reply.status).toBe(200);
+  return Number(textOf(reply));
+}
+
+beforeEach(() => {
+  stores = memoryStores();
+  peers = new Peers({ io: realIo({ logLevel: 'silent' }), token: 't', identity: 'controller' });
+});
+
+afterEach(async () => {
+  for (const executor of executors.splice(0)) executor.stop();
+  for (const node of nodes.splice(0)) await node.stop().catch(() => {});
+  peers.close();
+  stores.close();
+  nodes = [];
+});
+
+describe('a shard under load', () => {
+  it.each([
+    ['within a cell', 'cell-a', 'cell-a'],
+    ['between cells', 'cell-a', 'cell-b'],
+  ])('moves %s and back without losing or repeating an add', async (_name, cellA, cellB) => {
+    const a = await start('a', cellA);
+    const b = await start('b', cellB);
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const load = adders([a, b], 8);
+    const { executor, ended } = await makeExecutor();
+    const there = await ended(executor.start(move(a, b, cellB, 1)));
+    expect(there).toMatchObject({ outcome: 'completed', percent: 100 });
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId, cell: cellB });
+    const back = await ended(executor.start(move(b, a, cellA, 2)));
+    expect(back).toMatchObject({ outcome: 'completed' });
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 3, primary: a.processId, cell: cellA });
+    await load.stop();
+    expect(load.failed).toBe(0);
+    expect(load.acknowledged.size).toBeGreaterThan(10);
+    expect(await countNow(a)).toBe(load.acknowledged.size + 1);
+    // Nothing of the move remains.
+    expect((await stores.control.list('migration/')).entries).toEqual([]);
+    expect((await stores.control.list('shift/')).entries).toEqual([]);
+    expect(b.host.replica(SHARD)).toBeUndefined();
+    if (cellA !== cellB)
+      await until(async () => !(await stores.cells.cell(cellB).listShards()).includes(SHARD));
+  });
+
+  it('opens from the log of its new cell when everything is lost but the stores', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-b');
+    for (let i = 0; i < 20; i++) await a.node.execute(request(SHARD, 'add', `k${i}`));
+    const { executor, ended } = await makeExecutor();
+    expect(await ended(executor.start(move(a, b, 'cell-b', 1)))).toMatchObject({ outcome: 'completed' });
+    const opening = await stores.cells.cell('cell-b').open(SHARD, 2);
+    expect(opening).toMatchObject({ fence: 2, end: 20 });
+  });
+});
+
+describe('an order', () => {
+  it('for an older epoch is refused and changes nothing', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-a');
+    await a.node.execute(request(SHARD, 'add'));
+    const before = await stores.control.get(CONTROL_KEYS.own(SHARD));
+    const result = await peers.peer(a.address).call('replica.handOff', {
+      migration: 'm',
+      shard: SHARD,
+      epoch: 0,
+      target: b.processId,
+      targetAddress: b.address,
+      cell: 'cell-a',
+    });
+    expect(result).toMatchObject({ outcome: 'refused' });
+    expect(await stores.control.get(CONTROL_KEYS.own(SHARD))).toEqual(before);
+  });
+
+  it('delivered twice is carried out once', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-a');
+    await a.node.execute(request(SHARD, 'add'));
+    const prepare = {
+      migration: 'm',
+      shard: SHARD,
+      source: a.processId,
+      sourceAddress: a.address,
+      bytesPerSecond: 1e6,
+      waitMs: 5_000,
+    };
+    const [one, two] = await Promise.all([
+      peers.peer(b.address).call('replica.prepare', prepare),
+      peers.peer(b.address).call('replica.prepare', prepare),
+    ]);
+    expect(one).toMatchObject({ role: 'follower', phase: 'following' });
+    expect(two).toMatchObject({ role: 'follower', phase: 'following' });
+    const order = {
+      migration: 'm',
+      shard: SHARD,
+      epoch: 1,
+      target: b.processId,
+      targetAddress: b.address,
+      cell: 'cell-a',
+    };
+    const results = await Promise.all(
+      [1, 2, 3].map(() => peers.peer(a.address).call('replica.handOff', order)),
+    );
+    results.push(await peers.peer(a.address).call('replica.handOff', order));
+    for (const result of results) expect(result).toMatchObject({ outcome: 'swapped', epoch: 2 });
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId });
+  });
+
+  it('to a target that does not follow is refused, and the source serves on', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-a');
+    await a.node.execute(request(SHARD, 'add'));
+    const result = await peers.peer(a.address).call('replica.handOff', {
+      migration: 'm',
+      shard: SHARD,
+      epoch: 1,
+      target: b.processId,
+      targetAddress: b.address,
+      cell: 'cell-b',
+    });
+    expect(result).toMatchObject({ outcome: 'refused' });
+    expect((await a.node.execute(request(SHARD, 'add'))).status).toBe(200);
+    expect(await countNow(b)).toBe(2);
+  });
+});
+
+describe('a swap whose outcome is unknown', () => {
+  it.each(['lose-answer', 'lose-request'] as const)('is settled by asking again (%s)', async (how) => {
+    let left = 3;
+    const control = meddled(stores.control, ({ operations }) => {
+      const put = operations.find((operation) => 'put' in operation && operation.put.startsWith('own/'));
+      if (!put || !('value' in put) || !put.value.includes('"epoch":2') || left-- <= 0) return undefined;
+      return how;
+    });
+    const a = await start('a', 'cell-a', control);
+    const b = await start('b', 'cell-b');
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const load = adders([a, b], 4);
+    const { executor, ended } = await makeExecutor();
+    expect(await ended(executor.start(move(a, b, 'cell-b', 1)))).toMatchObject({ outcome: 'completed' });
+    await load.stop();
+    expect(load.failed).toBe(0);
+    expect(await countNow(b)).toBe(load.acknowledged.size + 1);
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId, cell: 'cell-b' });
+  });
+});
+
+describe('a node that dies', () => {
+  it('as the target, before the hand-off: the move is undone and the source serves on', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-b');
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const { executor, ended } = await makeExecutor();
+    await b.crash();
+    const view = await ended(executor.start(move(a, b, 'cell-b', 1)));
+    expect(view.outcome).toBe('rolledBack');
+    expect(await countNow(a)).toBe(1);
+    expect((await a.node.execute(request(SHARD, 'add', 'second'))).status).toBe(200);
+  });
+
+  it('as the source, sealed and before its swap: taken over from the old cell with every add', async () => {
+    let dying: TestNode | undefined;
+    const control = meddled(stores.control, ({ operations }) => {
+      const put = operations.find((operation) => 'put' in operation && operation.put.startsWith('own/'));
+      if (!put || !('value' in put) || !put.value.includes('"epoch":2')) return undefined;
+      void dying?.crash();
+      return 'lose-request';
+    });
+    const a = await start('a', 'cell-a', control);
+    dying = a;
+    const b = await start('b', 'cell-b');
+    for (let i = 0; i < 10; i++) await a.node.execute(request(SHARD, 'add', `k${i}`));
+    const { executor } = await makeExecutor();
+    executor.start(move(a, b, 'cell-b', 1));
+    await until(() => !a.node.host.replica(SHARD) || a.host.replica(SHARD)?.role === 'sealed');
+    const record = (await stores.control.list('node/')).entries.find(({ key }) => key.endsWith(a.processId));
+    await stores.control.revokeLease(record!.lease!);
+    await until(async () => (await b.node.execute(request(SHARD, 'get'))).status === 200);
+    expect(await countNow(b)).toBe(10);
+    expect(await stores.assignment(SHARD)).toMatchObject({ primary: b.processId, cell: 'cell-a' });
+  });
+});
+
+describe('an executor that dies', () => {
+  it('is succeeded by another, and cannot write any more itself', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-b');
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const first = await makeExecutor();
+    const id = first.executor.start(move(a, b, 'cell-b', 1));
+    await until(async () => (await stores.control.list('migration/')).entries.length > 0);
+    first.executor.stop();
+    const second = await makeExecutor();
+    await second.executor.resumeAll();
+    if (second.executor.list().length > 0) expect((await second.ended(id)).outcome).toBe('completed');
+    expect(await countNow(b)).toBe(1);
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId });
+    expect((await stores.control.list('shift/')).entries).toEqual([]);
+  });
+
+  it('does no harm where two drive at once', async () => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-b');
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const load = adders([a, b], 4);
+    const first = await makeExecutor();
+    const id = first.executor.start(move(a, b, 'cell-b', 1));
+    await until(async () => (await stores.control.list('migration/')).entries.length > 0);
+    const second = await makeExecutor();
+    await second.executor.resumeAll();
+    await first.ended(id);
+    if (second.executor.list().length > 0) await second.ended(id);
+    await load.stop();
+    expect(load.failed).toBe(0);
+    expect(await countNow(a)).toBe(load.acknowledged.size + 1);
+    expect((await stores.control.list('shift/')).entries).toEqual([]);
+    expect((await stores.control.list('migration/')).entries).toEqual([]);
+  });
+});
