@@ -32,6 +32,8 @@ export interface ControllerConfig {
   leadS: number;
   /** For `bestFixed`: seconds of load to learn from. */
   learnS: number;
+  /** For `reactive`: seconds after which a request weighs half; absent: the tuned value. */
+  halfLifeS?: number;
   seed: string;
   /** File for the loop's state; absent: not saved. */
   stateFile?: string;
@@ -47,9 +49,9 @@ export const CONTROLLER_DEFAULTS = {
   leaseTtlMs: 5_000,
   decisionsKept: 600,
   manualPinMs: 300_000,
-  movesPerPlan: 32,
+  movesPerPlan: 24,
   drainMovesAtOnce: 64,
-  leadS: 3,
+  leadS: 2,
   learnS: 60,
   seed: 'skein',
 } as const satisfies Partial<ControllerConfig>;

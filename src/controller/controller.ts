@@ -67,6 +67,7 @@ export class Controller {
   /** Shards moved by hand, and until when placement leaves them. */
   readonly pins = new Map<ShardId, { target: ProcessId; untilMs: number }>();
   readonly #stateBytes = new Map<ShardId, number>();
+  readonly #rolledBack: ShardId[] = [];
   readonly #repairing = new Set<ProcessId>();
   /** Processes whose leftover shards were tried, by the tick to try again at. */
   readonly #retryAtTick = new Map<ProcessId, number>();
@@ -108,19 +109,25 @@ export class Controller {
     });
     this.executor = options.makeExecutor({
       nodeRecord: (processId) => this.view.nodes.get(processId),
-      onUpdate: (migration) => this.events.push('migration', clock.realtimeMs(), migration),
+      onUpdate: (migration) => {
+        if (migration.outcome !== undefined && migration.outcome !== 'completed')
+          this.#rolledBack.push(migration.shard);
+        // A view is live: what is kept for the stream must not change afterwards.
+        this.events.push('migration', clock.realtimeMs(), { ...migration });
+      },
     });
     this.election = new Election({
       control: options.control,
       clock,
       log,
       ttlMs: options.config.leaseTtlMs,
-      record: {
+      // Read at each campaign: the API's port may be known only after this was made.
+      record: () => ({
         processId: options.config.processId,
         name: options.config.name,
         address: options.config.address,
         httpAddress: options.config.httpAddress,
-      },
+      }),
       onGain: () => void this.#lead(),
       onLose: (reason) => this.#follow(reason),
     });
@@ -251,6 +258,7 @@ export class Controller {
     } = await this.sampler.pull(nodes, this.config.sampleTimeoutMs);
     for (const { shards } of reports)
       for (const sample of shards) this.#stateBytes.set(sample.shard, sample.stateBytes);
+    if (this.engine.needsEverything) this.view.tellEverythingAgain();
     for (const [shard, pin] of this.pins) if (pin.untilMs <= atMs) this.pins.delete(shard);
     const decision = await this.engine.tick({
       tick,
@@ -267,7 +275,8 @@ export class Controller {
       cells: Object.fromEntries([...this.view.cells].map(([id, cell]) => [id, cell.region])),
       assignments: this.view.takeChanges(),
       reports,
-      inFlight: this.migrationsUnderWay().map(({ shard, target }) => ({ shard, target })),
+      inFlight: this.migrationsUnderWay().map(({ shard, source, target }) => ({ shard, source, target })),
+      rolledBack: this.#rolledBack.splice(0),
       pinned: [...this.pins].map(([shard, { target }]) => ({ shard, target })),
       quarantined: [...this.view.quarantines.values()].filter((q) => q.quarantined).map((q) => q.shard),
       signals: [...this.view.signals.values()].filter((signal) => signal.toMs > atMs),

@@ -16,7 +16,7 @@ export interface ElectionOptions {
   clock: Clock;
   log: Log;
   /** What is written when this process wins; `sinceMs` is filled in. */
-  record: Omit<LeaderRecord, 'sinceMs'>;
+  record: () => Omit<LeaderRecord, 'sinceMs'>;
   ttlMs: number;
   onGain: () => void;
   onLose: (reason: string) => void;
@@ -91,7 +91,7 @@ export class Election {
     this.#options.control.get(CONTROL_KEYS.leader()).then(
       (entry) => {
         this.#leader = entry ? decodeRecord<LeaderRecord>(entry.value) : undefined;
-        const mine = this.#leader?.processId === this.#options.record.processId;
+        const mine = this.#leader?.processId === this.#options.record().processId;
         if (!entry || (this.leads && !mine)) this.#driver.deliver({ type: 'leaderGone' });
       },
       () => {},
@@ -103,7 +103,7 @@ export class Election {
     if (action.type === 'campaign') void this.#campaign(action.number);
     else if (action.type === 'keepAlive') void this.#keepAlive(action.number);
     else if (action.type === 'gain') {
-      log.info({ processId: this.#options.record.processId }, 'leading');
+      log.info({ processId: this.#options.record().processId }, 'leading');
       this.#options.onGain();
     } else if (action.type === 'lose') {
       log.warn({ reason: action.reason }, 'no longer leading');
@@ -116,7 +116,7 @@ export class Election {
   }
 
   #leaseId(number: number): string {
-    return `controller-${this.#options.record.processId}-${number}`;
+    return `controller-${this.#options.record().processId}-${number}`;
   }
 
   async #campaign(number: number): Promise<void> {
@@ -129,7 +129,7 @@ export class Election {
       if (present) this.#leader = decodeRecord<LeaderRecord>(present.value);
       else {
         const lease = this.#leaseId(number);
-        const mine: LeaderRecord = { ...record, sinceMs: clock.realtimeMs() };
+        const mine: LeaderRecord = { ...record(), sinceMs: clock.realtimeMs() };
         await control.grantLease(lease, ttlMs);
         const result = await control.transact({
           compare: [{ key, version: 0 }],

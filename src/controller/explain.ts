@@ -112,6 +112,7 @@ function moving(input: Parameters<typeof explain>[0], nameOf: (id: ProcessId) =>
   const { insight } = input;
   const planned = lastMove(input.decisions, input.shard.shard);
   const lines: string[] = [];
+  if (insight) lines.push(insight.summary);
   if (planned)
     lines.push(
       `The last plan that named it: to ${nameOf(planned.target)}, ${planned.reason.text}; gain ${usd(planned.reason.gainUsdPerHour)}/h, cost ${usd(planned.reason.costUsdPerHour)}/h.`,

@@ -16,19 +16,14 @@ import type {
 } from '../model/loop.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { Topology } from '../model/topology.ts';
+import type { PolicyName } from '../placement/index.ts';
 import type { AssignmentChanges } from './cluster-view.ts';
 import type { DeclaredSignal } from './signals.ts';
 
-/**
- * Which forecast, if any, the planner acts on. All share planner, constraints and headroom, so that a comparison
- * compares foresight and nothing else. `static` never moves; `bestFixed` places once, from the long-run mean, and then
- * stays.
- */
-export const POLICIES = ['static', 'reactive', 'predictive', 'bestFixed', 'oracle'] as const;
-export type Policy = (typeof POLICIES)[number];
+export { POLICIES, type PolicyName as Policy } from '../placement/index.ts';
 
 export interface EngineConfig {
-  policy: Policy;
+  policy: PolicyName;
   topology: Topology;
   stepMs: number;
   /** Seeds the engine's own random stream: the same inputs and seed give the same plans. */
@@ -39,7 +34,9 @@ export interface EngineConfig {
   movesPerPlan: number;
   /** For `bestFixed`: seconds of load to learn from before the one placement. */
   learnS: number;
-  /** For `oracle`: the offered load by shard and origin, requests a second, by step. */
+  /** For `reactive`: seconds after which a request weighs half; absent: the tuned value. */
+  halfLifeS?: number;
+  /** For `oracle`: a module that exports `oracle`, an `OracleSource`; what follows a `?` reaches it in its URL. */
   oracleFile?: string;
 }
 
@@ -63,7 +60,9 @@ export interface TickInput {
   /** One report a node that answered; an empty one says: there, and idle. */
   reports: { source: ProcessId; atMs: number; shards: LoadSample[] }[];
   /** Migrations under way: placement counts the shard at its target and leaves it alone. */
-  inFlight: { shard: ShardId; target: ProcessId }[];
+  inFlight: { shard: ShardId; source: ProcessId; target: ProcessId }[];
+  /** Shards whose migration was rolled back since the last tick. */
+  rolledBack: ShardId[];
   /** Moved by hand: placement leaves them there until the pin ends. */
   pinned: { shard: ShardId; target: ProcessId }[];
   quarantined: ShardId[];
@@ -88,6 +87,8 @@ export interface Alternative {
 export interface ShardInsight {
   /** Requests a second measured over the last minute of steps, by origin. */
   ratesByOrigin: Record<Region, number>;
+  /** Placement's own sentence. */
+  summary: string;
   alternatives: Alternative[];
   forecast?: ShardForecast;
   explanation?: ForecastExplanation;
@@ -110,11 +111,13 @@ export interface ForecastView {
 }
 
 export interface LoopEngine {
+  /** The engine began anew: the next tick must tell every assignment. */
+  readonly needsEverything?: boolean;
   tick(input: TickInput): Promise<EngineDecision>;
   insight(shard: ShardId): Promise<ShardInsight | undefined>;
   /** Without a shard: the whole cluster. Undefined: never seen. */
   forecast(shard: ShardId | undefined): Promise<ForecastView | undefined>;
-  /** Everything a successor needs to go on, in pieces of at most a few megabytes. */
+  /** Everything a successor needs to go on. */
   save(): Promise<Uint8Array>;
   /** False: the bytes are of another format and were ignored. */
   load(bytes: Uint8Array): Promise<boolean>;

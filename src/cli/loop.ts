@@ -1,0 +1,166 @@
+/** `skein status`, `skein plan show`, `skein decision list`, `skein mode`, `skein forecast show`: the loop, seen and set. */
+import type { Command } from 'commander';
+import type { ForecastView } from '../controller/loop-engine.ts';
+import type { StatusView } from '../controller/operations.ts';
+import type { Decision, Plan } from '../model/loop.ts';
+import { chart, interpolate } from './chart.ts';
+import { client, jsonOption, output, shardPath, wholeNumber } from './context.ts';
+import { CliError, EXIT } from './errors.ts';
+import { clockTime, duration, table, usdPerHour } from './table.ts';
+
+const CHART_HEIGHT = 14;
+const CHART_STEPS_MAX = 120;
+
+export function addLoopCommands(program: Command): void {
+  jsonOption(program.command('status'))
+    .description('the cluster at a glance')
+    .action(async (_options, command: Command) => {
+      const found = await client(command).get<StatusView>('/v1/status');
+      output(command, found, () => status(found));
+    });
+  const plan = program.command('plan').description('what the controller means to move');
+  jsonOption(plan.command('show'))
+    .description('the newest plan that holds moves, with its reasons')
+    .action(async (_options, command: Command) => {
+      const found = await client(command).get<{ plan?: Plan; decision?: Decision }>('/v1/plan');
+      output(command, found, () => planText(found));
+    });
+  const decision = program.command('decision').description('what the controller decided, tick by tick');
+  jsonOption(decision.command('list'))
+    .description('the last decisions, newest last; one a tick, also when nothing moved')
+    .option('--limit <count>', 'at most so many', wholeNumber(1, 1_000), 20)
+    .action(async (options: { limit: number }, command: Command) => {
+      const found = await client(command).get<{ decisions: Decision[] }>('/v1/decisions', {
+        limit: options.limit,
+      });
+      output(command, found, () =>
+        table(
+          ['TICK', 'TIME', 'MODE', 'OUTCOME', 'MOVES', 'REASON'],
+          found.decisions.map((d) => [
+            String(d.tick),
+            clockTime(d.atMs),
+            d.mode,
+            d.outcome,
+            String(d.plan?.moves.length ?? 0),
+            d.reason,
+          ]),
+          'no decision yet',
+        ),
+      );
+    });
+  jsonOption(program.command('mode'))
+    .argument('[mode]', 'observe, recommend or auto')
+    .description('show or set what the loop may do')
+    .action(async (mode: string | undefined, _options, command: Command) => {
+      const api = client(command);
+      if (mode === undefined) {
+        const { mode: present, policy } = await api.get<StatusView>('/v1/status');
+        output(command, { mode: present, policy }, () => `${present} (policy ${policy})\n`);
+        return;
+      }
+      if (!['observe', 'recommend', 'auto'].includes(mode))
+        throw new CliError(`${mode} is not a mode`, {
+          next: 'observe measures and foresees, recommend shows plans, auto carries them out',
+          exitCode: EXIT.usage,
+        });
+      const done = await api.put<{ mode: string }>('/v1/mode', { mode });
+      output(command, done, () => `the loop is in ${done.mode}\n`);
+    });
+  const forecast = program.command('forecast').description('what is foreseen');
+  jsonOption(forecast.command('show'))
+    .argument('[shard]', '<service>/<key>; without it the whole cluster')
+    .description('draw what was measured and what is foreseen, with its band')
+    .action(async (shard: string | undefined, _options, command: Command) => {
+      const path = shard === undefined ? '/v1/forecast' : `/v1/forecast/${shardPath(shard)}`;
+      const found = await client(command).get<ForecastView>(path);
+      output(command, found, () => forecastText(found));
+    });
+}
+
+function status(s: StatusView): string {
+  const rows = [
+    ['mode', `${s.mode}, policy ${s.policy}`],
+    ['leader', s.leader ? `${s.leader.name} at http://${s.leader.httpAddress}` : 'none'],
+    ['nodes', `${s.nodes.ready} ready, ${s.nodes.draining} draining, ${s.nodes.cordoned} cordoned`],
+    ['gateways', String(s.gateways)],
+    ['shards', `${s.shards}, ${s.orphaned} without a process, ${s.quarantined} in quarantine`],
+    ['moving', String(s.migrations)],
+  ];
+  const d = s.lastDecision;
+  if (d?.actualRequestsPerSecond !== undefined)
+    rows.push([
+      'load',
+      `${d.actualRequestsPerSecond.toFixed(0)} requests/s${
+        d.forecastRequestsPerSecond
+          ? `; in ${duration(d.forecastRequestsPerSecond.leadS * 1000)}: ${d.forecastRequestsPerSecond.p50.toFixed(0)} (p90 ${d.forecastRequestsPerSecond.p90.toFixed(0)})`
+          : ''
+      }`,
+    ]);
+  if (d?.costUsdPerHour)
+    rows.push([
+      'cost',
+      `${usdPerHour(d.costUsdPerHour.now)} now, ${usdPerHour(d.costUsdPerHour.target)} at the target`,
+    ]);
+  if (d) rows.push(['last tick', `${d.outcome}: ${d.reason}`]);
+  return table(['', ''], rows).trimStart();
+}
+
+function planText({ plan, decision }: { plan?: Plan; decision?: Decision }): string {
+  if (!plan || !decision) return 'no plan has held a move yet; `skein decision list` says why\n';
+  const head = `plan ${plan.generation} of ${clockTime(plan.madeAtMs)} (${decision.outcome}): ${decision.reason}\n`;
+  return (
+    head +
+    table(
+      ['SHARD', 'FROM -> TO', 'PRIORITY', 'GAIN', 'COST', 'LATENCY', 'REASON'],
+      plan.moves.map((m) => [
+        m.shard,
+        `${m.source} -> ${m.target}`,
+        m.priority,
+        usdPerHour(m.reason.gainUsdPerHour),
+        usdPerHour(m.reason.costUsdPerHour),
+        `${m.reason.latencyMsNow.toFixed(0)} -> ${m.reason.latencyMsThen.toFixed(0)} ms`,
+        m.reason.text,
+      ]),
+    )
+  );
+}
+
+export function forecastText(f: ForecastView): string {
+  const p50 = interpolate(f.horizonsS, f.p50, f.stepS, CHART_STEPS_MAX);
+  const p90 = interpolate(f.horizonsS, f.p90, f.stepS, CHART_STEPS_MAX);
+  const title = `requests/s of ${f.shard ?? 'the whole cluster'}, a column each ${duration(f.stepS * 1000)} (● measured, ─ median, ░ up to p90)\n`;
+  const drawn = chart({
+    history: f.history,
+    p50,
+    p90,
+    width: Math.min(process.stdout.columns ?? 100, 160),
+    height: CHART_HEIGHT,
+  });
+  const lines = [
+    ['AHEAD', 'P50', 'P90', 'P99'],
+    ...f.horizonsS.map((h, i) => [
+      duration(h * 1000),
+      ...[f.p50, f.p90, f.p99].map((q) => (q[i] ?? 0).toFixed(2)),
+    ]),
+  ];
+  const periods = f.explanation?.periodsS ?? [];
+  const repeats =
+    periods.length > 0
+      ? `repeats every ${periods.map((s) => duration(s * 1000)).join(', ')}\n`
+      : 'no period stands out yet\n';
+  const errors = pastErrors(f);
+  return `${title}${drawn}\n${table(lines[0]!, lines.slice(1))}${repeats}${errors}`;
+}
+
+/** How well the steps that are drawn were foreseen. */
+function pastErrors(f: ForecastView): string {
+  let error = 0;
+  let total = 0;
+  f.history.forEach((actual, i) => {
+    const foreseen = f.foreseen[i];
+    if (foreseen === null || foreseen === undefined) return;
+    error += Math.abs(actual - foreseen);
+    total += actual;
+  });
+  return total > 0 ? `of late it was off by ${((100 * error) / total).toFixed(1)} % of the load\n` : '';
+}

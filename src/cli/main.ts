@@ -1,0 +1,34 @@
+#!/usr/bin/env node
+import type { Command } from 'commander';
+/** `skein`: runs one command and ends with its exit status. */
+import { CommanderError } from 'commander';
+import { CliError, EXIT, formatError } from './errors.ts';
+import { makeProgram } from './program.ts';
+
+/** Reading from a pipe that was closed (`| head`) is no error. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(EXIT.ok);
+  throw error;
+});
+
+const { addDevCommand } = await import('./dev.ts');
+const program = makeProgram(addDevCommand);
+strict(program);
+
+try {
+  await program.parseAsync(process.argv);
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Help and version are asked for; everything else commander throws is a wrong command line, already explained.
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  } else {
+    process.stderr.write(formatError(error));
+    process.exitCode = error instanceof CliError ? error.exitCode : EXIT.failed;
+  }
+}
+
+/** Every command throws instead of exiting, so that exit statuses are decided in one place. */
+function strict(command: Command): void {
+  command.exitOverride();
+  for (const sub of command.commands) strict(sub);
+}

@@ -1,0 +1,248 @@
+/** `skein store|node|gateway|controller`: each runs one role in this process until it is told to stop. */
+import type { Command } from 'commander';
+import { POLICIES } from '../controller/loop-engine.ts';
+import { serveFetch } from '../io/fetch-server.ts';
+import { AWS_THREE_REGIONS } from '../model/topology.ts';
+import { wholeNumber } from './context.ts';
+import { CliError, EXIT } from './errors.ts';
+import { addNodeVerbs } from './node.ts';
+import { needed, type RoleOptions, roleOptions, runRole, secret } from './role-process.ts';
+import { packageVersion } from './version.ts';
+
+export function addRoleCommands(program: Command): void {
+  addStore(program);
+  addNode(program);
+  addGateway(program);
+  addController(program);
+}
+
+function addStore(program: Command): void {
+  roleOptions(program.command('store'))
+    .description('run a store process: a cell, the control store, or both')
+    .option('--cell <name>', 'serve the cell of this name')
+    .option('--control-store', 'serve the control store')
+    .action(async (options: RoleOptions & { cell?: string; controlStore?: boolean }) => {
+      needed('store', options, 'data');
+      if (options.cell !== undefined) needed('store', options, 'region');
+      if (options.cell === undefined && !options.controlStore)
+        throw new CliError('a store serves a cell, the control store, or both', {
+          next: 'add --cell cell-us-east-1, --control-store, or both',
+          exitCode: EXIT.usage,
+        });
+      await runRole('store', options, async ({ io, token, region }) => {
+        const { runStoreProcess } = await import('../store/process.ts');
+        const store = await runStoreProcess({
+          io,
+          token,
+          address: options.listen,
+          dataDirectory: options.data!,
+          cellId: options.cell,
+          region: options.cell === undefined ? undefined : region,
+          control: options.controlStore === true,
+          controlAddress: options.control,
+        });
+        let ready = true;
+        const health = options.http ? await serveHealth(options.http, () => ready) : undefined;
+        return {
+          address: store.address,
+          httpAddress: health?.address,
+          close: async () => {
+            ready = false;
+            await health?.close();
+            await store.close();
+          },
+        };
+      });
+    });
+}
+
+/** Health and process metrics for a role without HTTP of its own. */
+async function serveHealth(address: string, ready: () => boolean) {
+  const { collectDefaultMetrics, Registry } = await import('prom-client');
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  return serveFetch({
+    address,
+    fetch: async (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname === '/metrics')
+        return new Response(await registry.metrics(), { headers: { 'content-type': registry.contentType } });
+      if (pathname === '/healthz') return Response.json({ ok: true });
+      if (pathname === '/readyz') return Response.json({ ready: ready() }, { status: ready() ? 200 : 503 });
+      return Response.json({ title: 'There is nothing here', status: 404 }, { status: 404 });
+    },
+  });
+}
+
+function addController(program: Command): void {
+  roleOptions(program.command('controller'))
+    .description('run a controller: the loop, on whichever of them leads, and the admin API')
+    .option('--api <host:port>', 'admin API; beyond 127.0.0.1 it needs SKEIN_TOKEN', '127.0.0.1:7460')
+    .option('--api-token-file <file>', 'file with the token of the admin API; else SKEIN_TOKEN')
+    .option('--policy <policy>', POLICIES.join(', '), 'predictive')
+    .option('--mode <mode>', 'observe, recommend or auto; what `skein mode` sets later stays', 'auto')
+    .option('--step-ms <ms>', 'time between ticks', wholeNumber(50, 3_600_000), 1_000)
+    .option('--seed <text>', 'seeds the search of the planner', 'skein')
+    .option('--lead-s <seconds>', 'how far ahead a move is decided for', wholeNumber(1, 86_400))
+    .option(
+      '--learn-s <seconds>',
+      'for bestFixed: load to learn from before the one placement',
+      wholeNumber(1, 86_400),
+    )
+    .option('--half-life-s <seconds>', 'for reactive: after which a request weighs half', positive)
+    .option('--oracle <file>', 'for oracle: the load to come')
+    .action(async (options: ControllerFlags, command: Command) => {
+      needed('controller', options, 'control');
+      if (!(POLICIES as readonly string[]).includes(options.policy))
+        throw new CliError(`${options.policy} is not a policy`, {
+          next: `choose one of ${POLICIES.join(', ')}`,
+          exitCode: EXIT.usage,
+        });
+      if (!['observe', 'recommend', 'auto'].includes(options.mode))
+        throw new CliError(`${options.mode} is not a mode`, {
+          next: 'choose one of observe, recommend, auto',
+          exitCode: EXIT.usage,
+        });
+      // `--api` and `--token` of the program name the API of a cluster; here `--api` is where ours listens.
+      const { token: _token, ...own } = command.opts<ControllerFlags>();
+      await runRole('controller', own, async ({ io, name, region, processId, token }) => {
+        const { runControllerProcess } = await import('../controller/process.ts');
+        return runControllerProcess({
+          io,
+          name,
+          region,
+          processId,
+          token,
+          controlAddress: own.control!,
+          listen: own.listen,
+          apiAddress: own.api,
+          apiToken: secret({ file: own.apiTokenFile, environment: process.env.SKEIN_TOKEN }),
+          version: packageVersion(),
+          policy: own.policy,
+          mode: own.mode,
+          stepMs: own.stepMs,
+          seed: own.seed,
+          leadS: own.leadS,
+          learnS: own.learnS,
+          halfLifeS: own.halfLifeS,
+          oracleFile: own.oracle,
+          dataDirectory: own.data,
+        });
+      });
+    });
+}
+
+interface ControllerFlags extends RoleOptions {
+  api: string;
+  apiTokenFile?: string;
+  policy: (typeof POLICIES)[number];
+  mode: 'observe' | 'recommend' | 'auto';
+  stepMs: number;
+  seed: string;
+  leadS?: number;
+  learnS?: number;
+  halfLifeS?: number;
+  oracle?: string;
+}
+
+/** One event loop; what the process needs beside its handlers is measured and counted against it by placement. */
+const NODE_CPU_DEFAULT = 1;
+const NODE_MEMORY_MB_DEFAULT = 1_024;
+/** 1 Gbit/s. */
+const NODE_NETWORK_BYTES_PER_SECOND = 125_000_000;
+
+function addNode(program: Command): void {
+  const node = program.command('node');
+  roleOptions(node)
+    .description('run a node, which hosts shards; or see and order nodes by one of the verbs below')
+    .option('--app <file>', 'module that exports the app as `app` or as default')
+    .option('--cell <name>', 'where logs of shards claimed here begin; the cell of its region where absent')
+    .option('--cpu <cores>', 'capacity in core-seconds a second', positive, NODE_CPU_DEFAULT)
+    .option('--memory-mb <count>', 'capacity in megabytes', positive, NODE_MEMORY_MB_DEFAULT)
+    .option('--speed <factor>', 'CPU of the reference machine in one of this one', positive, 1)
+    .option(
+      '--usd-per-hour <price>',
+      'what it costs; the published price of its region where absent',
+      positive,
+    )
+    .option('--trusted-proxy <cidr...>', 'proxies whose origin headers count')
+    .action(async (options: NodeFlags) => {
+      needed('node', options, 'name', 'region', 'control', 'app');
+      await runRole('node', options, async ({ io, name, region, processId, token, topology }) => {
+        const { runNodeProcess } = await import('../node/process.ts');
+        const running = await runNodeProcess({
+          io,
+          config: {
+            name,
+            processId,
+            region,
+            zone: options.zone ?? `${region}a`,
+            address: options.listen,
+            httpAddress: options.http ?? '',
+            homeCell: options.cell ?? `cell-${region}`,
+            capacity: {
+              cpu: options.cpu,
+              memoryBytes: options.memoryMb * 1_000_000,
+              networkBytesPerSecond: NODE_NETWORK_BYTES_PER_SECOND,
+            },
+            usdPerHour: options.usdPerHour ?? AWS_THREE_REGIONS.nodeUsdPerHour[region] ?? 0,
+            token,
+            speed: options.speed,
+          },
+          appFile: options.app!,
+          controlAddress: options.control!,
+          topology,
+          trustedProxies: options.trustedProxy,
+        });
+        return { address: running.address, httpAddress: running.httpAddress, close: () => running.drain() };
+      });
+    });
+  addNodeVerbs(node);
+}
+
+interface NodeFlags extends RoleOptions {
+  app?: string;
+  cell?: string;
+  cpu: number;
+  memoryMb: number;
+  speed: number;
+  usdPerHour?: number;
+  trustedProxy?: string[];
+}
+
+function addGateway(program: Command): void {
+  roleOptions(program.command('gateway'))
+    .description('run a gateway: HTTP in, to the right node')
+    .option('--trusted-proxy <cidr...>', 'proxies whose origin headers count')
+    .action(async (options: RoleOptions & { trustedProxy?: string[] }) => {
+      needed('gateway', options, 'name', 'region', 'control', 'http', 'data');
+      await runRole('gateway', options, async ({ io, name, region, token }) => {
+        const { runGatewayProcess } = await import('../gateway/process.ts');
+        const running = await runGatewayProcess({
+          io,
+          name,
+          region,
+          token,
+          controlAddress: options.control!,
+          httpAddress: options.http!,
+          dataDirectory: options.data!,
+          topology: AWS_THREE_REGIONS,
+          trustedProxies: options.trustedProxy,
+        });
+        return {
+          httpAddress: running.httpAddress,
+          close: async () => {
+            await running.drain();
+            await running.close();
+          },
+        };
+      });
+    });
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0) || !Number.isFinite(value))
+    throw new CliError(`${JSON.stringify(text)} is not a number above zero`, { exitCode: EXIT.usage });
+  return value;
+}

@@ -1,0 +1,403 @@
+/**
+ * The loop's thinking, in this thread: windows -> forecast -> placement -> plan.
+ *
+ * In production it runs inside `worker.ts`; the simulated world uses it directly. Deterministic: no clock but the
+ * one that measures how long it took, no randomness; the same inputs give the same decisions. Unchanged input moves
+ * nothing, because placement starts from where shards are and a move must pay for itself.
+ */
+import { Packr } from 'msgpackr';
+import type { OracleSource } from '../forecast/index.ts';
+import { LoadWindows } from '../metrics/index.ts';
+import type { ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { NodeSample } from '../model/load.ts';
+import type { PlacementShard, Plan } from '../model/loop.ts';
+import type { Assignment, NodeRecord } from '../model/records.ts';
+import {
+  bestFixedPlacement,
+  createPolicy,
+  horizonsFor,
+  type PlacementInput,
+  type PlacementResult,
+  type Policy,
+  stillPlacer,
+} from '../placement/index.ts';
+import { intervalsS } from '../placement/objective.ts';
+import { MoveLedger, makePlan } from '../plan/index.ts';
+import { LoadHistory } from './load-history.ts';
+import {
+  type EngineConfig,
+  type EngineDecision,
+  type ForecastView,
+  type LoopEngine,
+  placementNode,
+  type ShardInsight,
+  type TickInput,
+} from './loop-engine.ts';
+
+/** Shards placed in one tick: the most recently active ones. A bound on a tick's time. */
+export const SHARDS_PLACED_MAX = 20_000;
+/** Horizons of what is shown, in steps. */
+const VIEW_STEPS = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89];
+/** Weight of the newest step in a node's measured overhead. */
+const OVERHEAD_SMOOTHING = 0.1;
+const FORMAT = 'skein-loop-1';
+
+export interface LocalEngineOptions {
+  config: EngineConfig;
+  /** Measures how long parts took; nothing is decided by it. */
+  monotonicMs: () => number;
+  /** For the policy `oracle`. */
+  oracle?: OracleSource;
+}
+
+export class LocalEngine implements LoopEngine {
+  readonly #options: LocalEngineOptions;
+  readonly #config: EngineConfig;
+  readonly #packer = new Packr({ structuredClone: true, moreTypes: true });
+  readonly #assignments = new Map<ShardId, Assignment>();
+  readonly #overheadCpu = new Map<ProcessId, number>();
+  #policy: Policy;
+  #windows: LoadWindows;
+  #history = new LoadHistory();
+  #ledger = new MoveLedger();
+  #generation = 0;
+  #steps = 0;
+  /** `bestFixed`: where every shard belongs, once learnt. */
+  #fixed: Map<ShardId, ProcessId> | undefined;
+  #lastInput: TickInput | undefined;
+
+  constructor(options: LocalEngineOptions) {
+    this.#options = options;
+    this.#config = options.config;
+    this.#policy = this.#newPolicy();
+    this.#windows = new LoadWindows({ stepMs: this.#config.stepMs });
+  }
+
+  async tick(input: TickInput): Promise<EngineDecision> {
+    const { monotonicMs } = this.#options;
+    const startedMs = monotonicMs();
+    this.#lastInput = { ...input, reports: [], assignments: { reset: false, put: [], gone: [] } };
+    this.#follow(input);
+    for (const shard of input.rolledBack) this.#ledger.rolledBack(shard, input.atMs);
+    const actual = this.#learn(input);
+    const stepS = this.#config.stepMs / 1000;
+    if (actual === undefined)
+      return {
+        outcome: 'skipped',
+        reason: this.#steps === 0 ? 'no load has been measured yet' : 'no new measurement in this step',
+        tookMs: { forecast: monotonicMs() - startedMs, placement: 0 },
+      };
+    const { leadS } = this.#config;
+    const total = this.#policy.forecaster.total([leadS]);
+    this.#history.foresee(this.#history.lastStep + Math.round(leadS / stepS), total.p50[0] ?? 0);
+    const placementInput = this.#placementInput(input);
+    const forecastMs = monotonicMs() - startedMs;
+    const placement = this.#place(input, placementInput);
+    const decided = this.#plan(input, placement);
+    return {
+      ...decided,
+      forecastRequestsPerSecond: { p50: total.p50[0] ?? 0, p90: total.p90[0] ?? 0, leadS },
+      actualRequestsPerSecond: actual / stepS,
+      costUsdPerHour: { now: placement.cost.now.total, target: placement.cost.target.total },
+      tookMs: { forecast: forecastMs, placement: monotonicMs() - startedMs - forecastMs },
+    };
+  }
+
+  async insight(shard: ShardId): Promise<ShardInsight | undefined> {
+    const input = this.#lastInput;
+    if (!input || !this.#history.recent(shard)) return undefined;
+    const placementInput = this.#placementInput(input);
+    const known = placementInput.shards.find((candidate) => candidate.shard === shard);
+    const found = this.#policy.placer.explain(placementInput, shard);
+    const nowMs = known ? this.#latencyNow(placementInput, known) : 0;
+    const hours = windowS(placementInput) / 3600;
+    return {
+      ratesByOrigin: this.#history.ratesByOrigin(shard),
+      summary: found.text,
+      alternatives: found.alternatives.map((alternative) => ({
+        node: alternative.target,
+        region: alternative.region,
+        gainUsdPerHour: alternative.gainUsdPerHour,
+        costUsdPerHour: alternative.moveCostUsd / hours,
+        latencyMsNow: nowMs,
+        latencyMsThen: alternative.latencyMs,
+        refusedBy: alternative.refusedBy === undefined ? [] : [alternative.refusedBy],
+      })),
+      forecast: known?.forecast,
+      explanation: this.#policy.forecaster.explain(shard),
+    };
+  }
+
+  async forecast(shard: ShardId | undefined): Promise<ForecastView | undefined> {
+    if (this.#steps === 0) return undefined;
+    if (shard !== undefined && !this.#history.recent(shard)) return undefined;
+    const stepS = this.#config.stepMs / 1000;
+    const horizonsS = VIEW_STEPS.map((steps) => steps * stepS);
+    const { forecaster } = this.#policy;
+    let quantiles: { p50: number[]; p90: number[]; p99: number[] };
+    if (shard === undefined) quantiles = forecaster.total(horizonsS);
+    else {
+      const [p50, p90, p99] = forecaster.forecast([shard], horizonsS)[0]!.metrics.requests.quantiles;
+      quantiles = { p50, p90, p99 };
+    }
+    return {
+      shard,
+      stepS,
+      atMs: this.#history.atMs,
+      ...this.#history.series(shard),
+      horizonsS,
+      ...quantiles,
+      explanation: forecaster.explain(shard ?? ''),
+    };
+  }
+
+  async save(): Promise<Uint8Array> {
+    return this.#packer.pack({
+      format: this.#format(),
+      generation: this.#generation,
+      steps: this.#steps,
+      forecaster: this.#policy.forecaster.save(),
+      fixed: this.#fixed,
+    });
+  }
+
+  async load(bytes: Uint8Array): Promise<boolean> {
+    const saved = this.#packer.unpack(bytes) as {
+      format: string;
+      generation: number;
+      steps: number;
+      forecaster: unknown;
+      fixed?: Map<ShardId, ProcessId>;
+    };
+    if (saved?.format !== this.#format()) return false;
+    const policy = this.#newPolicy();
+    policy.forecaster.load(saved.forecaster);
+    this.#policy = policy;
+    this.#windows = new LoadWindows({ stepMs: this.#config.stepMs });
+    this.#history = new LoadHistory();
+    this.#ledger = new MoveLedger();
+    this.#generation = saved.generation;
+    this.#steps = saved.steps;
+    this.#fixed = saved.fixed;
+    return true;
+  }
+
+  async close(): Promise<void> {}
+
+  #newPolicy(): Policy {
+    const { policy, learnS, halfLifeS } = this.#config;
+    // For the one placement of `bestFixed`, everything learnt weighs about the same.
+    return createPolicy(policy, {
+      halfLifeS: policy === 'bestFixed' ? learnS * 10 : halfLifeS,
+      oracle: this.#options.oracle,
+    });
+  }
+
+  #format(): string {
+    return `${FORMAT}/${this.#config.policy}/${this.#config.stepMs}`;
+  }
+
+  #follow({ assignments: { reset, put, gone } }: TickInput): void {
+    if (reset) this.#assignments.clear();
+    for (const assignment of put) this.#assignments.set(assignment.shard, assignment);
+    for (const shard of gone) this.#assignments.delete(shard);
+  }
+
+  /** Requests of the newest closed step; undefined where none was closed. */
+  #learn(input: TickInput): number | undefined {
+    for (const { source, atMs, shards } of input.reports) this.#windows.ingest(shards, source, atMs);
+    this.#measureOverhead(input);
+    let requests: number | undefined;
+    for (const step of this.#windows.close(input.atMs)) {
+      this.#policy.forecaster.observe(step);
+      this.#history.observe(step);
+      this.#steps++;
+      requests = 0;
+      for (const sample of step.shards) requests += sample.commands + sample.queries;
+    }
+    return requests;
+  }
+
+  /** What a node's event loop uses beside its handlers: parsing, the wire, the store. */
+  #measureOverhead(input: TickInput): void {
+    const handlers = new Map<ProcessId, number>();
+    for (const { source, shards } of input.reports) {
+      let cpu = 0;
+      for (const sample of shards) cpu += sample.cpuSeconds / (sample.stepMs / 1000);
+      handlers.set(source, cpu);
+    }
+    for (const { record, sample } of input.nodes) {
+      if (!sample || sample.stepMs <= 0) continue;
+      const cpu = Math.max(0, cpuOf(sample) - (handlers.get(record.processId) ?? 0));
+      const before = this.#overheadCpu.get(record.processId) ?? cpu;
+      this.#overheadCpu.set(record.processId, before + OVERHEAD_SMOOTHING * (cpu - before));
+    }
+    const present = new Set(input.nodes.map((node) => node.record.processId));
+    for (const known of this.#overheadCpu.keys()) if (!present.has(known)) this.#overheadCpu.delete(known);
+  }
+
+  #placementInput(input: TickInput): PlacementInput {
+    const cells: Record<Region, string> = {};
+    for (const [cell, region] of Object.entries(input.cells)) cells[region] = cell;
+    const overheadCpu: Record<ProcessId, number> = {};
+    const cpuNow: Record<ProcessId, number> = {};
+    for (const { record, sample } of input.nodes) {
+      overheadCpu[record.processId] = this.#overheadCpu.get(record.processId) ?? 0;
+      if (sample && sample.stepMs > 0) cpuNow[record.processId] = cpuOf(sample);
+    }
+    return {
+      nodes: input.nodes.map(placementNode),
+      shards: this.#shards(input),
+      topology: this.#config.topology,
+      cells,
+      overheadCpu,
+      cpuNow,
+      owedUsd: (shard) => this.#ledger.owedUsd(shard, input.atMs),
+    };
+  }
+
+  #shards(input: TickInput): PlacementShard[] {
+    const nodes = new Map(input.nodes.map(({ record }) => [record.processId, record]));
+    const inFlight = new Map(input.inFlight.map(({ shard, target }) => [shard, target]));
+    const pinned = new Map(input.pinned.map(({ shard, target }) => [shard, target]));
+    const quarantined = new Set(input.quarantined);
+    const known: { assignment: Assignment; node: NodeRecord }[] = [];
+    for (const [shard] of this.#history.shards) {
+      const assignment = this.#assignments.get(shard);
+      const node = assignment && nodes.get(assignment.primary);
+      // Without its process it is repaired, not placed.
+      if (node) known.push({ assignment, node });
+    }
+    // The history is in order of last activity; the newest are at its end.
+    const chosen = known
+      .slice(-SHARDS_PLACED_MAX)
+      .sort((a, b) => (a.assignment.shard < b.assignment.shard ? -1 : 1));
+    const ids = chosen.map(({ assignment }) => assignment.shard);
+    const periodS = ids.length > 0 ? (this.#policy.forecaster.explain(ids[0]!).periodsS[0] ?? 0) : 0;
+    const forecasts = this.#policy.forecaster.forecast(ids, horizonsFor(this.#config.leadS, periodS));
+    return chosen.map(({ assignment, node }, i) => {
+      const { shard, primary, cell, epoch } = assignment;
+      const recent = this.#history.recent(shard)!;
+      const manifest = node.services[shard.slice(0, shard.indexOf('/'))];
+      const target = inFlight.get(shard);
+      return {
+        shard,
+        primary,
+        cell,
+        epoch,
+        forecast: forecasts[i]!,
+        stateBytes: recent.stateBytes,
+        writeBytesPerSecond: recent.writeBytesPerSecond,
+        bytesPerRequest: recent.bytesPerRequest,
+        allowedRegions: manifest?.allowedRegions,
+        // Its node's build wrote the state, so the state is of that version at most.
+        version: manifest?.version ?? 1,
+        pinnedTo: pinned.get(shard),
+        quarantined: quarantined.has(shard) || undefined,
+        inFlightTo: target !== undefined && nodes.has(target) ? target : undefined,
+      };
+    });
+  }
+
+  #place(input: TickInput, placementInput: PlacementInput): PlacementResult {
+    if (input.mode === 'observe') {
+      const result = stillPlacer().place(placementInput);
+      return { ...result, reason: 'the mode is observe: load is measured and foreseen, nothing is planned' };
+    }
+    if (this.#config.policy === 'bestFixed') return this.#placeOnce(placementInput);
+    return this.#policy.placer.place(placementInput);
+  }
+
+  /** The one placement of `bestFixed`; what is not there yet goes there, within the budgets. */
+  #placeOnce(input: PlacementInput): PlacementResult {
+    const still = stillPlacer().place(input);
+    const learnSteps = (this.#config.learnS * 1000) / this.#config.stepMs;
+    if (this.#steps < learnSteps)
+      return {
+        ...still,
+        reason: `the policy is bestFixed: it learns for ${Math.ceil(learnSteps - this.#steps)} steps more, then places once`,
+      };
+    this.#fixed ??= bestFixedPlacement(input);
+    const present = new Set(input.nodes.map((node) => node.processId));
+    const relocations: PlacementResult['relocations'] = [];
+    for (const shard of input.shards) {
+      const target = this.#fixed.get(shard.shard);
+      if (target === undefined || target === shard.primary || !present.has(target)) continue;
+      const node = input.nodes.find((candidate) => candidate.processId === target)!;
+      relocations.push({
+        shard: shard.shard,
+        source: shard.primary,
+        target,
+        cell: input.cells[node.region] ?? shard.cell,
+        reason: {
+          text: 'the one placement that is best on average',
+          gainUsdPerHour: 0,
+          costUsdPerHour: 0,
+          latencyMsNow: 0,
+          latencyMsThen: 0,
+        },
+        gainUsd: 0,
+        costUsd: 0,
+        bytes: shard.stateBytes,
+        kind: 'improve',
+      });
+    }
+    const reason =
+      relocations.length === 0
+        ? 'every shard is where it is best on average'
+        : `${relocations.length} shards are not yet where they are best on average`;
+    return { ...still, target: new Map(this.#fixed), relocations, reason };
+  }
+
+  #plan(
+    input: TickInput,
+    placement: PlacementResult,
+  ): Pick<EngineDecision, 'outcome' | 'reason'> & { plan?: Plan } {
+    const { plan, reason } = makePlan({
+      placement,
+      inFlight: input.inFlight.map(({ shard, source, target }) => ({
+        shard,
+        source,
+        target,
+        bytes: this.#history.recent(shard)?.stateBytes ?? 0,
+      })),
+      epochOf: (shard) => this.#assignments.get(shard)?.epoch ?? 0,
+      parent: this.#generation,
+      atMs: input.atMs,
+      budgets: { startedPerTick: this.#config.movesPerPlan },
+      draining: new Set(
+        input.nodes.filter(({ record }) => record.state === 'draining').map(({ record }) => record.processId),
+      ),
+    });
+    if (!plan) return { outcome: 'still', reason };
+    this.#generation = plan.generation;
+    if (input.mode !== 'auto') return { outcome: 'recommended', reason, plan };
+    const costs = new Map(placement.relocations.map(({ shard, costUsd }) => [shard, costUsd]));
+    for (const { shard, reason: why } of plan.moves)
+      this.#ledger.moved(shard, input.atMs, costs.get(shard) ?? 0, why.gainUsdPerHour);
+    return { outcome: 'planned', reason, plan };
+  }
+
+  #latencyNow(input: PlacementInput, shard: PlacementShard): number {
+    const region = input.nodes.find((node) => node.processId === shard.primary)?.region;
+    let sum = 0;
+    let rate = 0;
+    for (const [origin, { commands, queries }] of Object.entries(shard.forecast.byOrigin)) {
+      const requests = (commands[0] ?? 0) + (queries[0] ?? 0);
+      rate += requests;
+      sum += requests * (input.topology.rttMs[origin]?.[region ?? ''] ?? 0);
+    }
+    return rate > 0 ? sum / rate : 0;
+  }
+}
+
+/** Seconds that placement looks over: what its dollars an hour are made from. */
+function windowS(input: PlacementInput): number {
+  let sum = 0;
+  for (const seconds of intervalsS(input.shards[0]?.forecast.horizonsS ?? [1])) sum += seconds;
+  return sum;
+}
+
+function cpuOf(sample: NodeSample): number {
+  return sample.loopCpuSeconds / (sample.stepMs / 1000);
+}

@@ -1,0 +1,22 @@
+/** What the controller's main thread and its worker say to each other. Plain data. */
+import type { ShardId } from '../model/ids.ts';
+import type { EngineConfig, TickInput } from './loop-engine.ts';
+
+export interface WorkerData {
+  skeinEngine: true;
+  config: EngineConfig;
+}
+
+export type WorkerCall =
+  | { method: 'tick'; input: TickInput }
+  | { method: 'insight'; shard: ShardId }
+  | { method: 'forecast'; shard: ShardId | undefined }
+  | { method: 'save' }
+  | { method: 'load'; bytes: Uint8Array };
+
+export type WorkerRequest = WorkerCall & { id: number };
+
+export type WorkerReply =
+  | { id: 0; ready: true }
+  | { id: number; value: unknown }
+  | { id: number; error: string };
