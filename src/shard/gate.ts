@@ -8,13 +8,24 @@ import type { ShardReply } from '../model/request.ts';
 import type { HeldRequest } from './contract.ts';
 import type { Json } from './patch.ts';
 
+/** A state as some delta left it, with what goes into a snapshot beside it. Immutable. */
+export interface Committed {
+  readonly seq: number;
+  readonly state: Json;
+  readonly stateBytes: number;
+  /** Version of the service that wrote it. */
+  readonly version: number;
+  /** `ctx.now` of the command that wrote it. */
+  readonly timeMs: number;
+}
+
 export interface GateItem {
   seq: number;
   /** Undefined for a delta that nobody waits for: an upgrade. */
   held: HeldRequest | undefined;
   reply: ShardReply | undefined;
-  /** With a delta: the state after it. Undefined for a reply that only read. */
-  stateAfter: Json | undefined;
+  /** With a delta: what it left. Undefined for a reply that only read. */
+  after: Committed | undefined;
   /** Of input and delta, against the bound of undurable work. */
   bytes: number;
 }

@@ -50,7 +50,8 @@ interface GatewayWindow {
 }
 
 export class IdempotencyWindow {
-  readonly #clients = new Map<string, Remembered>();
+  /** Made on first use, like the gateways' map: most shards see one kind of key. */
+  #clients: Map<string, Remembered> | undefined;
   #gateways: Map<string, GatewayWindow> | undefined;
   #clientBytes = 0;
   #gatewayBytes = 0;
@@ -59,13 +60,13 @@ export class IdempotencyWindow {
   #forgottenMs = Number.NEGATIVE_INFINITY;
 
   get size(): number {
-    return this.#clients.size + this.#gatewayCount;
+    return (this.#clients?.size ?? 0) + this.#gatewayCount;
   }
 
   /** `ageMs`: how long ago the client first sent the key, where it says so. */
   lookup(key: IdempotencyKey, nowMs: number, ageMs: number | undefined): Lookup {
     if (key.kind === 'client') {
-      const found = this.#clients.get(key.key);
+      const found = this.#clients?.get(key.key);
       if (found !== undefined && nowMs - found.atMs <= WINDOW_AGE_MS_MAX) return found;
       if (ageMs === undefined) return 'unknown';
       return ageMs > WINDOW_AGE_MS_MAX || nowMs - ageMs <= this.#forgottenMs ? 'expired' : 'unknown';
@@ -77,6 +78,7 @@ export class IdempotencyWindow {
 
   record(key: IdempotencyKey, entry: Remembered): void {
     if (key.kind === 'client') {
+      this.#clients ??= new Map();
       const old = this.#clients.get(key.key);
       if (old !== undefined) this.#forgetClient(key.key, old);
       this.#clients.set(key.key, entry);
@@ -103,17 +105,26 @@ export class IdempotencyWindow {
         this.#forgetGatewayEntry(window, number, remembered);
       }
     }
-    for (const [number, remembered] of window.entries) {
-      if (window.entries.size <= WINDOW_KEYS_MAX && this.#gatewayBytes <= WINDOW_BYTES_MAX) break;
-      if (remembered === entry) break;
-      this.#forgetGatewayEntry(window, number, remembered);
-      window.refuseBelow = Math.max(window.refuseBelow, number + 1);
+    this.#boundGateways(entry);
+  }
+
+  /** Makes room from the gateway silent for longest on; what is forgotten raises the mark, so it is refused. */
+  #boundGateways(newest: Remembered): void {
+    const gateways = this.#gateways!;
+    for (const [name, window] of gateways) {
+      if (this.#gatewayCount <= WINDOW_KEYS_MAX && this.#gatewayBytes <= WINDOW_BYTES_MAX) break;
+      for (const [number, remembered] of window.entries) {
+        if (this.#gatewayCount <= WINDOW_KEYS_MAX && this.#gatewayBytes <= WINDOW_BYTES_MAX) break;
+        if (remembered === newest) break;
+        this.#forgetGatewayEntry(window, number, remembered);
+        window.refuseBelow = Math.max(window.refuseBelow, number + 1);
+      }
+      if (gateways.size > WINDOW_GATEWAYS_MAX && window.entries.size === 0) gateways.delete(name);
     }
-    for (const [name, silent] of this.#gateways) {
-      const fits = this.#gatewayCount <= WINDOW_KEYS_MAX && this.#gatewayBytes <= WINDOW_BYTES_MAX;
-      if ((fits && this.#gateways.size <= WINDOW_GATEWAYS_MAX) || silent === window) break;
-      for (const [number, remembered] of silent.entries) this.#forgetGatewayEntry(silent, number, remembered);
-      this.#gateways.delete(name);
+    for (const [name, window] of gateways) {
+      if (gateways.size <= WINDOW_GATEWAYS_MAX) break;
+      for (const [number, remembered] of window.entries) this.#forgetGatewayEntry(window, number, remembered);
+      gateways.delete(name);
     }
   }
 
@@ -126,7 +137,7 @@ export class IdempotencyWindow {
   }
 
   #forgetClient(key: string, entry: Remembered): void {
-    this.#clients.delete(key);
+    this.#clients!.delete(key);
     this.#clientBytes -= ENTRY_BYTES + key.length + entry.result.length;
   }
 
@@ -140,7 +151,7 @@ export class IdempotencyWindow {
   toSnapshot(throughSeq: number): WindowSnapshot {
     const rows: WindowRow[] = [];
     const marks: WindowSnapshot['marks'] = [];
-    for (const [key, e] of this.#clients) {
+    for (const [key, e] of this.#clients ?? []) {
       if (e.seq <= throughSeq) rows.push([key, '', 0, e.hash, e.atMs, e.seq, e.result]);
     }
     for (const [gateway, window] of this.#gateways ?? []) {
@@ -162,6 +173,7 @@ export class IdempotencyWindow {
     for (const [key, gateway, number, hash, atMs, seq, result] of snapshot.rows) {
       const entry = { hash, atMs, seq, result };
       if (gateway === '') {
+        window.#clients ??= new Map();
         window.#clients.set(key, entry);
         window.#clientBytes += ENTRY_BYTES + key.length + result.length;
       } else {

@@ -78,7 +78,7 @@ function mutate(
     else if (kind === 'unshift') target.unshift(copy, index);
     else if (kind === 'splice') target.splice(index, 2, copy);
     else if (kind === 'reverse') target.reverse();
-    else if (kind === 'sort') target.sort();
+    else if (kind === 'sort') target.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
     else if (kind === 'window') {
       target.push(copy);
       target.shift();

@@ -28,7 +28,7 @@ import {
 } from './contract.ts';
 import { decodeDelta, encodeDelta } from './delta.ts';
 import { type Draft, openDraft } from './draft.ts';
-import { OutputGate } from './gate.ts';
+import { type Committed, OutputGate } from './gate.ts';
 import {
   failure,
   HandlerContext,
@@ -40,7 +40,7 @@ import {
   resultText,
   validInput,
 } from './handlers.ts';
-import { IdempotencyWindow, requestHash } from './idempotency.ts';
+import { IdempotencyWindow, requestHash, type WindowSnapshot } from './idempotency.ts';
 import {
   DELTA_BYTES_MAX,
   HELD_REQUESTS_MAX,
@@ -79,12 +79,11 @@ interface SeqWaiter {
 // scheduler ticks of up to 4 ms; above it, waiting for a core would be counted as work.
 const CPU_CLOCK_FROM_MS = 2;
 
+const EMPTY_WINDOW: WindowSnapshot = { rows: [], marks: [], forgottenMs: Number.NEGATIVE_INFINITY };
+
 export class Replica implements ShardReplica {
   readonly shard: ShardId;
   epoch: number;
-  appliedSeq = 0;
-  durableSeq = 0;
-  stateBytes = 0;
   lastUsedMs: number;
 
   readonly #loaded: LoadedService;
@@ -92,12 +91,10 @@ export class Replica implements ShardReplica {
   readonly #key: string;
   #role: Role;
   #sealed = false;
-  /** Version of the service that wrote the state. */
-  #version: number;
-  /** `ctx.now` of the last command: time never goes back within a shard. */
-  #timeMs = 0;
-  #state: Json;
-  #durableState: Json;
+  /** The last command's state, durable or not; what handlers see. */
+  #applied: Committed;
+  /** The last durable state: what snapshots hold and followers may have. */
+  #durable: Committed;
   #window: IdempotencyWindow | undefined;
   #gate: OutputGate | undefined;
   #undurableCommands = 0;
@@ -138,16 +135,29 @@ export class Replica implements ShardReplica {
     this.#key = parseShardId(options.shard).key;
     this.lastUsedMs = options.host.monotonicMs();
     const { content } = options;
-    this.#version = content?.version ?? options.loaded.version;
-    this.#timeMs = content?.timeMs ?? 0;
-    this.#state = content?.state ?? initialState(options.loaded);
-    this.stateBytes = content?.stateBytes ?? 0;
-    this.#durableState = this.#state;
+    this.#applied = {
+      seq: options.seq,
+      state: content?.state ?? initialState(options.loaded),
+      stateBytes: content?.stateBytes ?? 0,
+      version: content?.version ?? options.loaded.version,
+      timeMs: content?.timeMs ?? 0,
+    };
+    this.#durable = this.#applied;
     if (content !== undefined && (content.window.rows.length > 0 || content.window.marks.length > 0)) {
       this.#window = IdempotencyWindow.fromSnapshot(content.window);
     }
-    this.appliedSeq = options.seq;
-    this.durableSeq = options.seq;
+  }
+
+  get appliedSeq(): number {
+    return this.#applied.seq;
+  }
+
+  get durableSeq(): number {
+    return this.#durable.seq;
+  }
+
+  get stateBytes(): number {
+    return this.#applied.stateBytes;
   }
 
   get pendingCommands(): number {
@@ -255,7 +265,7 @@ export class Replica implements ShardReplica {
   #command(held: HeldRequest, handler: LoadedHandler): void {
     const { request } = held;
     const { idempotency } = request;
-    const nowMs = Math.max(this.#timeMs, Math.floor(this.#host.realtimeMs()));
+    const nowMs = Math.max(this.#applied.timeMs, Math.floor(this.#host.realtimeMs()));
     let hash = 0;
     if (idempotency !== undefined) {
       hash = requestHash(handler.name, request.input);
@@ -333,7 +343,7 @@ export class Replica implements ShardReplica {
     hash: number,
     run: AsyncRun | undefined,
   ): void {
-    const draft = openDraft(this.#state as object);
+    const draft = openDraft(this.#applied.state as object);
     const context = new HandlerContext(draft.state, held.request, this.#key, nowMs, this.#host);
     let result: unknown;
     try {
@@ -387,8 +397,8 @@ export class Replica implements ShardReplica {
     const text = resultText(result);
     const next = draft.commit();
     const isFirst = this.appliedSeq === 0;
-    const changed = next !== this.#state;
-    const diff = changed ? (isFirst ? Diff.whole(next) : Diff.between(this.#state, next)) : undefined;
+    const changed = next !== this.#applied.state;
+    const diff = changed ? (isFirst ? Diff.whole(next) : Diff.between(this.#applied.state, next)) : undefined;
     if (diff === undefined || diff.operations.length === 0) {
       this.#executed(handler, false, this.#handlerMs);
       // OWNERSHIP rule 4: without a delta there is no append to prove ownership, so it is answered as a query.
@@ -424,16 +434,12 @@ export class Replica implements ShardReplica {
     reply: ShardReply | undefined,
     inputBytes: number,
   ): void {
-    this.appliedSeq = seq;
-    this.#state = state;
-    this.#timeMs = nowMs;
-    this.#version = this.#loaded.version;
-    this.stateBytes = stateBytes;
+    this.#applied = { seq, state, stateBytes, version: this.#loaded.version, timeMs: nowMs };
     const bytes = inputBytes + delta.length;
     this.#undurableCommands++;
     this.#undurableBytes += bytes;
     this.#gate ??= new OutputGate();
-    this.#gate.push({ seq, held, reply, stateAfter: state, bytes });
+    this.#gate.push({ seq, held, reply, after: this.#applied, bytes });
     this.#load ??= emptyLoad();
     this.#load.writeBytes += delta.length;
     // Last: the host may answer `durable` or demote from within.
@@ -542,10 +548,10 @@ export class Replica implements ShardReplica {
   }
 
   #runQuery(handler: LoadedHandler, request: ShardRequest, input: unknown): unknown {
-    const nowMs = Math.max(this.#timeMs, Math.floor(this.#host.realtimeMs()));
+    const nowMs = Math.max(this.#applied.timeMs, Math.floor(this.#host.realtimeMs()));
     return this.#invoke(
       handler,
-      new HandlerContext(this.#state, request, this.#key, nowMs, this.#host),
+      new HandlerContext(this.#applied.state, request, this.#key, nowMs, this.#host),
       input,
       request,
     );
@@ -594,7 +600,7 @@ export class Replica implements ShardReplica {
     const wanted = Math.max(atLeastSeq, request.minSeq ?? 0);
     if (this.appliedSeq < wanted && !(await this.#reached(wanted, waitMs))) return undefined;
     // Handlers of this build know only their own version's state; the primary answers until it has upgraded.
-    if (this.#role !== 'follower' || this.#version !== this.#loaded.version) return undefined;
+    if (this.#role !== 'follower' || this.#applied.version !== this.#loaded.version) return undefined;
     const handler = this.#loaded.handlers.get(request.handler);
     if (handler === undefined) return this.#stamp(unknownHandler(this.#loaded, request));
     if (handler.isCommand) return undefined;
@@ -651,7 +657,7 @@ export class Replica implements ShardReplica {
       this.#confirm(held, reply);
     } else {
       this.#gate ??= new OutputGate();
-      this.#gate.push({ seq, held, reply, stateAfter: undefined, bytes: 0 });
+      this.#gate.push({ seq, held, reply, after: undefined, bytes: 0 });
     }
   }
 
@@ -691,16 +697,14 @@ export class Replica implements ShardReplica {
     if (seq <= this.durableSeq) return;
     if (seq > this.appliedSeq)
       throw new RangeError(`${this.shard}: ${seq} cannot be durable before it is applied`);
-    this.durableSeq = seq;
     const gate = this.#gate;
-    if (gate === undefined) return;
-    for (let item = gate.next(seq); item !== undefined; item = gate.next(seq)) {
-      if (item.stateAfter === undefined) {
+    for (let item = gate?.next(seq); item !== undefined; item = gate?.next(seq)) {
+      if (item.after === undefined) {
         this.#confirm(item.held!, item.reply!);
         continue;
       }
       // A reply with a delta needs no lease: the append that was accepted is the proof.
-      this.#durableState = item.stateAfter;
+      this.#durable = item.after;
       this.#undurableCommands--;
       this.#undurableBytes -= item.bytes;
       if (item.held !== undefined) this.#deliver(item.held, item.reply!);
@@ -767,7 +771,7 @@ export class Replica implements ShardReplica {
     const gate = this.#gate;
     for (let item = gate?.next(this.appliedSeq); item !== undefined; item = gate?.next(this.appliedSeq)) {
       if (item.held === undefined) continue;
-      if (item.stateAfter === undefined) back.push(item.held);
+      if (item.after === undefined) back.push(item.held);
       else item.held.reject(new Demoted(true));
     }
     back.push(...(this.#queue ?? []), ...(this.#heldWhileSealed ?? []));
@@ -789,29 +793,30 @@ export class Replica implements ShardReplica {
   apply(entries: readonly LogEntry[]): void {
     if (this.#role !== 'follower') throw new Error(`${this.shard} is no follower and applies nothing`);
     const applier = new Applier();
+    let { seq, state, version: lastVersion, timeMs: lastTimeMs } = this.#applied;
     try {
       for (const entry of entries) {
-        if (entry.seq <= this.appliedSeq) continue;
-        if (entry.seq !== this.appliedSeq + 1) {
-          throw new RangeError(`${this.shard} has applied ${this.appliedSeq} and cannot apply ${entry.seq}`);
+        if (entry.seq <= seq) continue;
+        if (entry.seq !== seq + 1) {
+          throw new RangeError(`${this.shard} has applied ${seq} and cannot apply ${entry.seq}`);
         }
         const { version, timeMs, operations, identity } = decodeDelta(entry.delta);
         if (version > this.#loaded.version) throw newerState(this.shard, version, this.#loaded.version);
-        this.#state = applier.apply(this.appliedSeq === 0 ? undefined : this.#state, operations);
-        this.#version = version;
-        this.#timeMs = timeMs;
+        state = applier.apply(seq === 0 ? undefined : state, operations);
+        lastVersion = version;
+        lastTimeMs = timeMs;
         if (identity !== undefined) {
           this.#window ??= new IdempotencyWindow();
           const { key, hash, result } = identity;
           this.#window.record(key, { hash, atMs: timeMs, seq: entry.seq, result });
         }
-        this.appliedSeq = entry.seq;
-        this.durableSeq = entry.seq;
+        seq = entry.seq;
       }
     } finally {
       applier.freeze();
-      this.stateBytes += applier.bytesDelta;
-      this.#durableState = this.#state;
+      const stateBytes = this.stateBytes + applier.bytesDelta;
+      this.#applied = { seq, state, stateBytes, version: lastVersion, timeMs: lastTimeMs };
+      this.#durable = this.#applied;
     }
     this.#wakeSeqWaiters(false);
   }
@@ -827,10 +832,10 @@ export class Replica implements ShardReplica {
 
   /** On a primary: brings older state to this build's version, as a delta of its own. Throws ProblemError. */
   upgrade(): void {
-    if (this.appliedSeq === 0 || this.#version >= this.#loaded.version) return;
-    const next = upgradedState(this.#loaded, this.#state, this.#version);
-    const nowMs = Math.max(this.#timeMs, Math.floor(this.#host.realtimeMs()));
-    const diff = Diff.between(this.#state, next);
+    if (this.appliedSeq === 0 || this.#applied.version >= this.#loaded.version) return;
+    const next = upgradedState(this.#loaded, this.#applied.state, this.#applied.version);
+    const nowMs = Math.max(this.#applied.timeMs, Math.floor(this.#host.realtimeMs()));
+    const diff = Diff.between(this.#applied.state, next);
     const delta = encodeDelta(this.#loaded.version, nowMs, diff.operations, undefined, 0, '');
     const stateBytes = this.stateBytes + diff.bytesDelta;
     this.#commit(this.appliedSeq + 1, next, nowMs, stateBytes, delta, undefined, undefined, 0);
@@ -840,16 +845,10 @@ export class Replica implements ShardReplica {
 
   async snapshot(): Promise<StoredSnapshot> {
     // All taken in this turn, from immutable parts: later commands do not show.
-    const seq = this.durableSeq;
-    const empty = { rows: [], marks: [], forgottenMs: Number.NEGATIVE_INFINITY };
+    const { seq, state, stateBytes, version, timeMs } = this.#durable;
+    const window = this.#window?.toSnapshot(seq) ?? EMPTY_WINDOW;
     const bytes = await encodeSnapshot(
-      {
-        version: this.#version,
-        timeMs: this.#timeMs,
-        state: seq === 0 ? undefined : this.#durableState,
-        stateBytes: this.stateBytes,
-        window: this.#window?.toSnapshot(seq) ?? empty,
-      },
+      { version, timeMs, state: seq === 0 ? undefined : state, stateBytes, window },
       this.#host,
     );
     return { seq, bytes };
@@ -860,7 +859,7 @@ export class Replica implements ShardReplica {
   }
 
   async warmUp(): Promise<void> {
-    await this.#loaded.service.options.warmUp?.({ key: this.#key, state: this.#state });
+    await this.#loaded.service.options.warmUp?.({ key: this.#key, state: this.#applied.state });
   }
 
   rehearse(query: RecentQuery): { status: number; body: Uint8Array; handlerMs: number } {
@@ -878,7 +877,13 @@ export class Replica implements ShardReplica {
       return { ...unknownHandler(this.#loaded, request), handlerMs: 0 };
     const host = this.#host;
     const startMs = host.monotonicMs();
-    const context = new HandlerContext(this.#state, request, this.#key, this.#timeMs, this.#host);
+    const context = new HandlerContext(
+      this.#applied.state,
+      request,
+      this.#key,
+      this.#applied.timeMs,
+      this.#host,
+    );
     host.enterHandler(this.shard, handler.name, undefined);
     try {
       const result = handler.run(context, validInput(handler, inputText(query.input)));
@@ -894,7 +899,9 @@ export class Replica implements ShardReplica {
   takeLoad(): ReplicaLoad {
     const load = this.#load ?? emptyLoad();
     this.#load = undefined;
+    // An idle replica gives back what only a busy one needs.
     if (this.#users?.count(this.#host.monotonicMs()) === 0) this.#users = undefined;
+    if (this.#gate?.size === 0) this.#gate = undefined;
     return load;
   }
 
