@@ -4,8 +4,6 @@ import type { Listener } from '../io/io.ts';
 import { type ApiOptions, makeApi } from './app.ts';
 import { checkBinding } from './guard.ts';
 
-/** Where `skein` looks for the API unless told otherwise. */
-export const API_ADDRESS_DEFAULT = '127.0.0.1:7460';
 
 /** @throws ProblemError `unauthorized` for an address beyond this machine without a token. */
 export async function serveApi(options: ApiOptions & { address: string }): Promise<Listener> {

@@ -134,7 +134,7 @@ export async function runRole(
         topology,
       })
     : new TcpNetwork();
-  const log = { role, name, region, processId: options.processId };
+  const log = { role, name, region };
   const bare = realIo({ log, logLevel: options.logLevel, network });
   const processId = options.processId ?? `${name}.${randomId(bare.random).slice(0, 6)}`;
   const io: Io = { ...bare, log: bare.log.child({ processId }) };

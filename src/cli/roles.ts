@@ -77,7 +77,7 @@ async function serveHealth(address: string, ready: () => boolean) {
 function addController(program: Command): void {
   roleOptions(program.command('controller'))
     .description('run a controller: the loop, on whichever of them leads, and the admin API')
-    .option('--api <host:port>', 'admin API; beyond 127.0.0.1 it needs SKEIN_TOKEN', '127.0.0.1:7460')
+    .option('--api <host:port>', 'admin API (127.0.0.1:7460); beyond this machine it needs SKEIN_TOKEN')
     .option('--api-token-file <file>', 'file with the token of the admin API; else SKEIN_TOKEN')
     .option('--policy <policy>', POLICIES.join(', '), 'predictive')
     .option('--mode <mode>', 'observe, recommend or auto; what `skein mode` sets later stays', 'auto')
@@ -103,8 +103,9 @@ function addController(program: Command): void {
           next: 'choose one of observe, recommend, auto',
           exitCode: EXIT.usage,
         });
-      // `--api` and `--token` of the program name the API of a cluster; here `--api` is where ours listens.
-      const { token: _token, ...own } = command.opts<ControllerFlags>();
+      const own = command.opts<ControllerFlags>();
+      // The program has an `--api` too and takes it wherever it stands; for this command it says where ours listens.
+      const apiAddress = command.optsWithGlobals<ControllerFlags>().api ?? '127.0.0.1:7460';
       await runRole('controller', own, async ({ io, name, region, processId, token }) => {
         const { runControllerProcess } = await import('../controller/process.ts');
         return runControllerProcess({
@@ -115,7 +116,7 @@ function addController(program: Command): void {
           token,
           controlAddress: own.control!,
           listen: own.listen,
-          apiAddress: own.api,
+          apiAddress,
           apiToken: secret({ file: own.apiTokenFile, environment: process.env.SKEIN_TOKEN }),
           version: packageVersion(),
           policy: own.policy,
@@ -133,7 +134,7 @@ function addController(program: Command): void {
 }
 
 interface ControllerFlags extends RoleOptions {
-  api: string;
+  api?: string;
   apiTokenFile?: string;
   policy: (typeof POLICIES)[number];
   mode: 'observe' | 'recommend' | 'auto';

@@ -103,7 +103,7 @@ export class Election {
     if (action.type === 'campaign') void this.#campaign(action.number);
     else if (action.type === 'keepAlive') void this.#keepAlive(action.number);
     else if (action.type === 'gain') {
-      log.info({ processId: this.#options.record().processId }, 'leading');
+      log.info({}, 'leading');
       this.#options.onGain();
     } else if (action.type === 'lose') {
       log.warn({ reason: action.reason }, 'no longer leading');
