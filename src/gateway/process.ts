@@ -14,8 +14,8 @@ import { GatewayRegistration } from './registration.ts';
 /** How long `drain` waits for requests under way. */
 export const DRAIN_MS_MAX = 15_000;
 const DRAIN_STEP_MS = 20;
-/** After `/readyz` turned to 503 load balancers need a moment to see it. */
-export const DRAIN_NOTICE_MS_DEFAULT = 0;
+/** How long a draining gateway still takes requests, so that load balancers and kept connections notice. */
+export const DRAIN_NOTICE_MS_DEFAULT = 1_000;
 
 export interface GatewayProcessOptions {
   io: Io;
@@ -38,7 +38,7 @@ export interface GatewayProcessOptions {
   inFlightMax?: number;
   nodeInFlightMax?: number;
   requestBudgetMs?: number;
-  /** How long a draining gateway still takes requests while `/readyz` says 503, before it waits for the last. */
+  /** {@link DRAIN_NOTICE_MS_DEFAULT} where absent. */
   drainNoticeMs?: number;
 }
 
@@ -103,9 +103,9 @@ export async function runGatewayProcess(options: GatewayProcessOptions): Promise
   let drained: Promise<void> | undefined;
   const drain = async () => {
     gateway.drain();
+    front.drain();
     const noticeMs = options.drainNoticeMs ?? DRAIN_NOTICE_MS_DEFAULT;
     if (noticeMs > 0) await sleep(io.clock, noticeMs);
-    front.drain();
     for (let waitedMs = 0; gateway.inFlight > 0 && waitedMs < DRAIN_MS_MAX; waitedMs += DRAIN_STEP_MS)
       await sleep(io.clock, DRAIN_STEP_MS);
   };

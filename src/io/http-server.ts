@@ -108,8 +108,8 @@ export async function serveHttpServer(options: HttpServerOptions): Promise<HttpS
   return {
     address: `${host}:${typeof bound === 'object' && bound ? bound.port : port}`,
     drain() {
+      // Idle connections stay: closing one just as its client sends would fail that request.
       settings.draining = true;
-      server.closeIdleConnections();
     },
     close(graceMs = 0) {
       settings.draining = true;
