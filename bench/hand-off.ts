@@ -1,0 +1,270 @@
+/**
+ * What a user sees of a hand-off, under load: the pause, in a region and between regions, with 1 KB and with 16 MB of
+ * state.
+ *
+ *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--json]
+ *
+ * Real processes: store, nodes and gateways of a local cluster, no controller; this process drives the migrations. Each
+ * moving shard has one user in its first home's region who adds again as soon as the last add came back. Pause: the
+ * longest of the adds under way from the order until the move's end, less the median add before it; so the way to
+ * a target further off counts as pause. `sealed` is what the source measured. Each shard moves to and fro.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { command, defineApp, query, service } from 'skein';
+import { Client } from 'undici';
+import { EmulatedNetwork } from '../src/io/emulated-network.ts';
+import { realClock, realIo } from '../src/io/real.ts';
+import { TcpNetwork } from '../src/io/tcp-network.ts';
+import { MigrationExecutor } from '../src/migration/driver.ts';
+import { type AssignmentRecord, CONTROL_KEYS, decodeRecord, type NodeRecord } from '../src/model/records.ts';
+import { AWS_THREE_REGIONS, rttMs } from '../src/model/topology.ts';
+import { Peers } from '../src/node/peers.ts';
+import { connectStores } from '../src/store/client.ts';
+import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
+import { quantile, startLoad } from './lib/load.ts';
+import { formatMachine, machineFacts } from './lib/machine.ts';
+
+const counter = service(
+  'counter',
+  { version: 1, state: () => ({ value: 0, padding: [] as string[] }) },
+  {
+    add: command((ctx, amount: number) => {
+      ctx.state.value += amount;
+      return ctx.state.value;
+    }),
+    pad: command((ctx, bytes: number) => {
+      ctx.state.padding.push('x'.repeat(bytes));
+      return ctx.state.padding.length;
+    }),
+    get: query((ctx) => ctx.state.value),
+  },
+);
+
+export const app = defineApp([counter]);
+export default app;
+
+const TOKEN = 'bench-token';
+const PAD_BYTES = 950_000;
+
+interface Scenario {
+  name: string;
+  regions: string[];
+  stateBytes: number;
+}
+
+interface Figures {
+  scenario: string;
+  stateBytes: number;
+  handOffs: number;
+  rolledBack: number;
+  failedRequests: number;
+  pauseMs: { p50: number; p99: number; max: number };
+  sealedMs: { p50: number; p99: number };
+  moveMs: { p50: number; p99: number };
+  /** What the pause should stay under. */
+  boundMs: number;
+}
+
+async function measure(
+  scenario: Scenario,
+  options: { count: number; shards: number; background: number },
+): Promise<Figures> {
+  const directory = mkdtempSync(join(tmpdir(), 'skein-hand-off-'));
+  const cluster = await startLocalCluster({
+    app: fileURLToPath(import.meta.url),
+    regions: scenario.regions,
+    nodes: 2,
+    dataDirectory: directory,
+    policy: 'none',
+    token: TOKEN,
+    logLevel: 'error',
+  });
+  const home = scenario.regions[0]!;
+  const network = new EmulatedNetwork({
+    inner: new TcpNetwork(),
+    clock: realClock,
+    region: home,
+    topology: AWS_THREE_REGIONS,
+  });
+  const io = realIo({ logLevel: 'error', network });
+  const stores = connectStores(io, { token: TOKEN, identity: 'bench', controlAddress: cluster.control });
+  const peers = new Peers({ io, token: TOKEN, identity: 'bench' });
+  const load = startLoad(cluster.gateways[home]!, {
+    ratePerSecond: options.background,
+    keys: 100,
+    prefix: 'background-',
+  });
+  try {
+    await stores.ready;
+    const { entries } = await stores.control.list('node/');
+    const records = entries.map(({ value }) => decodeRecord<NodeRecord>(value));
+    const nodes = new Map(records.map((record) => [record.processId, record]));
+    const executor = new MigrationExecutor({
+      io,
+      control: stores.control,
+      peer: (address) => peers.peer(address),
+      nodeRecord: (processId) => nodes.get(processId),
+      limits: { movesPerNodeMax: 64, bytesPerSecond: 1e12, bytesPerSecondPerNode: 1e12 },
+    });
+    const pauses: number[] = [];
+    const sealed: number[] = [];
+    const moves: number[] = [];
+    let rolledBack = 0;
+    let failedRequests = 0;
+
+    const travel = async (index: number) => {
+      const key = `moving-${index}`;
+      const shard = `counter/${key}`;
+      const client = new Client(cluster.gateways[home]!);
+      const post = async (handler: string, input: number) => {
+        const startedMs = performance.now();
+        const reply = await client.request({
+          method: 'POST',
+          path: `/counter/${key}/${handler}`,
+          body: String(input),
+          headers: { 'content-type': 'application/json' },
+        });
+        await reply.body.dump();
+        if (reply.statusCode !== 200) failedRequests++;
+        return { startedMs, tookMs: performance.now() - startedMs };
+      };
+      for (let bytes = 0; bytes + PAD_BYTES < scenario.stateBytes; bytes += PAD_BYTES)
+        await post('pad', PAD_BYTES);
+      await post('pad', Math.min(1_000, scenario.stateBytes));
+      let stopped = false;
+      let recent: { startedMs: number; tookMs: number }[] = [];
+      const user = (async () => {
+        while (!stopped) {
+          recent.push(await post('add', 1));
+          await realPause(2);
+        }
+      })();
+      for (let number = 0; number < Math.ceil(options.count / options.shards); number++) {
+        await realPause(200);
+        const own = await stores.control.get(CONTROL_KEYS.own(shard));
+        const assignment = decodeRecord<AssignmentRecord>(own!.value);
+        const source = nodes.get(assignment.primary)!;
+        const target = records.find(({ processId }) => processId !== source.processId)!;
+        const before = quantile(
+          recent.map(({ tookMs }) => tookMs),
+          0.5,
+        );
+        recent = [];
+        const startedMs = performance.now();
+        const id = executor.start({
+          shard,
+          source: source.processId,
+          target: target.processId,
+          cell: `cell-${target.region}`,
+          epoch: assignment.epoch,
+          reason: { text: 'bench', gainUsdPerHour: 0, costUsdPerHour: 0, latencyMsNow: 0, latencyMsThen: 0 },
+          priority: 'manual',
+          bytes: scenario.stateBytes,
+        });
+        const view = () => executor.list().find((one) => one.id === id)!;
+        while (view().outcome === undefined) await realPause(5);
+        moves.push(performance.now() - startedMs);
+        // The add that was held may come back just after.
+        const seen = recent.length;
+        while (recent.length < seen + 2) await realPause(1);
+        if (view().outcome !== 'completed') {
+          rolledBack++;
+          console.error(`${shard}: ${view().step}: ${view().detail}`);
+          continue;
+        }
+        // On the way back the user was far before, and near after: nothing of that is pause.
+        const longest = Math.max(...recent.map(({ tookMs }) => tookMs));
+        pauses.push(Math.max(0, longest - before));
+        if (view().handOff) sealed.push(view().handOff!.sealedMs);
+      }
+      stopped = true;
+      await user;
+      await client.close();
+    };
+    await Promise.all(Array.from({ length: options.shards }, (_, index) => travel(index)));
+    executor.stop();
+    let largestMs = 0;
+    for (const from of scenario.regions)
+      for (const to of scenario.regions) largestMs = Math.max(largestMs, rttMs(AWS_THREE_REGIONS, from, to));
+    await load.stop();
+    return {
+      scenario: scenario.name,
+      stateBytes: scenario.stateBytes,
+      handOffs: pauses.length,
+      rolledBack,
+      failedRequests: failedRequests + load.sent.filter(({ status }) => status !== 200).length,
+      pauseMs: { p50: quantile(pauses, 0.5), p99: quantile(pauses, 0.99), max: Math.max(...pauses) },
+      sealedMs: { p50: quantile(sealed, 0.5), p99: quantile(sealed, 0.99) },
+      moveMs: { p50: quantile(moves, 0.5), p99: quantile(moves, 0.99) },
+      boundMs: scenario.regions.length === 1 ? 15 : 3 * largestMs,
+    };
+  } finally {
+    peers.close();
+    stores.close();
+    await cluster.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function realPause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string', default: '500' },
+      shards: { type: 'string', default: '8' },
+      background: { type: 'string', default: '300' },
+      only: { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const machine = machineFacts();
+  const near = ['us-east-1'];
+  const far = ['us-east-1', 'eu-west-1'];
+  const scenarios: Scenario[] = [
+    { name: 'near', regions: near, stateBytes: 1_000 },
+    { name: 'near', regions: near, stateBytes: 15_500_000 },
+    { name: 'far', regions: far, stateBytes: 1_000 },
+    { name: 'far', regions: far, stateBytes: 15_500_000 },
+  ].filter(({ name }) => values.only === undefined || name === values.only);
+  const figures: Figures[] = [];
+  for (const scenario of scenarios) {
+    // Large states would fill the memory of a small machine: fewer at once, as many hand-offs.
+    const shards = scenario.stateBytes > 1e6 ? Math.min(2, Number(values.shards)) : Number(values.shards);
+    figures.push(
+      await measure(scenario, {
+        count: Number(values.count),
+        shards,
+        background: Number(values.background),
+      }),
+    );
+  }
+  if (values.json) console.log(JSON.stringify({ machine, figures }, null, 2));
+  else {
+    console.log(formatMachine(machine));
+    console.log(
+      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | sealed p50 | p99 | whole move p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|',
+    );
+    for (const one of figures) {
+      const ms = [
+        one.pauseMs.p50,
+        one.pauseMs.p99,
+        one.pauseMs.max,
+        one.sealedMs.p50,
+        one.sealedMs.p99,
+        one.moveMs.p50,
+        one.moveMs.p99,
+        one.boundMs,
+      ].map((value) => value.toFixed(1));
+      console.log(
+        `| ${one.scenario} | ${one.stateBytes > 1e6 ? `${(one.stateBytes / 1e6).toFixed(1)} MB` : '1 KB'} | ${one.handOffs} | ${one.rolledBack} | ${one.failedRequests} | ${ms.join(' | ')} |`,
+      );
+    }
+  }
+}
