@@ -236,7 +236,7 @@ export class Activator {
       batcher: this.#o.batcher(assignment.cell),
     });
     replica.confirmedGeneration = swappedIn;
-    replica.trimmedSeq = opening.snapshot?.seq ?? 0;
+    replica.measureLog(opening);
     opened.set(shard, { epoch });
     try {
       replica.opened(await runtime.open({ shard, epoch, role: 'primary', opening, host: replica }));

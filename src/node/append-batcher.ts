@@ -27,8 +27,8 @@ export interface Appender {
   readonly appending: boolean;
   /** Everything up to `seq` is durable. */
   appended(seq: Seq): void;
-  /** Refused or given up: demote. `fence` where a higher epoch was seen. */
-  appendFailed(reason: string, fence?: Epoch): void;
+  /** Refused, or given up because the cell is out of reach (`cutOff`): demote. */
+  appendFailed(reason: string, cutOff: boolean): void;
 }
 
 /** An append and who waits for it. */
@@ -186,8 +186,8 @@ export class AppendBatcher {
         if (appender.appending) appender.appended(seq);
       }
       if (!appender.appending) continue;
-      if (result.reason === 'fenced') appender.appendFailed(`fenced by epoch ${result.fence}`, result.fence);
-      else appender.appendFailed(`the log ends at ${result.end}, not before ${pending.seq}`);
+      if (result.reason === 'fenced') appender.appendFailed(`fenced by epoch ${result.fence}`, false);
+      else appender.appendFailed(`the log ends at ${result.end}, not before ${pending.seq}`, false);
     }
     for (const [appender, seq] of durable) if (appender.appending) appender.appended(seq);
     this.#afterAnswer();
@@ -205,7 +205,7 @@ export class AppendBatcher {
       if (batch.length > 1) for (const pending of batch) this.#send([pending]);
       else {
         this.#forget(batch[0]!);
-        if (batch[0]!.appender.appending) batch[0]!.appender.appendFailed(String(error));
+        if (batch[0]!.appender.appending) batch[0]!.appender.appendFailed(String(error), false);
       }
       this.#afterAnswer();
       return;
@@ -233,7 +233,7 @@ export class AppendBatcher {
       this.#silentSinceMs = undefined;
       for (const pending of given) {
         this.#forget(pending);
-        if (pending.appender.appending) pending.appender.appendFailed('the cell gave no answer', undefined);
+        if (pending.appender.appending) pending.appender.appendFailed('the cell gave no answer', true);
       }
       return;
     }

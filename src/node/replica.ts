@@ -11,7 +11,7 @@ import type { Io } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ShardHost, ShardReplica } from '../shard/contract.ts';
-import type { CellStore, LogEntry } from '../store/store.ts';
+import type { CellStore, LogEntry, Opening } from '../store/store.ts';
 import type { AppendBatcher, Appender, UndurableBytes } from './append-batcher.ts';
 import type { LocalReplica } from './participant.ts';
 import type { HandlerWatch } from './watchdog.ts';
@@ -19,6 +19,9 @@ import type { HandlerWatch } from './watchdog.ts';
 /** How long a fence check keeps trying a cell that gives no answer. */
 const FENCE_CHECK_MS_MAX = 5_000;
 const FENCE_CHECK_RETRY_MS = 100;
+
+/** A log shorter than this is replayed rather than replaced. */
+const SNAPSHOT_LOG_BYTES_MIN = 64 * 1024;
 
 export type ReplicaRole = 'primary' | 'follower' | 'opening' | 'sealed';
 
@@ -34,8 +37,8 @@ export interface ReplicaEnvironment {
   random(): number;
   /** Read the assignment: does it still name this process? Sets {@link HostedReplica.confirmedGeneration}. */
   confirm(replica: HostedReplica): void;
-  /** Refused by the cell or out of reach: stop being primary. */
-  deposed(replica: HostedReplica, reason: string): void;
+  /** Refused by the cell, or (`cutOff`) out of its reach: stop being primary. */
+  deposed(replica: HostedReplica, reason: string, cutOff?: boolean): void;
   snapshotWanted(replica: HostedReplica): void;
 }
 
@@ -60,6 +63,9 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   /** Deltas up to here were trimmed from the log. */
   trimmedSeq: Seq = 0;
   snapshotQueued = false;
+  /** Bytes of deltas since the last snapshot, and size of that snapshot. */
+  logBytes = 0;
+  snapshotBytes = 0;
   appendCount = 0;
   /** A follower's source, and its durable seq as last heard. */
   source: { processId: string; address: string } | undefined;
@@ -128,6 +134,7 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     const id = this.environment.nextAppendId();
     this.appendCount++;
     this.#undurable.push({ seq, id, delta });
+    this.logBytes += delta.byteLength;
     this.batcher.add(this, this.assignment.epoch, seq, id, delta);
   }
 
@@ -161,7 +168,7 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   }
 
   snapshotWanted(): void {
-    if (!this.ended) this.environment.snapshotWanted(this);
+    if (!this.ended && !this.snapshotQueued) this.environment.snapshotWanted(this);
   }
 
   #startCheck(): Promise<boolean> {
@@ -207,14 +214,24 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     const entries = queue.splice(0, count);
     if (this.state === undefined) this.#durableBeforeOpen = seq;
     else this.state.durable(seq);
+    // The log has outgrown what replaces it.
+    if (this.logBytes > SNAPSHOT_LOG_BYTES_MIN && this.logBytes > this.snapshotBytes) this.snapshotWanted();
     // OWNERSHIP rule 7: only durable deltas go to others.
     if (listeners !== undefined && entries.length > 0) {
       for (const listener of [...listeners]) listener(entries, seq);
     }
   }
 
-  appendFailed(reason: string): void {
-    this.environment.deposed(this, reason);
+  appendFailed(reason: string, cutOff: boolean): void {
+    this.environment.deposed(this, reason, cutOff);
+  }
+
+  /** What the log holds, from its opening. */
+  measureLog(opening: Opening): void {
+    this.trimmedSeq = opening.snapshot?.seq ?? 0;
+    this.snapshotBytes = opening.snapshot?.bytes.byteLength ?? 0;
+    this.logBytes = 0;
+    for (const { delta } of opening.entries) this.logBytes += delta.byteLength;
   }
 
   /** The runtime has opened it. */

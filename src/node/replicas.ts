@@ -210,9 +210,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   }
 
   /** Ends a primary that was refused, superseded or cut off; what it held is routed again. */
-  deposed(replica: HostedReplica, reason: string): void {
+  deposed(replica: HostedReplica, reason: string, cutOff = false): void {
     if (replica.ended || replica.role === 'follower') return;
-    const cutOff = reason.includes('no answer');
     const { shard, assignment } = replica;
     if (replica.state === undefined) {
       replica.end(reason);
@@ -222,6 +221,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     this.opened.set(shard, { epoch: replica.epoch });
     this.#o.assignments.forget(shard);
     this.#end(replica, reason);
+    // OWNERSHIP rule 1: an owner that cannot reach its cell drops the replica, then swaps the primary out.
     if (cutOff) void this.activator.swapOut(assignment);
   }
 
@@ -304,6 +304,10 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
 
   replica(shard: ShardId): LocalReplica | undefined {
     return this.#replicas.get(shard);
+  }
+
+  mayAnswer(shard: ShardId): true | Promise<boolean> {
+    return this.#replicas.get(shard)?.mayAnswer() ?? Promise.resolve(false);
   }
 
   async addFollower(options: {
@@ -460,8 +464,9 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       this.#endFollower(replica, 'the epoch was opened before');
       throw new RpcError('refused', `epoch ${epoch} of ${shard} was opened here before`);
     }
-    this.#o.assignments.learn(assignment);
+    // First: what is learnt next is news, and must not begin a second promotion.
     replica.role = 'opening';
+    this.#o.assignments.learn(assignment);
     const cell = this.cell(assignment.cell);
     try {
       const opening = await this.activator.readWhole(cell, shard, epoch);
@@ -478,7 +483,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       replica.cell = cell;
       replica.batcher = this.#batcher(assignment.cell);
       replica.source = undefined;
-      replica.trimmedSeq = opening.snapshot?.seq ?? 0;
+      replica.measureLog(opening);
       // The news may be late: until the control store confirms it, queries go through fence checks.
       replica.confirmedGeneration = -1;
       replica.state.promote(epoch);

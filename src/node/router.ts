@@ -26,6 +26,8 @@ const FORWARD_TIMEOUT_MS = 60_000;
 /** A follower waits so long for its primary's durable seq before it lets the primary answer. */
 const FOLLOWER_WAIT_MS = 250;
 const READ_INDEX_TIMEOUT_MS = 1_000;
+/** Passed on so often, a request makes the node look up what it believes: two nodes may each think it is the other. */
+const DOUBT_HOPS = 2;
 const RETRY_DELAY_MS_MIN = 10;
 const RETRY_DELAY_MS_MAX = 160;
 /** A command on this many nodes that died is not tried again. */
@@ -193,6 +195,9 @@ export class Router {
 
   async #attempt(request: ShardRequest): Promise<Attempt> {
     const { shard } = request;
+    if (request.hops >= DOUBT_HOPS && !this.#replicas.get(shard)?.takesRequests) {
+      await this.#assignments.lookUp(shard).catch(() => undefined);
+    }
     const replica = this.#replicas.get(shard);
     if (replica !== undefined) {
       if (replica.takesRequests) return this.#runHere(replica, request);

@@ -37,7 +37,7 @@ export class SnapshotKeeper {
       this.#running++;
       this.#take(replica)
         .catch((error) => {
-          // Wanted again by the next command; until then the log is only longer.
+          // Wanted again by a later command; until then the log is only longer.
           this.#log.warn({ shard: replica.shard, error: String(error) }, 'a snapshot was not stored');
         })
         .finally(() => {
@@ -51,6 +51,7 @@ export class SnapshotKeeper {
   async #take(replica: HostedReplica): Promise<void> {
     if (!owns(replica)) return;
     const { shard, epoch, cell } = replica;
+    const logBytes = replica.logBytes;
     const snapshot = await replica.state.snapshot();
     if (!owns(replica) || replica.epoch !== epoch) return;
     const stored = await cell.putSnapshot(shard, epoch, snapshot);
@@ -60,6 +61,8 @@ export class SnapshotKeeper {
       }
       return;
     }
+    replica.logBytes -= logBytes;
+    replica.snapshotBytes = snapshot.bytes.byteLength;
     while (replica.trimmedSeq < snapshot.seq && owns(replica) && replica.epoch === epoch) {
       const through = Math.min(snapshot.seq, replica.trimmedSeq + TRIM_RANGE);
       const trimmed = await cell.trim(shard, epoch, through);
