@@ -21,7 +21,7 @@ export function addMigrationCommand(program: Command): void {
         const rows = found.migrations.map((m) => [
           m.id,
           m.shard,
-          `${m.source} -> ${m.target}`,
+          `${m.sourceName ?? m.source} -> ${m.targetName ?? m.target}`,
           m.outcome ?? m.step,
           `${m.percent} %`,
           m.endedAtMs === undefined ? '' : duration(m.endedAtMs - m.startedAtMs),

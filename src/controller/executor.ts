@@ -11,6 +11,8 @@ export interface MigrationInfo {
   shard: ShardId;
   source: ProcessId;
   target: ProcessId;
+  sourceName?: string;
+  targetName?: string;
   /** One of the six steps, or how it ended. */
   step: string;
   percent: number;

@@ -12,6 +12,7 @@ import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { NodeSample } from '../model/load.ts';
 import type { PlacementShard, Plan } from '../model/loop.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
+import { rttMs } from '../model/topology.ts';
 import {
   bestFixedPlacement,
   createPolicy,
@@ -379,13 +380,16 @@ export class LocalEngine implements LoopEngine {
   }
 
   #latencyNow(input: PlacementInput, shard: PlacementShard): number {
-    const region = input.nodes.find((node) => node.processId === shard.primary)?.region;
+    const region = input.nodes.find((node) => node.processId === shard.primary)?.region ?? '';
+    const cellRegion = Object.keys(input.cells).find((name) => input.cells[name] === shard.cell) ?? region;
+    const toCellMs = rttMs(input.topology, region, cellRegion);
     let sum = 0;
     let rate = 0;
     for (const [origin, { commands, queries }] of Object.entries(shard.forecast.byOrigin)) {
-      const requests = (commands[0] ?? 0) + (queries[0] ?? 0);
+      const writes = commands[0] ?? 0;
+      const requests = writes + (queries[0] ?? 0);
       rate += requests;
-      sum += requests * (input.topology.rttMs[origin]?.[region ?? ''] ?? 0);
+      sum += requests * rttMs(input.topology, origin, region) + writes * toCellMs;
     }
     return rate > 0 ? sum / rate : 0;
   }
