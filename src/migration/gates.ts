@@ -4,7 +4,7 @@
  * They compare, per type of request, errors and handler time of work that each replica executed itself. Forwarding,
  * queueing and distance are in neither figure, so a target that is merely far away passes.
  */
-import type { ExecutionStats, ReplicaStatus } from '../node/protocol.ts';
+import type { ExecutionStats, ReplicaStatus, WarmUpReport } from '../node/protocol.ts';
 import type { GatePolicy } from './settings.ts';
 
 export interface Executed {
@@ -55,6 +55,20 @@ export function objection(target: Executed, baseline: Executed, policy: GatePoli
     if (mean(at) > limitMs)
       return `${type} take ${mean(at).toFixed(1)} ms at the target, ${mean(from).toFixed(1)} ms at the source`;
   }
+  return undefined;
+}
+
+/** Why the warm-up speaks against the target, or undefined. */
+export function warmUpObjection(report: WarmUpReport, policy: GatePolicy): string | undefined {
+  const { replayed, sourceMsMean, targetMsMean } = report;
+  if (report.error !== undefined) return `the warm-up failed: ${report.error}`;
+  if ((report.failures ?? 0) > 0)
+    return `${report.failures} of ${replayed} recent queries fail at the target`;
+  if (report.mismatches > policy.mismatchesMax)
+    return `${report.mismatches} of ${replayed} recent queries differ at the target`;
+  const limitMs = sourceMsMean * policy.slowFactorMax + policy.slowExtraMs;
+  if (replayed >= policy.samplesMin && targetMsMean > limitMs)
+    return `recent queries take ${targetMsMean.toFixed(1)} ms at the target, ${sourceMsMean.toFixed(1)} ms at the source`;
   return undefined;
 }
 

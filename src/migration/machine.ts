@@ -9,10 +9,10 @@ import type { Machine, Step } from '../machine/machine.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ReplicaStatus, WarmUpReport } from '../node/protocol.ts';
 import type { Action, Direction, Event, Side } from './events.ts';
-import { countOf, type Executed, executedSince, objection } from './gates.ts';
+import { countOf, type Executed, executedSince, objection, warmUpObjection } from './gates.ts';
 import { FINAL_STATES, type MigrationRecord, type State } from './record.ts';
 import { RULES } from './rules.ts';
-import { handOffStep, type MigrationSettings, POLL_MS_MIN, percentsOf } from './settings.ts';
+import { dwellOf, handOffStep, type MigrationSettings, percentsOf, pollMsOf } from './settings.ts';
 import { TABLE } from './table.ts';
 
 const RETRY_DELAY_MS = 100;
@@ -25,6 +25,8 @@ export class MigrationMachine implements Machine<Event, Action> {
   readonly #settings: MigrationSettings;
   readonly #percents: number[];
   readonly #handOffStep: number;
+  readonly #dwell: { minMs: number; maxMs: number };
+  readonly #pollMs: number;
   #actions: Action[] = [];
   /** The phase's one time-out, and what is waited for beside it. */
   #deadlineMs: number | undefined;
@@ -45,6 +47,8 @@ export class MigrationMachine implements Machine<Event, Action> {
     this.#settings = settings;
     this.#percents = percentsOf(settings);
     this.#handOffStep = handOffStep(settings);
+    this.#dwell = dwellOf(settings);
+    this.#pollMs = pollMsOf(settings);
   }
 
   /** The target's last status: for showing progress. */
@@ -108,7 +112,7 @@ export class MigrationMachine implements Machine<Event, Action> {
 
   retry(event: Extract<Event, { type: 'call-failed' }>, nowMs: number): void {
     if (event.call === 'observe') {
-      this.#pollAtMs = nowMs + this.#pollMs();
+      this.#pollAtMs = nowMs + this.#pollMs;
       return;
     }
     const action = this.#retryOf(event);
@@ -148,18 +152,8 @@ export class MigrationMachine implements Machine<Event, Action> {
   }
 
   judgeWarmUp(report: WarmUpReport, nowMs: number): void {
-    const { gates } = this.#settings;
-    const limitMs = report.sourceMsMean * gates.slowFactorMax + gates.slowExtraMs;
-    if (report.error !== undefined) this.rollBack(`the warm-up failed: ${report.error}`, nowMs);
-    else if ((report.failures ?? 0) > 0)
-      this.rollBack(`${report.failures} of ${report.replayed} recent queries fail at the target`, nowMs);
-    else if (report.mismatches > gates.mismatchesMax)
-      this.rollBack(`${report.mismatches} of ${report.replayed} recent queries differ at the target`, nowMs);
-    else if (report.replayed >= gates.samplesMin && report.targetMsMean > limitMs)
-      this.rollBack(
-        `recent queries take ${report.targetMsMean.toFixed(1)} ms at the target, ${report.sourceMsMean.toFixed(1)} ms at the source`,
-        nowMs,
-      );
+    const worse = warmUpObjection(report, this.#settings.gates);
+    if (worse !== undefined) this.rollBack(worse, nowMs);
     else {
       const source = this.#source;
       const onlyCommands = source?.executed.queries.count === 0 && report.replayed === 0;
@@ -182,7 +176,7 @@ export class MigrationMachine implements Machine<Event, Action> {
 
   judgeStep(event: Extract<Event, { type: 'observed' }>, nowMs: number): void {
     this.#note(event);
-    this.#pollAtMs = nowMs + this.#pollMs();
+    this.#pollAtMs = nowMs + this.#pollMs;
     const target = event.target;
     if (!target || this.#stepSinceMs === undefined) return;
     this.#deadlineMs =
@@ -402,7 +396,7 @@ export class MigrationMachine implements Machine<Event, Action> {
         return;
       }
     }
-    this.#pollAtMs = nowMs + this.#pollMs();
+    this.#pollAtMs = nowMs + this.#pollMs;
   }
 
   #judge(nowMs: number): void {
@@ -417,7 +411,7 @@ export class MigrationMachine implements Machine<Event, Action> {
       else this.rollBack(worse, nowMs);
       return;
     }
-    const { minMs, maxMs } = this.#dwell();
+    const { minMs, maxMs } = this.#dwell;
     const dwelledMs = nowMs - sinceMs;
     const enough = countOf(work) >= this.#settings.stepSamplesMin && dwelledMs >= minMs;
     if (enough || dwelledMs >= maxMs) this.#advance(nowMs);
@@ -432,12 +426,6 @@ export class MigrationMachine implements Machine<Event, Action> {
     record.step++;
     const handOffNow = !record.handedOff && record.step >= this.#handOffStep;
     this.enter(handOffNow ? 'handing-off' : record.state, nowMs);
-  }
-
-  #dwell(): { minMs: number; maxMs: number } {
-    const { profile, linearStepMs, stepDwellMsMin, stepDwellMsMax } = this.#settings;
-    if (profile === 'linear') return { minMs: linearStepMs, maxMs: linearStepMs };
-    return { minMs: stepDwellMsMin, maxMs: Math.max(stepDwellMsMin, stepDwellMsMax) };
   }
 
   // ---- time and failures
@@ -507,18 +495,12 @@ export class MigrationMachine implements Machine<Event, Action> {
     return this.record.state === 'shifting' || this.record.state === 'shifting-after';
   }
 
-  /** Short dwells need close looks; long ones do not. */
-  #pollMs(): number {
-    const { maxMs } = this.#dwell();
-    return Math.max(POLL_MS_MIN, Math.min(this.#settings.pollMs, maxMs / 4));
-  }
-
   #wakeAtMs(): number | undefined {
     let wakeAtMs = Number.POSITIVE_INFINITY;
     for (const atMs of [this.#deadlineMs, this.#retryAtMs, this.#pollAtMs])
       if (atMs !== undefined && atMs < wakeAtMs) wakeAtMs = atMs;
     if (this.#isShifting() && this.#stepSinceMs !== undefined && this.#seenInStep) {
-      const { minMs, maxMs } = this.#dwell();
+      const { minMs, maxMs } = this.#dwell;
       const worked = this.#target ? countOf(executedSince(this.#target.executed, this.#stepBase)) : 0;
       const dwellMs = worked >= this.#settings.stepSamplesMin ? minMs : maxMs;
       wakeAtMs = Math.min(wakeAtMs, this.#stepSinceMs + dwellMs);

@@ -116,3 +116,15 @@ export function handOffStep(settings: MigrationSettings): number {
   if (settings.handOffAt === 'last') return percents.length - 1;
   return percents.findIndex((percent) => percent >= 50);
 }
+
+/** Shortest and longest time of a step. */
+export function dwellOf(settings: MigrationSettings): { minMs: number; maxMs: number } {
+  const { profile, linearStepMs, stepDwellMsMin, stepDwellMsMax } = settings;
+  if (profile === 'linear') return { minMs: linearStepMs, maxMs: linearStepMs };
+  return { minMs: stepDwellMsMin, maxMs: Math.max(stepDwellMsMin, stepDwellMsMax) };
+}
+
+/** Short dwells need close looks; long ones do not. */
+export function pollMsOf(settings: MigrationSettings): number {
+  return Math.max(POLL_MS_MIN, Math.min(settings.pollMs, dwellOf(settings).maxMs / 4));
+}
