@@ -24,6 +24,8 @@ export class SimNetworkFabric {
   /** Factor on all delays, and its jitter in milliseconds. */
   slowness = 1;
   jitterMs = 1;
+  /** Who runs under a name now. */
+  readonly #current = new Map<string, SimProcess>();
   #nextPort = 20_000;
 
   constructor(world: World, topology: Topology) {
@@ -32,6 +34,7 @@ export class SimNetworkFabric {
   }
 
   networkOf(owner: SimProcess): Network {
+    this.#current.set(owner.name, owner);
     return {
       listen: (address, accept) => this.#listen(owner, address, accept),
       connect: (address) => this.#connect(owner, address),
@@ -60,6 +63,12 @@ export class SimNetworkFabric {
     for (const link of [...this.#links]) link.endOf(owner)?.crash(silently);
   }
 
+  /** Whether another life of a dead process answers at its host: it resets connections of the former one. */
+  isBack(dead: SimProcess): boolean {
+    const now = this.#current.get(dead.name);
+    return now !== undefined && now !== dead && now.alive;
+  }
+
   /** One-way delay between two processes right now. */
   delayMs(from: Region, to: Region): number {
     const base = rttMs(this.#topology, from, to) / 2;
@@ -75,6 +84,7 @@ export class SimNetworkFabric {
   }
 
   async #listen(owner: SimProcess, address: string, accept: (channel: Channel) => void): Promise<Listener> {
+    if (!owner.alive) throw new Error(`${owner.name} is dead`);
     const bound = address.endsWith(':0') ? `${address.slice(0, -1)}${this.#nextPort++}` : address;
     if (this.#listeners.has(bound)) throw new Error(`${bound} is taken`);
     this.#listeners.set(bound, { owner, accept });
@@ -89,6 +99,11 @@ export class SimNetworkFabric {
   #connect(owner: SimProcess, address: string): Channel {
     const target = this.#listeners.get(address);
     const link = new Link(this, owner, target?.owner);
+    if (!owner.alive) {
+      // Code of a dead process may run to its next await; nothing of it reaches the world.
+      link.near.closed = true;
+      return link.near;
+    }
     this.#links.add(link);
     if (!target) {
       owner.schedule(this.jitterMs, () => link.near.close('refused'));
@@ -219,7 +234,11 @@ class End implements Channel {
       world.nowMs + this.#fabric.delayMs(this.owner.region, to.region),
     );
     const { peer } = this;
-    world.at(this.#arrivesMs, () => to.deliver(() => peer.#receive(frame)));
+    world.at(this.#arrivesMs, () => {
+      if (!to.alive && frame !== 'close' && this.#fabric.isBack(to)) {
+        this.owner.schedule(this.#fabric.delayMs(to.region, this.owner.region), () => this.#receive('close'));
+      } else to.deliver(() => peer.#receive(frame));
+    });
   }
 
   #receive(frame: Uint8Array | 'close'): void {

@@ -9,6 +9,9 @@ import type { Region } from '../model/ids.ts';
 import type { SimNetworkFabric } from './network.ts';
 import { BEGINNING_REALTIME_MS, type World } from './world.ts';
 
+/** Timers fire this late. */
+const TIMER_LATE_MS = 0.001;
+
 export class SimProcess {
   /** Stable over restarts: what cuts and traces name. */
   readonly name: string;
@@ -74,7 +77,8 @@ export class SimProcess {
   /** A timer of this process: it fires late under a pause and never after a crash. */
   schedule(delayMs: number, fire: () => void): () => void {
     let cancelled = false;
-    const cancel = this.#world.after(delayMs, () =>
+    // A real clock has moved on when a timer fires; so does this one, also where floating point would round it away.
+    const cancel = this.#world.after(delayMs > 0 ? delayMs + TIMER_LATE_MS : 0, () =>
       this.deliver(() => {
         if (!cancelled) fire();
       }),

@@ -4,7 +4,14 @@ import type { Listener, Network } from '../io/io.ts';
 import { realClock } from '../io/real.ts';
 import { TcpNetwork } from '../io/tcp-network.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
-import { RpcClient, RpcError, type RpcHandlers, type StreamContext, serveRpc } from './rpc.ts';
+import {
+  RpcClient,
+  RpcError,
+  type RpcHandlers,
+  SILENCE_MS_MAX,
+  type StreamContext,
+  serveRpc,
+} from './rpc.ts';
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
@@ -174,6 +181,52 @@ describe('streams', () => {
     await listener.close();
     expect(await ended).toMatchObject({ code: 'unavailable' });
   });
+});
+
+it('a server that is silent but alive is not given up', async () => {
+  const clock = {
+    ...realClock,
+    // A hundred times as fast: the silence of six seconds passes in sixty milliseconds.
+    monotonicMs: () => realClock.monotonicMs() * 100,
+    setTimer: (delayMs: number, fire: () => void) => realClock.setTimer(delayMs / 100, fire),
+  };
+  let answer: (value: string) => void = () => {};
+  const { address } = await serve({
+    calls: { slow: () => new Promise((resolve) => (answer = resolve)), now: () => 1 },
+  });
+  const client = new RpcClient({
+    network: new TcpNetwork(),
+    clock,
+    address,
+    token: 'secret',
+    identity: 'test',
+  });
+  open.push(client);
+  await client.call('now', {}, { timeoutMs: 1e9 });
+  const slow = client.call('slow', {}, { timeoutMs: 1e9 });
+  await new Promise((resolve) => realClock.setTimer((SILENCE_MS_MAX / 100) * 3, () => resolve(undefined)));
+  answer('after a long silence');
+  expect(await slow).toBe('after a long silence');
+});
+
+it('a connection on which nothing is heard any more is given up long before its calls time out', async () => {
+  const clock = {
+    ...realClock,
+    monotonicMs: () => realClock.monotonicMs() * 100,
+    setTimer: (delayMs: number, fire: () => void) => realClock.setTimer(delayMs / 100, fire),
+  };
+  // A listener that accepts and never says anything, as a host that vanished after the handshake.
+  const mute = await new TcpNetwork().listen('127.0.0.1:0', () => {});
+  open.push(mute);
+  const client = new RpcClient({
+    network: new TcpNetwork(),
+    clock,
+    address: mute.address,
+    token: 'secret',
+    identity: 'test',
+  });
+  open.push(client);
+  await expect(client.call('x', {}, { timeoutMs: 1e9 })).rejects.toThrow(/nothing heard/);
 });
 
 it('a hostile peer is cut off and harms nobody', async () => {

@@ -12,6 +12,11 @@
  *   [OPEN, id, method, payload] ->
  *                             <-  [ITEM, id, value]*  then [RESULT | ERROR]
  *   [CANCEL, id]              ->
+ *   [PING]                    ->
+ *                             <-  [PONG]
+ *
+ * A host that vanished closes nothing. So a client that waits for something and hears nothing asks for a sign of life
+ * after {@link SILENCE_MS_MAX} / 3, and takes the connection for broken after {@link SILENCE_MS_MAX}.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { Packr } from 'msgpackr';
@@ -24,9 +29,13 @@ const CANCEL = 3;
 const RESULT = 4;
 const ERROR = 5;
 const ITEM = 6;
+const PING = 7;
+const PONG = 8;
 
 export const CALL_TIMEOUT_MS_DEFAULT = 10_000;
 const RECONNECT_DELAY_MS_MAX = 500;
+/** Longer than a garbage collection or a slow disk, shorter than anyone's patience. */
+export const SILENCE_MS_MAX = 6_000;
 
 /** A call that failed. `code` is `unavailable` where the outcome is unknown, else the thrower's code. */
 export class RpcError extends Error {
@@ -171,7 +180,7 @@ class ServerSession {
       const stream = this.#streams.get(id);
       this.#streams.delete(id);
       stream?.onCancel();
-    }
+    } else if (kind === PING) this.#send([PONG, 0]);
   }
 
   #call(id: number, method: string, payload: never): void {
@@ -261,6 +270,15 @@ interface PendingCall {
   cancelTimer: () => void;
 }
 
+interface Session {
+  channel: Channel;
+  packer: Packer;
+  /** Anything came back: the connection stood. */
+  heard: boolean;
+  heardMs: number;
+  watching: boolean;
+}
+
 interface PendingStream {
   onItem: (item: never) => void;
   onEnd: (error: RpcError | undefined) => void;
@@ -279,7 +297,7 @@ export class RpcClient {
   readonly #timeoutMs: number;
   readonly #calls = new Map<number, PendingCall>();
   readonly #streams = new Map<number, PendingStream>();
-  #session: { channel: Channel; packer: Packer; heard: boolean } | undefined;
+  #session: Session | undefined;
   #nextId = 1;
   #failures = 0;
   #notBeforeMs = 0;
@@ -339,6 +357,7 @@ export class RpcClient {
       });
       this.#calls.set(id, { resolve: resolve as (value: never) => void, reject, cancelTimer });
       session.channel.send(frame);
+      this.#watch(session);
     });
   }
 
@@ -359,6 +378,7 @@ export class RpcClient {
     const id = this.#nextId++;
     this.#streams.set(id, { onItem: onItem as (item: never) => void, onEnd });
     session.channel.send(session.packer.pack([OPEN, id, method, payload]));
+    this.#watch(session);
     return {
       cancel: () => {
         if (!this.#streams.delete(id)) return;
@@ -378,7 +398,13 @@ export class RpcClient {
     if (this.#session || this.#closed) return this.#session;
     if (this.#clock.monotonicMs() < this.#notBeforeMs) return undefined;
     const channel = this.#network.connect(this.address);
-    const session = { channel, packer: makePacker(), heard: false };
+    const session: Session = {
+      channel,
+      packer: makePacker(),
+      heard: false,
+      heardMs: this.#clock.monotonicMs(),
+      watching: false,
+    };
     channel.onFrame = (frame) => this.#receive(session, frame);
     channel.onClose = (reason) => {
       if (this.#session !== session) return;
@@ -390,6 +416,29 @@ export class RpcClient {
     this.#session = session;
     channel.send(session.packer.pack([HELLO, this.#token, this.#identity]));
     return session;
+  }
+
+  /** Looks after a connection while something is awaited on it. */
+  #watch(session: Session): void {
+    if (session.watching) return;
+    session.watching = true;
+    const startedMs = this.#clock.monotonicMs();
+    const look = () => {
+      if (this.#session !== session) return;
+      if (this.#calls.size === 0 && this.#streams.size === 0) {
+        session.watching = false;
+        return;
+      }
+      const silentMs = this.#clock.monotonicMs() - Math.max(session.heardMs, startedMs);
+      if (silentMs >= SILENCE_MS_MAX) {
+        session.channel.close();
+        this.#drop(`nothing heard for ${Math.round(silentMs)} ms`);
+        return;
+      }
+      if (silentMs >= SILENCE_MS_MAX / 3) session.channel.send(session.packer.pack([PING]));
+      this.#clock.setTimer(SILENCE_MS_MAX / 3, look);
+    };
+    this.#clock.setTimer(SILENCE_MS_MAX / 3, look);
   }
 
   #drop(reason: string): void {
@@ -409,8 +458,9 @@ export class RpcClient {
     this.onDown(reason);
   }
 
-  #receive(session: { packer: Packer; heard: boolean; channel: Channel }, frame: Uint8Array): void {
+  #receive(session: Session, frame: Uint8Array): void {
     session.heard = true;
+    session.heardMs = this.#clock.monotonicMs();
     const [kind, id, first, second, third] = session.packer.unpack(frame) as [
       number,
       number,
