@@ -287,7 +287,7 @@ function main(): void {
     prices: values.fixed === undefined ? undefined : { moveFixedUsd: Number(values.fixed) },
   };
   if (values.tune) {
-    for (const halfLifeS of [1, 2, 3, 4, 6, 9, 14]) {
+    for (const halfLifeS of [0.5, 1, 2, 4, 8, 16, 32, 64, 128]) {
       const r = run({ ...base, policy: 'reactive', seed: 'tune-1', alpha: 1, halfLifeS });
       console.log(
         `half-life ${halfLifeS} s: mean ${r.meanMs.toFixed(2)} ms, ${r.movesPerSecond.toFixed(1)} moves/s`,

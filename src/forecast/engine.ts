@@ -462,6 +462,7 @@ export class ForecastEngine implements Forecaster {
       means: this.#means.save(),
       bands: this.#bands.save(),
       total: this.#total.save(),
+      hot: this.#hot.save(),
       groups: this.#groups.map(({ service, origin, series }) => ({ service, origin, series: series.save() })),
     };
   }
@@ -479,6 +480,7 @@ export class ForecastEngine implements Forecaster {
     this.#means.load(state.means);
     this.#bands.load(state.bands);
     this.#total.load(state.total);
+    this.#hot.load(state.hot);
     for (const { service, origin, series } of state.groups) {
       const group: Group = { service, origin, series: new SeriesForecaster() };
       group.series.load(series);
@@ -504,6 +506,7 @@ interface EngineState {
   means: { rows: number[]; services: number[] };
   bands: number[][][];
   total: SeriesState;
+  hot: { index: number; rate: number; series: SeriesState }[];
   groups: { service: number; origin: number; series: SeriesState }[];
 }
 

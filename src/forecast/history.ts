@@ -90,7 +90,10 @@ export class History {
   save(): HistoryState {
     return {
       length: this.length,
-      rings: this.rings.map((ring, level) => Array.from(this.#tail(ring, level))),
+      // Five digits: a saved state crosses the network each minute.
+      rings: this.rings.map((ring, level) =>
+        Array.from(this.#tail(ring, level), (value) => Number(value.toPrecision(5))),
+      ),
       sums: [...this.#sums],
       counts: [...this.#counts],
     };

@@ -4,7 +4,7 @@
  */
 import { HOT_KEEP_SHARE, HOT_REQUESTS_PER_STEP, HOT_SHARDS_MAX, PERIOD_LOOK_STEPS_MAX } from './defaults.ts';
 import { detectPeriods } from './period.ts';
-import { SeriesForecaster } from './series.ts';
+import { SeriesForecaster, type SeriesState } from './series.ts';
 
 /** Steps over which a shard's rate is judged. */
 const JUDGE_STEPS = 16;
@@ -72,6 +72,18 @@ export class HotShards {
     for (const { series } of this.#hot.values()) {
       const own = series.length >= PERIOD_LOOK_STEPS_MAX / 4 ? detectPeriods([series.history]) : [];
       series.period = own[0] ?? common;
+    }
+  }
+
+  save(): { index: number; rate: number; series: SeriesState }[] {
+    return [...this.#hot].map(([index, { rate, series }]) => ({ index, rate, series: series.save() }));
+  }
+
+  load(state: readonly { index: number; rate: number; series: SeriesState }[]): void {
+    for (const { index, rate, series } of state) {
+      const hot: Hot = { rate, series: new SeriesForecaster({ externals: ['share'] }) };
+      hot.series.load(series);
+      this.#hot.set(index, hot);
     }
   }
 

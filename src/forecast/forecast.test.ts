@@ -1,0 +1,330 @@
+import { describe, expect, it } from 'vitest';
+import { DemoLoad } from '../../test/scenarios/demo-load.ts';
+import { SeededRandom } from '../io/random.ts';
+import type { LoadStep } from '../metrics/step.ts';
+import { History } from './history.ts';
+import {
+  detectPeriods,
+  engineForecaster,
+  ForecastEngine,
+  type Forecaster,
+  lastValueForecaster,
+  oracleForecaster,
+  SeriesForecaster,
+} from './index.ts';
+
+function histories(count: number, length: number, value: (t: number, i: number) => number): History[] {
+  return Array.from({ length: count }, (_, i) => {
+    const history = new History();
+    for (let t = 0; t < length; t++) history.push(value(t, i));
+    return history;
+  });
+}
+
+const noise = (seed: string) => {
+  const random = new SeededRandom(seed);
+  return () => random.next() + random.next() + random.next() + random.next() - 2;
+};
+
+describe('period detection', () => {
+  it.each([30, 60, 47.5, 120])('finds a day of %d steps in origins with shifted phases', (period) => {
+    const e = noise(`p${period}`);
+    const found = detectPeriods(
+      histories(3, 4 * 120, (t, i) => 100 + 80 * Math.sin((2 * Math.PI * (t + i * 11)) / period) + 10 * e()),
+    );
+    expect(Math.abs(found[0]! - period) / period).toBeLessThan(0.01);
+  });
+
+  it('finds a real day at ten-second steps', () => {
+    const e = noise('day');
+    const found = detectPeriods(
+      histories(1, 3 * 8640, (t) => 100 + 80 * Math.sin((2 * Math.PI * t) / 8640) + 20 * e()),
+    );
+    expect(Math.abs(found[0]! - 8640) / 8640).toBeLessThan(0.02);
+  });
+
+  it('sees none in noise, in a constant or in growth', () => {
+    const e = noise('none');
+    expect(detectPeriods(histories(3, 400, () => 100 + 10 * e()))).toEqual([]);
+    expect(detectPeriods(histories(1, 400, () => 5))).toEqual([]);
+    expect(detectPeriods(histories(2, 400, (t) => 100 + t + 5 * e()))).toEqual([]);
+  });
+
+  it('is not led astray by flash crowds and gaps', () => {
+    const e = noise('crowd');
+    const found = detectPeriods(
+      histories(3, 200, (t, i) =>
+        t % 37 === 5
+          ? Number.NaN
+          : 100 +
+            80 * Math.sin((2 * Math.PI * (t + i * 9)) / 40) +
+            10 * e() +
+            ([23, 24, 25, 90, 91, 171, 172, 173].includes(t) ? 500 : 0),
+      ),
+    );
+    expect(Math.abs(found[0]! - 40)).toBeLessThan(1);
+  });
+});
+
+describe('a single series', () => {
+  it('follows a season better than the last value, once it has seen it', () => {
+    const series = new SeriesForecaster();
+    series.period = 50;
+    const truth = (t: number) => 100 + 90 * Math.sin((2 * Math.PI * t) / 50);
+    const e = noise('season');
+    let own = 0;
+    let last = 0;
+    for (let t = 0; t < 400; t++) {
+      series.observe(truth(t) + 8 * e());
+      if (t < 200) continue;
+      own += Math.abs(series.predict(8).p50 - truth(t + 8));
+      last += Math.abs(truth(t) - truth(t + 8));
+    }
+    expect(own).toBeLessThan(0.2 * last);
+  });
+
+  it('never explodes: not after spikes, ramps, gaps or zeros', () => {
+    const inputs: ((t: number) => number)[] = [
+      (t) => (t === 50 ? 1e9 : 1),
+      (t) => 2 ** Math.min(40, t / 3),
+      (t) => (t % 3 === 0 ? Number.NaN : t),
+      () => 0,
+      (t) => (t < 60 ? 1000 : 0),
+    ];
+    for (const input of inputs) {
+      const series = new SeriesForecaster();
+      series.period = 20;
+      let most = 0;
+      for (let t = 0; t < 150; t++) {
+        const value = input(t);
+        series.observe(value);
+        if (value > most) most = value;
+        for (const ahead of [1, 7, 64, 1000]) {
+          const { p50, p90, p99 } = series.predict(ahead);
+          expect(p50).toBeGreaterThanOrEqual(0);
+          expect(p90).toBeGreaterThanOrEqual(p50);
+          expect(p99).toBeGreaterThanOrEqual(p90);
+          expect(p99).toBeLessThanOrEqual(3 * most + 1e-9);
+        }
+      }
+    }
+  });
+
+  it('keeps its promise: p90 holds about nine times in ten, and so does the p90 of the maximum', () => {
+    const series = new SeriesForecaster();
+    const e = noise('bands');
+    const said: { p90: number; max90: number }[] = [];
+    const values: number[] = [];
+    for (let t = 0; t < 2500; t++) {
+      values.push(Math.max(0, 50 + 20 * Math.sin(t / 40) + 12 * e()));
+      series.observe(values[t]!);
+      said.push({ p90: series.predict(4).p90, max90: series.predictMax(4).p90 });
+    }
+    let held = 0;
+    let heldMax = 0;
+    for (let t = 500; t < 2490; t++) {
+      if (values[t + 4]! <= said[t]!.p90) held++;
+      if (Math.max(...values.slice(t + 1, t + 5)) <= said[t]!.max90) heldMax++;
+    }
+    expect(held / 1990).toBeGreaterThan(0.85);
+    expect(held / 1990).toBeLessThan(0.95);
+    expect(heldMax / 1990).toBeGreaterThan(0.85);
+    expect(heldMax / 1990).toBeLessThan(0.95);
+  });
+
+  it('goes on after a save as if nothing had happened', () => {
+    const a = new SeriesForecaster();
+    a.period = 25;
+    for (let t = 0; t < 120; t++) a.observe(10 + 5 * Math.sin(t / 4));
+    const b = new SeriesForecaster();
+    b.load(JSON.parse(JSON.stringify(a.save())));
+    expect(b.predict(9).p50).toBeCloseTo(a.predict(9).p50, 6);
+  });
+});
+
+/** Mean absolute error per origin and per shard of a forecaster from `fromDay`, as shares of the truth. */
+function errors(forecaster: Forecaster, load: DemoLoad, days: number, fromDay: number, aheadS: number) {
+  let aggregate = 0;
+  let shards = 0;
+  let total = 0;
+  const steps = Math.round((days * load.dayS) / load.stepS);
+  for (let number = 1; number <= steps; number++) {
+    forecaster.observe(load.step(number));
+    if (number * load.stepS < fromDay * load.dayS || number % 5 !== 0) continue;
+    const forecasts = forecaster.forecast(load.ids, [aheadS]);
+    load.regions.forEach((region, origin) => {
+      let sum = 0;
+      forecasts.forEach((forecast, key) => {
+        const by = forecast.byOrigin[region];
+        const rate = (by?.commands[0] ?? 0) + (by?.queries[0] ?? 0);
+        sum += rate;
+        shards += Math.abs(rate - load.rate(key, origin, number * load.stepS + aheadS));
+      });
+      const truth = load.originRate(origin, number * load.stepS + aheadS);
+      aggregate += Math.abs(sum - truth);
+      total += truth;
+    });
+  }
+  return { aggregate: aggregate / total, shards: shards / total };
+}
+
+describe('the engine on the demonstration’s load', () => {
+  // Plan: several seeds; after three days the engine's aggregates are near the truth and far better than the last value's.
+  // Seen over 8 seeds (30 s and 60 s days): aggregates .05-.10, the tuned last value .5-.9; shards .22-.30 against .9-1.2.
+  const seeds = ['q1', 'q2', 'q3'];
+
+  it('beats the last value and comes near the truth after three days, at any seed', () => {
+    const own: number[] = [];
+    for (const seed of seeds) {
+      const make = () => new DemoLoad({ seed, keys: 600, dayS: 30, requestsPerSecond: 400 });
+      const engine = new ForecastEngine();
+      const result = errors(engine, make(), 6, 3, 3);
+      const last = errors(lastValueForecaster({ halfLifeS: 2 }), make(), 6, 3, 3);
+      expect(result.aggregate).toBeLessThan(0.6 * last.aggregate);
+      expect(result.shards).toBeLessThan(0.6 * last.shards);
+      expect(result.aggregate).toBeLessThan(0.16);
+      expect(Math.abs(engine.periodsS[0]! - 30)).toBeLessThan(0.6);
+      own.push(result.aggregate);
+    }
+    own.sort((a, b) => a - b);
+    expect(own[Math.floor(own.length / 2)]).toBeLessThan(0.13);
+  });
+
+  it('sees a flash crowd on a cold shard within two steps and forgets it again', () => {
+    const load = new DemoLoad({ seed: 'crowd', keys: 300, crowdsPerDay: 0 });
+    const engine = new ForecastEngine();
+    const cold = 'room/k250';
+    const rate = () => engine.forecast([cold], [2])[0]!.metrics.requests.quantiles[0][0]!;
+    const withCrowd = (number: number, extra: number): LoadStep => {
+      const step = load.step(number);
+      if (extra === 0) return step;
+      const shards = step.shards.filter(({ shard }) => shard !== cold);
+      const template = shards[0]!;
+      shards.push({
+        ...template,
+        shard: cold,
+        commands: 0,
+        queries: extra,
+        byOrigin: { 'eu-west-1': { commands: 0, queries: extra } },
+      });
+      return { ...step, shards };
+    };
+    let number = 1;
+    for (; number <= 100; number++) engine.observe(withCrowd(number, 0));
+    const before = rate();
+    for (; number <= 102; number++) engine.observe(withCrowd(number, 30));
+    expect(rate()).toBeGreaterThan(12);
+    for (; number <= 112; number++) engine.observe(withCrowd(number, 30));
+    expect(rate()).toBeGreaterThan(20);
+    expect(rate()).toBeLessThan(45);
+    for (; number <= 150; number++) engine.observe(withCrowd(number, 0));
+    expect(rate()).toBeLessThan(before + 3);
+  });
+
+  it('learns nothing low from censored steps', () => {
+    const load = new DemoLoad({ seed: 'censored', keys: 100, crowdsPerDay: 0, nightFloor: 1 });
+    const plain = new ForecastEngine();
+    for (let number = 1; number <= 60; number++) plain.observe(load.step(number));
+    const before = plain.total([1]).p50[0]!;
+    for (let number = 61; number <= 80; number++) {
+      const step = load.step(number);
+      for (const sample of step.shards) {
+        sample.censored = true;
+        for (const counts of Object.values(sample.byOrigin)) {
+          counts.commands = Math.floor(counts.commands / 4);
+          counts.queries = Math.floor(counts.queries / 4);
+        }
+      }
+      plain.observe(step);
+    }
+    expect(plain.total([1]).p50[0]!).toBeGreaterThan(0.8 * before);
+  });
+
+  it('takes missing load as missing: neither a gap nor a silent node lowers the forecast', () => {
+    const load = new DemoLoad({ seed: 'gap', keys: 100, crowdsPerDay: 0, nightFloor: 1 });
+    const engine = new ForecastEngine();
+    for (let number = 1; number <= 60; number++) engine.observe(load.step(number));
+    const before = engine.total([1]).p50[0]!;
+    for (let number = 70; number <= 80; number++) {
+      const step = load.step(number);
+      engine.observe({ ...step, shards: step.shards.filter((_, i) => i % 4 !== 0), missingShare: 0.25 });
+    }
+    expect(engine.total([1]).p50[0]! / before).toBeGreaterThan(0.75);
+    expect(engine.total([1]).p50[0]! / before).toBeLessThan(1.25);
+  });
+
+  it('gives a shard nobody has seen its service’s mean, and splits it by its service’s origins', () => {
+    const load = new DemoLoad({ seed: 'new', keys: 200, crowdsPerDay: 0 });
+    const engine = new ForecastEngine();
+    for (let number = 1; number <= 60; number++) engine.observe(load.step(number));
+    const [fresh] = engine.forecast(['room/never-seen'], [2]);
+    const mean = engine.total([2]).p50[0]! / 200;
+    const rate = fresh!.metrics.requests.quantiles[0][0]!;
+    expect(rate).toBeGreaterThan(0);
+    expect(rate).toBeLessThan(mean);
+    expect(Object.keys(fresh!.byOrigin).sort()).toEqual(['ap-northeast-1', 'eu-west-1', 'us-east-1']);
+  });
+});
+
+// One suite, many implementations.
+const source = {
+  rates: () => ({ eu: { commands: 1, queries: 2 } }),
+  cost: () => ({ cpuSeconds: 0.001, bytesIn: 1, bytesOut: 1, stateBytes: 10 }),
+  totalRate: () => 3,
+};
+describe.each<[string, () => Forecaster]>([
+  ['engine', () => engineForecaster()],
+  ['last value', () => lastValueForecaster({ halfLifeS: 4 })],
+  ['oracle', () => oracleForecaster(source)],
+])('%s as a Forecaster', (_name, make) => {
+  const load = () => new DemoLoad({ seed: 'suite', keys: 50, requestsPerSecond: 100 });
+  const fed = (forecaster: Forecaster, steps: number) => {
+    const l = load();
+    for (let number = 1; number <= steps; number++) forecaster.observe(l.step(number));
+    return forecaster;
+  };
+
+  it('answers for shards it never saw, before it saw any', () => {
+    const [forecast] = make().forecast(['room/x'], [1, 10]);
+    expect(forecast!.horizonsS).toEqual([1, 10]);
+    for (const value of forecast!.metrics.requests.quantiles.flat()) expect(value).toBeGreaterThanOrEqual(0);
+  });
+
+  it('gives finite, ordered bands whose origins add up to the rate', () => {
+    const forecaster = fed(make(), 70);
+    for (const forecast of forecaster.forecast(load().ids, [1, 5, 30, 300])) {
+      for (const metric of Object.values(forecast.metrics)) {
+        const [p50, p90, p99] = metric.quantiles;
+        p50.forEach((value, h) => {
+          expect(Number.isFinite(p99[h])).toBe(true);
+          expect(p90[h]).toBeGreaterThanOrEqual(value);
+          expect(p99[h]).toBeGreaterThanOrEqual(p90[h]!);
+        });
+        expect(metric.max[1]).toBeGreaterThanOrEqual(metric.max[0]);
+      }
+      const sum = Object.values(forecast.byOrigin).reduce(
+        (all, by) => all + by.commands[1]! + by.queries[1]!,
+        0,
+      );
+      expect(sum).toBeCloseTo(forecast.metrics.requests.quantiles[0][1]!, 6);
+    }
+  });
+
+  it('is deterministic, and a step seen again changes nothing', () => {
+    const a = fed(make(), 40);
+    const b = fed(make(), 40);
+    b.observe(load().step(40));
+    expect(b.forecast(load().ids, [2])).toEqual(a.forecast(load().ids, [2]));
+  });
+
+  it('is saved as JSON and goes on', () => {
+    const a = fed(make(), 90);
+    const b = make();
+    b.load(JSON.parse(JSON.stringify(a.save())));
+    const before = a.forecast(load().ids, [3]);
+    b.forecast(load().ids, [3]).forEach((forecast, i) => {
+      const rate = before[i]!.metrics.requests.quantiles[0][0]!;
+      expect(Math.abs(forecast.metrics.requests.quantiles[0][0]! - rate)).toBeLessThan(0.05 * rate + 0.05);
+    });
+  });
+});
