@@ -2,7 +2,7 @@
  * What a user sees of a hand-off, under load: the pause, in a region and between regions, with 1 KB and with 16 MB of
  * state.
  *
- *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--json]
+ *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--small] [--json]
  *
  * Real processes: store, nodes and gateways of a local cluster, no controller; this process drives the migrations. Each
  * moving shard has one user in its first home's region who adds again as soon as the last add came back. Pause: the
@@ -221,6 +221,8 @@ if (import.meta.main) {
       shards: { type: 'string', default: '8' },
       background: { type: 'string', default: '300' },
       only: { type: 'string' },
+      /** Leave the large state out. */
+      small: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
@@ -232,7 +234,7 @@ if (import.meta.main) {
     { name: 'near', regions: near, stateBytes: 15_500_000 },
     { name: 'far', regions: far, stateBytes: 1_000 },
     { name: 'far', regions: far, stateBytes: 15_500_000 },
-  ].filter(({ name }) => values.only === undefined || name === values.only);
+  ].filter(({ name, stateBytes }) => (values.only ?? name) === name && !(values.small && stateBytes > 1e6));
   const figures: Figures[] = [];
   for (const scenario of scenarios) {
     // Large states would fill the memory of a small machine: fewer at once, as many hand-offs.

@@ -108,9 +108,14 @@ export class CellCopy {
     }
   }
 
+  /** The new log is known to end exactly at `seq`. */
+  isVerified(seq: Seq): boolean {
+    return this.#verifiedSeq === seq && this.#copiedSeq === seq;
+  }
+
   /** Reads back that the new log ends exactly at `seq`; free where the last append proved it. */
   async verify(seq: Seq): Promise<void> {
-    if (this.#verifiedSeq === seq && this.#copiedSeq === seq) return;
+    if (this.isVerified(seq)) return;
     const { end, firstSeq } = await retried(() => this.#to.tail(this.#shard, seq, 1));
     if (end !== seq || firstSeq > seq + 1)
       throw new Refusal('refused', `the copied log of ${this.#shard} ends at ${end}, not at ${seq}`);
