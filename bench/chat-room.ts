@@ -95,7 +95,7 @@ async function measure(messageBytes: number): Promise<Row> {
   const cpuStart = io.processCpuMicros();
   for (let i = 0; i < posts; i++) await post('post', message);
   const cpuMicrosPerPost = (io.processCpuMicros() - cpuStart) / posts;
-  const { body } = await post('count', undefined);
+  const { body } = await post('count', null);
   if (Buffer.from(body).toString() !== String(MESSAGES_KEPT))
     throw new Error('the room keeps another number');
   const deltaBytesPerPost = deltaBytes.reduce((sum, bytes) => sum + bytes, 0) / deltaBytes.length;

@@ -166,6 +166,8 @@ class Caller {
   #pause(attempt: number, retryAfterMs: number, signal: AbortSignal | undefined): Promise<void> {
     const spreadMs = RETRY_DELAY_MS_FIRST * 2 ** attempt * (0.5 + this.#io.random());
     const delayMs = Math.min(RETRY_DELAY_MS_MAX, Math.max(retryAfterMs, spreadMs));
+    // A signal that is aborted already fires no event any more.
+    if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const cancel = this.#io.setTimer(delayMs, () => {
         signal?.removeEventListener('abort', onAbort);

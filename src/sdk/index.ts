@@ -9,6 +9,8 @@ export type { ErrorCode, ProblemDocument } from '../model/errors.ts';
 export { ProblemError, Refusal } from '../model/errors.ts';
 export type { CallOptions, Client, ClientOptions, HandlerCall, Reply } from './client.ts';
 export { createClient } from './client.ts';
+export type { InMemoryOptions } from './in-memory.ts';
+export { InMemory } from './in-memory.ts';
 export type {
   App,
   AppOptions,
