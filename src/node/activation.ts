@@ -78,8 +78,19 @@ export class Activator {
 
   /** Rejects with a StoreError where the control store or the cell gives no answer. */
   async activate(shard: ShardId): Promise<Activation> {
+    const settled = this.#o.assignments.expect(shard);
+    try {
+      return await this.#activate(shard);
+    } finally {
+      settled();
+    }
+  }
+
+  async #activate(shard: ShardId): Promise<Activation> {
     const { self, assignments, opened } = this.#o;
-    let assignment = assignments.assignment(shard) ?? (await assignments.lookUp(shard));
+    let assignment = assignments.assignment(shard);
+    // Where this node may claim, the claim itself is the look-up: refused, it reads what is there.
+    if (assignment === undefined && !this.#mayClaim(shard)) assignment = await assignments.lookUp(shard);
     /** The lease generation in which our own swap made this assignment. */
     let swappedIn = -1;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
@@ -94,7 +105,7 @@ export class Activator {
         assignment,
         primaryPresent,
         opened: opened.get(shard),
-        accepting: this.#o.accepting() && this.allowed(shard, this.#o.region),
+        accepting: this.#mayClaim(shard),
         homeCell: this.#o.homeCell,
       });
       switch (decision.action) {
@@ -133,6 +144,10 @@ export class Activator {
       kind: 'refused',
       reply: refuse('unavailable', `the ownership of ${shard} is changing; try again`),
     };
+  }
+
+  #mayClaim(shard: ShardId): boolean {
+    return this.#o.accepting() && this.allowed(shard, this.#o.region);
   }
 
   /**

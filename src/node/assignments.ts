@@ -30,7 +30,9 @@ interface Versioned<T> {
 export interface AssignmentsOptions {
   io: Pick<Io, 'clock' | 'log'>;
   control: ControlStore;
-  /** News of a shard this node may hold; also after a look-up. */
+  /** Whether this node has a replica of the shard: only then is every news of it decoded. */
+  holds: (shard: ShardId) => boolean;
+  /** News of a shard held here, from the watch or learnt otherwise. */
   onAssignment: (assignment: Assignment) => void;
   /** A node's key is gone: connections to it can be closed. */
   onNodeGone: (node: NodeRecord) => void;
@@ -47,6 +49,8 @@ export class Assignments {
   readonly #cells = new Map<string, Versioned<CellRecord>>();
   readonly #quarantined = new Map<ShardId, Versioned<QuarantineRecord>>();
   readonly #lookUps = new Map<ShardId, Promise<Assignment | undefined>>();
+  /** Shards whose assignment is being read or written: what the watch says of them meanwhile must be kept. */
+  readonly #awaited = new Map<ShardId, number>();
   #subscription: Subscription | undefined;
   #closed = false;
 
@@ -96,7 +100,11 @@ export class Assignments {
         return this.learn(assignmentOf(entry));
       });
       this.#lookUps.set(shard, under);
-      const done = () => this.#lookUps.delete(shard);
+      const arrived = this.expect(shard);
+      const done = () => {
+        this.#lookUps.delete(shard);
+        arrived();
+      };
       under.then(done, done);
     }
     return under;
@@ -109,8 +117,18 @@ export class Assignments {
     this.#assignments.delete(assignment.shard);
     this.#assignments.set(assignment.shard, assignment);
     if (this.#assignments.size > this.#max) this.#assignments.delete(this.#assignments.keys().next().value!);
-    this.#options.onAssignment(assignment);
+    if (this.#options.holds(assignment.shard)) this.#options.onAssignment(assignment);
     return assignment;
+  }
+
+  /** News of the shard is kept until the returned function is called, so that an older answer cannot replace it. */
+  expect(shard: ShardId): () => void {
+    this.#awaited.set(shard, (this.#awaited.get(shard) ?? 0) + 1);
+    return () => {
+      const left = this.#awaited.get(shard)! - 1;
+      if (left === 0) this.#awaited.delete(shard);
+      else this.#awaited.set(shard, left);
+    };
   }
 
   /** The belief was wrong: the next request looks up. */
@@ -220,9 +238,9 @@ export class Assignments {
     const { key, version } = entry;
     if (key.startsWith('own/')) {
       const shard = shardOfKey(key);
-      const known = this.#assignments.get(shard);
-      if (known !== undefined || this.#lookUps.has(shard)) this.learn(assignmentOf(entry));
-      else this.#options.onAssignment(assignmentOf(entry));
+      if (this.#assignments.has(shard) || this.#awaited.has(shard) || this.#options.holds(shard)) {
+        this.learn(assignmentOf(entry));
+      }
     } else if (key.startsWith('node/')) {
       const record = decodeRecord<NodeRecord>(entry.value);
       setNewer(this.#nodes, record.processId, { version, record });

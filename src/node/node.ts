@@ -66,6 +66,7 @@ export class SkeinNode {
     this.#assignments = new Assignments({
       io,
       control,
+      holds: (shard) => this.#replicas.get(shard) !== undefined,
       onAssignment: (assignment) => this.#replicas.onAssignment(assignment),
       onNodeGone: (node) => {
         if (node.processId !== config.processId) this.#peers.drop(node.address);

@@ -166,6 +166,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
 
   #confirmed(replica: HostedReplica, found: Assignment | undefined, generation: number): void {
     if (replica.ended || replica.role === 'follower') return;
+    // The answer is older than what this node has written or learnt since: it proves nothing.
+    if (found !== undefined && found.version < replica.assignment.version) return;
     if (found?.primary === this.self.processId && found.epoch === replica.epoch) {
       replica.confirmedGeneration = generation;
       if (found.version > replica.assignment.version) replica.assignment = found;
@@ -458,6 +460,10 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       throw new RpcError('no-replica', `${shard} has no follower here to promote`);
     }
     const { epoch } = assignment;
+    // Late word of a move long over: what is followed here now is another primary's.
+    if (replica.assignment.epoch >= epoch) {
+      throw new RpcError('moved', `${shard} is at epoch ${replica.assignment.epoch} already`);
+    }
     const opened = this.opened.get(shard);
     // OWNERSHIP rule 1: an epoch is opened once. What was opened before is opened anew, by the next request.
     if (opened !== undefined && opened !== 'forgotten' && opened.epoch >= epoch) {

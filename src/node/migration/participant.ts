@@ -230,6 +230,8 @@ class MigrationParticipant {
       return { opened: replica.role !== 'opening' };
     // Without a follower the node opens from the log, by its watch or with the next request.
     if (replica?.role !== 'follower') return { opened: false };
+    // Late word of a move that is over: what is followed here by now is a later primary.
+    if (replica.assignment.epoch >= epoch) return { opened: true };
     const follower = this.#followers.get(shard);
     follower?.stop();
     this.#followers.delete(shard);
