@@ -248,6 +248,25 @@ describe('roles', () => {
     expect(bodyOf(await held)).toBe(1);
   });
 
+  it('sealed: what only read is not answered any more but held, and runs again after', async () => {
+    const { host, replica } = await open();
+    replica.execute(request(SHARD, 'add', 1));
+    const reads = ['get', 'nothing', 'fail'].map((handler) => replica.execute(request(SHARD, handler)));
+    let allow: (isPrimary: boolean) => void = () => {};
+    host.lease = new Promise((resolve) => {
+      allow = resolve;
+    });
+    replica.durable(1);
+    const sealed = replica.seal();
+    expect(await peek(sealed)).toBeUndefined();
+    allow(true);
+    await sealed;
+    for (const read of reads) expect(await peek(read)).toBeUndefined();
+    host.lease = true;
+    replica.unseal();
+    expect((await Promise.all(reads)).map(({ status }) => status)).toEqual([200, 200, 500]);
+  });
+
   it('demoted: hands back what did not run and disowns what ran undurably', async () => {
     const { replica } = await open();
     gates.length = 0;

@@ -196,9 +196,7 @@ export class Replica implements ShardReplica {
 
   #start(held: HeldRequest, handler: LoadedHandler): void {
     if (this.#sealed) {
-      this.#heldWhileSealed ??= [];
-      if (this.#heldWhileSealed.length >= HELD_REQUESTS_MAX) this.#overloaded(held);
-      else this.#heldWhileSealed.push(held);
+      this.#hold(held);
     } else if (!handler.isCommand) {
       this.#query(held, handler);
     } else if (this.#running !== undefined || (this.#queue !== undefined && this.#queue.length > 0)) {
@@ -206,6 +204,12 @@ export class Replica implements ShardReplica {
     } else {
       this.#command(held, handler);
     }
+  }
+
+  #hold(held: HeldRequest): void {
+    this.#heldWhileSealed ??= [];
+    if (this.#heldWhileSealed.length >= HELD_REQUESTS_MAX) this.#overloaded(held);
+    else this.#heldWhileSealed.push(held);
   }
 
   #enqueue(held: HeldRequest): void {
@@ -666,6 +670,11 @@ export class Replica implements ShardReplica {
       held.reject(new Demoted(false));
       return;
     }
+    // OWNERSHIP rule 5: sealed, it answers nothing. What only read runs again when unsealed, or wherever it is sent.
+    if (this.#sealed) {
+      this.#hold(held);
+      return;
+    }
     const may = this.#host.mayAnswer();
     if (may === true) {
       this.#deliver(held, reply);
@@ -675,7 +684,8 @@ export class Replica implements ShardReplica {
     may.then(
       (isPrimary) => {
         this.#confirming--;
-        if (isPrimary && this.#role === 'primary') this.#deliver(held, reply);
+        if (this.#role === 'primary' && this.#sealed) this.#hold(held);
+        else if (isPrimary && this.#role === 'primary') this.#deliver(held, reply);
         else held.reject(new Demoted(false));
         this.#settleSeal();
       },
