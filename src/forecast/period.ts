@@ -102,6 +102,7 @@ function prepared(values: Float64Array): Float64Array | undefined {
     if (!Number.isNaN(value)) last = Math.asinh(value / mean);
     y[i] = last;
   }
+  clip(y);
   let slope = 0;
   let centre = 0;
   const middle = (n - 1) / 2;
@@ -119,6 +120,19 @@ function prepared(values: Float64Array): Float64Array | undefined {
     x[i] = (a + 2 * y[i]! + b) / 4 - centre - slope * (i - middle);
   }
   return x;
+}
+
+/** Values this many median deviations off are crowds or outages: they count as far off, not as how far. */
+const CLIP_DEVIATIONS = 3;
+
+function clip(y: Float64Array): void {
+  const middle = medianOf(y);
+  const reach = CLIP_DEVIATIONS * Math.max(medianOf(y.map((value) => Math.abs(value - middle))), 0.05);
+  for (let i = 0; i < y.length; i++) y[i] = Math.max(middle - reach, Math.min(middle + reach, y[i]!));
+}
+
+function medianOf(values: Float64Array): number {
+  return Float64Array.from(values).sort()[values.length >> 1] ?? 0;
 }
 
 function pickPeak(correlation: Float64Array): { period: number; strength: number } | undefined {

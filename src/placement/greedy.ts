@@ -24,7 +24,8 @@ export function bestNode(snapshot: Snapshot, s: number, state: SearchState, any 
     state.evaluationsLeft--;
     const delta = snapshot.deltaUsd(s, n);
     if (delta >= bestDelta) continue;
-    const refused = n === snapshot.start[s] ? undefined : snapshot.refusal(s, n);
+    // Home is always open, unless it must be left.
+    const refused = n === snapshot.start[s] ? snapshot.mustLeave(s, n) : snapshot.refusal(s, n);
     if (refused !== undefined) {
       state.blocked[refused.name] = (state.blocked[refused.name] ?? 0) + 1;
       continue;

@@ -173,8 +173,8 @@ export class Snapshot implements ConstraintContext {
     return refusal(this.shards[s]!, this.nodes[n]!, this);
   }
 
-  mustLeave(s: number): Constraint | undefined {
-    const n = this.place[s]!;
+  /** The constraint that keeps a shard from staying on `n` (where it is placed, if not named). */
+  mustLeave(s: number, n = this.place[s]!): Constraint | undefined {
     return n < 0 ? undefined : mustLeave(this.shards[s]!, this.nodes[n]!, this);
   }
 
