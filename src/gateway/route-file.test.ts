@@ -19,7 +19,7 @@ describe('the file of routes', () => {
       fc.property(
         fc.uniqueArray(fc.tuple(fc.string(), route), { selector: ([shard]) => shard }),
         (routes) => {
-          const table = new RouteTable();
+          const table = new RouteTable({ assignmentsMax: 10_000 });
           expect(decodeRoutes(encode(routes), table)).toBe(42);
           expect([...table.routes()]).toEqual(routes);
           expect(table.nodes()).toEqual([node]);
@@ -33,7 +33,7 @@ describe('the file of routes', () => {
       `room/${k}`,
       { epoch: 1, primary: `n${k % 7}`, cell: 'c', version: k },
     ]);
-    const table = new RouteTable();
+    const table = new RouteTable({ assignmentsMax: 10_000 });
     decodeRoutes(encode(routes), table);
     expect([...table.routes()]).toEqual(routes);
   });
@@ -44,7 +44,7 @@ describe('the file of routes', () => {
       fc.property(fc.nat({ max: whole.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, flip) => {
         const damaged = Buffer.from(whole);
         damaged[at]! ^= flip;
-        const table = new RouteTable();
+        const table = new RouteTable({ assignmentsMax: 10_000 });
         expect(decodeRoutes(damaged, table)).toBeUndefined();
         expect(decodeRoutes(whole.subarray(0, at), table)).toBeUndefined();
         expect(table.size).toBe(0);
@@ -53,7 +53,7 @@ describe('the file of routes', () => {
   });
 
   it('overwrites nothing newer', () => {
-    const table = new RouteTable();
+    const table = new RouteTable({ assignmentsMax: 10_000 });
     table.learn('room/a', 5, 'm.2');
     decodeRoutes(encode([['room/a', { epoch: 4, primary: 'n.1', cell: 'c', version: 9 }]]), table);
     expect(table.route('room/a')?.primary).toBe('m.2');
