@@ -3,11 +3,16 @@
  *
  * Everything is made on first use and dropped when read or stale: an idle replica pays for none of it.
  */
-import type { ExecutionStats, RecentQuery } from '../node/protocol.ts';
+import type { ShardRequest } from '../model/request.ts';
+import type { ExecutionStats, RecentQuery, ReplicaStatus } from '../node/protocol.ts';
 import type { ReplicaLoad } from './contract.ts';
 import { RECENT_QUERIES_MAX, RECENT_QUERY_CHARS_MAX, USER_MS, USERS_MAX } from './limits.ts';
 
-export function emptyLoad(): ReplicaLoad {
+// Below this the wall clock measures a handler better than the thread's CPU clock, which many kernels advance by
+// scheduler ticks of up to 4 ms; above it, waiting for a core would be counted as work.
+const CPU_CLOCK_FROM_MS = 2;
+
+function emptyLoad(): ReplicaLoad {
   return {
     commands: 0,
     queries: 0,
@@ -20,7 +25,7 @@ export function emptyLoad(): ReplicaLoad {
   };
 }
 
-export function countOrigin(load: ReplicaLoad, origin: string, isCommand: boolean): void {
+function countOrigin(load: ReplicaLoad, origin: string, isCommand: boolean): void {
   let counts = load.byOrigin.get(origin);
   if (counts === undefined) {
     counts = [0, 0];
@@ -30,7 +35,7 @@ export function countOrigin(load: ReplicaLoad, origin: string, isCommand: boolea
 }
 
 /** Users of about the last ten seconds, up to {@link USERS_MAX}. */
-export class RecentUsers {
+class RecentUsers {
   readonly #seenMs = new Map<number, number>();
 
   saw(user: number, nowMs: number): void {
@@ -106,7 +111,7 @@ function bucketOfMs(ms: number): number {
   return Math.min(BUCKETS - 1, bucket);
 }
 
-export const NO_EXECUTIONS: ExecutionStats = { count: 0, errors: 0, handlerMsSum: 0, handlerMsP99: 0 };
+const NO_EXECUTIONS: ExecutionStats = { count: 0, errors: 0, handlerMsSum: 0, handlerMsP99: 0 };
 
 interface Kept {
   handler: string;
@@ -117,7 +122,7 @@ interface Kept {
 }
 
 /** The last few queries with their answers: a new home of the shard is warmed up and checked with them. */
-export class RecentQueries {
+class RecentQueries {
   readonly #kept: Kept[] = [];
   #next = 0;
 
@@ -151,5 +156,91 @@ export class RecentQueries {
       });
     }
     return newestFirst;
+  }
+}
+
+/** All measurements of one replica. */
+export class ReplicaMeter {
+  /** Handler time of the call measured last, milliseconds. */
+  handlerMs = 0;
+  #load: ReplicaLoad | undefined;
+  #users: RecentUsers | undefined;
+  #recent: RecentQueries | undefined;
+  #commands: Executions | undefined;
+  #queries: Executions | undefined;
+
+  offered(request: ShardRequest, isCommand: boolean, nowMs: number): void {
+    this.#load ??= emptyLoad();
+    if (isCommand) this.#load.commands++;
+    else this.#load.queries++;
+    this.#load.bytesIn += request.input.length;
+    countOrigin(this.#load, request.origin, isCommand);
+    this.#users ??= new RecentUsers();
+    this.#users.saw(request.userHash, nowMs);
+  }
+
+  rejected(): void {
+    this.#load ??= emptyLoad();
+    this.#load.rejected++;
+  }
+
+  wrote(bytes: number): void {
+    this.#load ??= emptyLoad();
+    this.#load.writeBytes += bytes;
+  }
+
+  delivered(bytes: number): void {
+    this.#load ??= emptyLoad();
+    this.#load.bytesOut += bytes;
+  }
+
+  /** A handler's synchronous part: wall time, and what the thread's CPU clock says of it. */
+  ran(wallMs: number, cpuMicros: number): void {
+    this.handlerMs = wallMs;
+    this.#load ??= emptyLoad();
+    this.#load.cpuMicros += wallMs > 0 && wallMs < CPU_CLOCK_FROM_MS ? wallMs * 1000 : cpuMicros;
+  }
+
+  executed(isCommand: boolean, isError: boolean, handlerMs: number): void {
+    if (isCommand) {
+      this.#commands ??= new Executions();
+      this.#commands.add(handlerMs, isError);
+    } else {
+      this.#queries ??= new Executions();
+      this.#queries.add(handlerMs, isError);
+    }
+  }
+
+  remember(handler: string, input: string, body: string, seq: number): void {
+    this.#recent ??= new RecentQueries();
+    this.#recent.add(handler, input, body, seq, this.handlerMs);
+  }
+
+  recentQueries(limit: number): RecentQuery[] {
+    return this.#recent?.list(limit) ?? [];
+  }
+
+  takeLoad(nowMs: number): ReplicaLoad {
+    const load = this.#load ?? emptyLoad();
+    this.#load = undefined;
+    // An idle replica gives back what only a busy one needs.
+    if (this.#users?.count(nowMs) === 0) this.#users = undefined;
+    return load;
+  }
+
+  executions(): ReplicaStatus['executed'] {
+    return {
+      commands: this.#commands?.stats() ?? NO_EXECUTIONS,
+      queries: this.#queries?.stats() ?? NO_EXECUTIONS,
+    };
+  }
+
+  resetExecutions(): void {
+    this.#commands = undefined;
+    this.#queries = undefined;
+  }
+
+  users(nowMs: number): number {
+    return this.#users?.count(nowMs) ?? 0;
   }
 }

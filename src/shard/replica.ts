@@ -51,8 +51,9 @@ import {
   STATE_BYTES_MAX,
   WINDOW_AGE_MS_MAX,
 } from './limits.ts';
-import { countOrigin, Executions, emptyLoad, NO_EXECUTIONS, RecentQueries, RecentUsers } from './metering.ts';
+import { ReplicaMeter } from './metering.ts';
 import { Applier, Diff, type Json } from './patch.ts';
+import { SeqWaiters } from './seq-waiters.ts';
 import { encodeSnapshot, type SnapshotContent } from './snapshot.ts';
 import { initialState, upgradedState } from './upgrade.ts';
 
@@ -68,16 +69,6 @@ interface AsyncRun {
   over: boolean;
   cancelTimer: () => void;
 }
-
-interface SeqWaiter {
-  atLeastSeq: number;
-  resolve: (reached: boolean) => void;
-  cancelTimer: () => void;
-}
-
-// Below this the wall clock measures a handler better than the thread's CPU clock, which many kernels advance by
-// scheduler ticks of up to 4 ms; above it, waiting for a core would be counted as work.
-const CPU_CLOCK_FROM_MS = 2;
 
 const EMPTY_WINDOW: WindowSnapshot = { rows: [], marks: [], forgottenMs: Number.NEGATIVE_INFINITY };
 
@@ -109,13 +100,8 @@ export class Replica implements ShardReplica {
   /** Replies that wait for the host to confirm that they may leave. */
   #confirming = 0;
   #sealWaiters: { resolve: () => void; reject: (error: unknown) => void }[] | undefined;
-  #seqWaiters: SeqWaiter[] | undefined;
-  #load: ReplicaLoad | undefined;
-  #users: RecentUsers | undefined;
-  #recent: RecentQueries | undefined;
-  #commands: Executions | undefined;
-  #queries: Executions | undefined;
-  #handlerMs = 0;
+  #seqWaiters: SeqWaiters | undefined;
+  readonly #meter = new ReplicaMeter();
 
   constructor(options: {
     shard: ShardId;
@@ -184,13 +170,7 @@ export class Replica implements ShardReplica {
       return;
     }
     this.lastUsedMs = this.#host.monotonicMs();
-    this.#load ??= emptyLoad();
-    if (handler.isCommand) this.#load.commands++;
-    else this.#load.queries++;
-    this.#load.bytesIn += request.input.length;
-    countOrigin(this.#load, request.origin, handler.isCommand);
-    this.#users ??= new RecentUsers();
-    this.#users.saw(request.userHash, this.lastUsedMs);
+    this.#meter.offered(request, handler.isCommand, this.lastUsedMs);
     this.#start(held, handler);
   }
 
@@ -231,8 +211,7 @@ export class Replica implements ShardReplica {
 
   /** Nothing was executed and nothing read: this reply needs no gate. */
   #overloaded(held: HeldRequest): void {
-    this.#load ??= emptyLoad();
-    this.#load.rejected++;
+    this.#meter.rejected();
     const detail = `${this.pendingCommands} commands of ${this.shard} wait to become durable`;
     held.resolve(this.#stamp({ ...problem('overloaded', detail), retryAfterS: RETRY_AFTER_S }));
   }
@@ -359,7 +338,7 @@ export class Replica implements ShardReplica {
       }
     } catch (error) {
       draft.discard();
-      this.#failed(held, handler, error, this.#handlerMs);
+      this.#failed(held, handler, error, this.#meter.handlerMs);
       if (run !== undefined && this.#endAsync(run)) this.#pump();
       return;
     }
@@ -371,7 +350,7 @@ export class Replica implements ShardReplica {
         if (!this.#endAsync(pending)) return;
         const handlerMs = this.#host.monotonicMs() - pending.startedMs;
         try {
-          this.#handlerMs = handlerMs;
+          this.#meter.handlerMs = handlerMs;
           this.#finishCommand(held, handler, draft, value, nowMs, hash);
         } catch (error) {
           draft.discard();
@@ -404,7 +383,7 @@ export class Replica implements ShardReplica {
     const changed = next !== this.#applied.state;
     const diff = changed ? (isFirst ? Diff.whole(next) : Diff.between(this.#applied.state, next)) : undefined;
     if (diff === undefined || diff.operations.length === 0) {
-      this.#executed(handler, false, this.#handlerMs);
+      this.#meter.executed(handler.isCommand, false, this.#meter.handlerMs);
       // OWNERSHIP rule 4: without a delta there is no append to prove ownership, so it is answered as a query.
       this.#answer(held, { status: 200, body: Buffer.from(text) }, this.appliedSeq);
       return;
@@ -418,7 +397,7 @@ export class Replica implements ShardReplica {
     if (delta.length > DELTA_BYTES_MAX) {
       throw new ProblemError('delta-too-large', `the changes take ${delta.length} bytes`);
     }
-    this.#executed(handler, false, this.#handlerMs);
+    this.#meter.executed(handler.isCommand, false, this.#meter.handlerMs);
     const seq = this.appliedSeq + 1;
     if (idempotency !== undefined) {
       this.#window ??= new IdempotencyWindow();
@@ -444,8 +423,7 @@ export class Replica implements ShardReplica {
     this.#undurableBytes += bytes;
     this.#gate ??= new OutputGate();
     this.#gate.push({ seq, held, reply, after: this.#applied, bytes });
-    this.#load ??= emptyLoad();
-    this.#load.writeBytes += delta.length;
+    this.#meter.wrote(delta.length);
     // Last: the host may answer `durable` or demote from within.
     this.#host.append(seq, delta);
   }
@@ -453,7 +431,7 @@ export class Replica implements ShardReplica {
   #failed(held: HeldRequest, handler: LoadedHandler, error: unknown, handlerMs: number): void {
     const reply = failure(error);
     // A refusal, with a status below 500, is the service's own answer and no sign of a bad node.
-    this.#executed(handler, reply.status >= 500, handlerMs);
+    this.#meter.executed(handler.isCommand, reply.status >= 500, handlerMs);
     this.#answer(held, reply, this.appliedSeq);
   }
 
@@ -466,12 +444,7 @@ export class Replica implements ShardReplica {
     try {
       return handler.run(context, input);
     } finally {
-      const wallMs = host.monotonicMs() - startMs;
-      const isShort = wallMs > 0 && wallMs < CPU_CLOCK_FROM_MS;
-      const cpuMicros = isShort ? wallMs * 1000 : host.threadCpuMicros() - cpuStart;
-      this.#handlerMs = wallMs;
-      this.#load ??= emptyLoad();
-      this.#load.cpuMicros += cpuMicros;
+      this.#meter.ran(host.monotonicMs() - startMs, host.threadCpuMicros() - cpuStart);
       host.leaveHandler();
     }
   }
@@ -503,20 +476,10 @@ export class Replica implements ShardReplica {
     if (!this.#endAsync(run)) return;
     run.draft?.discard();
     const detail = `${run.handler.name} did not finish within ${this.#loaded.handlerMsMax} ms`;
-    this.#executed(run.handler, true, this.#loaded.handlerMsMax);
+    this.#meter.executed(run.handler.isCommand, true, this.#loaded.handlerMsMax);
     this.#answer(run.held, problem('handler-timeout', detail), this.appliedSeq);
     this.#pump();
     this.#settleSeal();
-  }
-
-  #executed(handler: LoadedHandler, isError: boolean, handlerMs: number): void {
-    if (handler.isCommand) {
-      this.#commands ??= new Executions();
-      this.#commands.add(handlerMs, isError);
-    } else {
-      this.#queries ??= new Executions();
-      this.#queries.add(handlerMs, isError);
-    }
   }
 
   // ------------------------------------------------------------------ queries
@@ -547,7 +510,7 @@ export class Replica implements ShardReplica {
       }
       this.#finishQuery(held, handler, result, seq, text);
     } catch (error) {
-      this.#failed(held, handler, error, this.#handlerMs);
+      this.#failed(held, handler, error, this.#meter.handlerMs);
     }
   }
 
@@ -567,13 +530,13 @@ export class Replica implements ShardReplica {
     this.#asyncQueries.add(run);
     const finish = (value: unknown, error: unknown, failed: boolean) => {
       if (!this.#endAsync(run)) return;
-      this.#handlerMs = this.#host.monotonicMs() - run.startedMs;
+      this.#meter.handlerMs = this.#host.monotonicMs() - run.startedMs;
       try {
         if (failed) throw error;
         // What an asynchronous validation let wait read a later state: the gate waits for whichever is newer.
         this.#finishQuery(held, handler, value, Math.max(seq, this.appliedSeq), undefined);
       } catch (thrown) {
-        this.#failed(held, handler, thrown, this.#handlerMs);
+        this.#failed(held, handler, thrown, this.#meter.handlerMs);
       }
       this.#settleSeal();
     };
@@ -592,10 +555,9 @@ export class Replica implements ShardReplica {
     input: string | undefined,
   ): void {
     const text = resultText(result);
-    this.#executed(handler, false, this.#handlerMs);
+    this.#meter.executed(handler.isCommand, false, this.#meter.handlerMs);
     if (input !== undefined) {
-      this.#recent ??= new RecentQueries();
-      this.#recent.add(handler.name, input, text, seq, this.#handlerMs);
+      this.#meter.remember(handler.name, input, text, seq);
     }
     this.#answer(held, { status: 200, body: Buffer.from(text) }, seq);
   }
@@ -611,41 +573,14 @@ export class Replica implements ShardReplica {
     return new Promise((resolve, reject) => {
       const held = { request, resolve, reject };
       this.lastUsedMs = this.#host.monotonicMs();
-      this.#load ??= emptyLoad();
-      this.#load.queries++;
-      this.#load.bytesIn += request.input.length;
-      countOrigin(this.#load, request.origin, false);
-      this.#users ??= new RecentUsers();
-      this.#users.saw(request.userHash, this.lastUsedMs);
+      this.#meter.offered(request, false, this.lastUsedMs);
       this.#query(held, handler);
     });
   }
 
   #reached(seq: number, waitMs: number): Promise<boolean> {
-    return new Promise((resolve) => {
-      const waiter: SeqWaiter = { atLeastSeq: seq, resolve, cancelTimer: () => {} };
-      this.#seqWaiters ??= [];
-      this.#seqWaiters.push(waiter);
-      waiter.cancelTimer = this.#host.setTimer(waitMs, () => {
-        this.#seqWaiters = this.#seqWaiters?.filter((other) => other !== waiter);
-        resolve(false);
-      });
-    });
-  }
-
-  #wakeSeqWaiters(closing: boolean): void {
-    const waiters = this.#seqWaiters;
-    if (waiters === undefined) return;
-    this.#seqWaiters = undefined;
-    for (const waiter of waiters) {
-      if (closing || waiter.atLeastSeq <= this.appliedSeq) {
-        waiter.cancelTimer();
-        waiter.resolve(!closing);
-      } else {
-        this.#seqWaiters ??= [];
-        this.#seqWaiters.push(waiter);
-      }
-    }
+    this.#seqWaiters ??= new SeqWaiters();
+    return this.#seqWaiters.wait(seq, waitMs, this.#host);
   }
 
   // ------------------------------------------------------------------ the gate (OWNERSHIP rule 4)
@@ -698,8 +633,7 @@ export class Replica implements ShardReplica {
   }
 
   #deliver(held: HeldRequest, reply: ShardReply): void {
-    this.#load ??= emptyLoad();
-    this.#load.bytesOut += reply.body.length;
+    this.#meter.delivered(reply.body.length);
     held.resolve(reply);
   }
 
@@ -828,7 +762,7 @@ export class Replica implements ShardReplica {
       this.#applied = { seq, state, stateBytes, version: lastVersion, timeMs: lastTimeMs };
       this.#durable = this.#applied;
     }
-    this.#wakeSeqWaiters(false);
+    this.#seqWaiters?.reached(this.appliedSeq);
   }
 
   promote(epoch: number): void {
@@ -837,7 +771,7 @@ export class Replica implements ShardReplica {
     this.epoch = epoch;
     this.#sealed = false;
     this.upgrade();
-    this.#wakeSeqWaiters(true);
+    this.#seqWaiters?.giveUp();
   }
 
   /** On a primary: brings older state to this build's version, as a delta of its own. Throws ProblemError. */
@@ -865,7 +799,7 @@ export class Replica implements ShardReplica {
   }
 
   recentQueries(limit: number): RecentQuery[] {
-    return this.#recent?.list(limit) ?? [];
+    return this.#meter.recentQueries(limit);
   }
 
   async warmUp(): Promise<void> {
@@ -907,34 +841,26 @@ export class Replica implements ShardReplica {
   }
 
   takeLoad(): ReplicaLoad {
-    const load = this.#load ?? emptyLoad();
-    this.#load = undefined;
-    // An idle replica gives back what only a busy one needs.
-    if (this.#users?.count(this.#host.monotonicMs()) === 0) this.#users = undefined;
     if (this.#gate?.size === 0) this.#gate = undefined;
-    return load;
+    return this.#meter.takeLoad(this.#host.monotonicMs());
   }
 
   executed(): ReplicaStatus['executed'] {
-    return {
-      commands: this.#commands?.stats() ?? NO_EXECUTIONS,
-      queries: this.#queries?.stats() ?? NO_EXECUTIONS,
-    };
+    return this.#meter.executions();
   }
 
   resetExecuted(): void {
-    this.#commands = undefined;
-    this.#queries = undefined;
+    this.#meter.resetExecutions();
   }
 
   users(): number {
-    return this.#users?.count(this.#host.monotonicMs()) ?? 0;
+    return this.#meter.users(this.#host.monotonicMs());
   }
 
   close(): void {
     for (const held of this.demote()) held.reject(new Demoted(false));
     this.#role = 'ended';
-    this.#wakeSeqWaiters(true);
+    this.#seqWaiters?.giveUp();
   }
 }
 
