@@ -67,21 +67,24 @@ export class Executions {
   #count = 0;
   #errors = 0;
   #msSum = 0;
-  #exact: number[] | undefined = [];
+  #exact: number[] | undefined;
   #histogram: Uint32Array | undefined;
 
   add(handlerMs: number, isError: boolean): void {
     this.#count++;
     if (isError) this.#errors++;
     this.#msSum += handlerMs;
-    if (this.#exact !== undefined) {
+    if (this.#histogram !== undefined) {
+      this.#histogram[bucketOfMs(handlerMs)]!++;
+    } else if (this.#exact === undefined) {
+      // A literal takes one slot where a push would take seventeen: most replicas are idle after one command.
+      this.#exact = [handlerMs];
+    } else {
       this.#exact.push(handlerMs);
       if (this.#exact.length < EXACT_MAX) return;
       this.#histogram = new Uint32Array(BUCKETS);
       for (const ms of this.#exact) this.#histogram[bucketOfMs(ms)]!++;
       this.#exact = undefined;
-    } else {
-      this.#histogram![bucketOfMs(handlerMs)]!++;
     }
   }
 
@@ -97,9 +100,10 @@ export class Executions {
   #p99(): number {
     const rank = Math.ceil(0.99 * this.#count);
     if (this.#exact !== undefined) return this.#exact.toSorted((a, b) => a - b)[rank - 1] ?? 0;
+    if (this.#histogram === undefined) return 0;
     let seen = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
-      seen += this.#histogram![bucket]!;
+      seen += this.#histogram[bucket]!;
       if (seen >= rank) return 0.001 * 2 ** ((bucket + 0.5) / BUCKETS_A_DOUBLING);
     }
     return 0;
@@ -123,13 +127,14 @@ interface Kept {
 
 /** The last few queries with their answers: a new home of the shard is warmed up and checked with them. */
 class RecentQueries {
-  readonly #kept: Kept[] = [];
+  #kept: Kept[] | undefined;
   #next = 0;
 
   add(handler: string, input: string, body: string, seq: number, handlerMs: number): void {
     if (input.length + body.length > RECENT_QUERY_CHARS_MAX) return;
-    const slot = this.#kept[this.#next];
-    if (slot === undefined) this.#kept.push({ handler, input, body, seq, handlerMs });
+    const slot = this.#kept?.[this.#next];
+    if (this.#kept === undefined) this.#kept = [{ handler, input, body, seq, handlerMs }];
+    else if (slot === undefined) this.#kept.push({ handler, input, body, seq, handlerMs });
     else {
       slot.handler = handler;
       slot.input = input;
@@ -142,9 +147,10 @@ class RecentQueries {
 
   /** Newest first. */
   list(limit: number): RecentQuery[] {
+    const all = this.#kept ?? [];
     const newestFirst: RecentQuery[] = [];
-    for (let i = 1; i <= Math.min(limit, this.#kept.length); i++) {
-      const kept = this.#kept[(this.#next - i + RECENT_QUERIES_MAX) % RECENT_QUERIES_MAX];
+    for (let i = 1; i <= Math.min(limit, all.length); i++) {
+      const kept = all[(this.#next - i + RECENT_QUERIES_MAX) % RECENT_QUERIES_MAX];
       if (kept === undefined) break;
       newestFirst.push({
         handler: kept.handler,
@@ -194,11 +200,12 @@ export class ReplicaMeter {
     this.#load.bytesOut += bytes;
   }
 
-  /** A handler's synchronous part: wall time, and what the thread's CPU clock says of it. */
-  ran(wallMs: number, cpuMicros: number): void {
+  /** A handler's synchronous part: its wall time, and the thread's CPU clock when it began. */
+  ran(wallMs: number, cpuStartMicros: number, clock: { threadCpuMicros(): number }): void {
     this.handlerMs = wallMs;
     this.#load ??= emptyLoad();
-    this.#load.cpuMicros += wallMs > 0 && wallMs < CPU_CLOCK_FROM_MS ? wallMs * 1000 : cpuMicros;
+    const isShort = wallMs > 0 && wallMs < CPU_CLOCK_FROM_MS;
+    this.#load.cpuMicros += isShort ? wallMs * 1000 : clock.threadCpuMicros() - cpuStartMicros;
   }
 
   executed(isCommand: boolean, isError: boolean, handlerMs: number): void {

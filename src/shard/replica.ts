@@ -444,7 +444,7 @@ export class Replica implements ShardReplica {
     try {
       return handler.run(context, input);
     } finally {
-      this.#meter.ran(host.monotonicMs() - startMs, host.threadCpuMicros() - cpuStart);
+      this.#meter.ran(host.monotonicMs() - startMs, cpuStart, host);
       host.leaveHandler();
     }
   }

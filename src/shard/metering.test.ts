@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { RECENT_QUERIES_MAX, USER_MS, USERS_MAX } from './limits.ts';
+import { Executions, ReplicaMeter } from './metering.ts';
+
+const request = (userHash: number) => ({
+  shard: 'a/b',
+  handler: 'h',
+  input: new Uint8Array(3),
+  method: 'post' as const,
+  origin: 'eu-west-1',
+  userHash,
+  hops: 0,
+});
+
+describe('a replica measures', () => {
+  it('what was offered, by origin, once', () => {
+    const meter = new ReplicaMeter();
+    meter.offered(request(1), true, 0);
+    meter.offered(request(2), false, 0);
+    meter.rejected();
+    expect(meter.takeLoad(0)).toMatchObject({ commands: 1, queries: 1, rejected: 1, bytesIn: 6 });
+    meter.offered(request(1), true, 0);
+    expect(meter.takeLoad(0).byOrigin).toEqual(new Map([['eu-west-1', [1, 0]]]));
+    expect(meter.takeLoad(0)).toMatchObject({ commands: 0, cpuMicros: 0 });
+  });
+
+  it('short work by the wall clock and long work by the CPU clock', () => {
+    const meter = new ReplicaMeter();
+    meter.ran(0.5, 0, { threadCpuMicros: () => 4_000 });
+    meter.ran(50, 1_000, { threadCpuMicros: () => 11_000 });
+    expect(meter.takeLoad(0).cpuMicros).toBe(500 + 10_000);
+  });
+
+  it('handler times whose p99 is within 10 %, few or many', () => {
+    for (const count of [1, 20, 31, 32, 33, 5_000]) {
+      const executions = new Executions();
+      for (let i = 1; i <= count; i++) executions.add(i / 100, i % 10 === 0);
+      const { handlerMsP99, ...rest } = executions.stats();
+      const expected = Math.ceil(0.99 * count) / 100;
+      expect(rest).toMatchObject({ count, errors: Math.floor(count / 10) });
+      expect(Math.abs(handlerMsP99 - expected) / expected).toBeLessThan(0.1);
+    }
+  });
+
+  it('users of the last ten seconds, up to a bound', () => {
+    const meter = new ReplicaMeter();
+    for (let user = 0; user < USERS_MAX + 10; user++) meter.offered(request(user), true, 0);
+    expect(meter.users(USER_MS)).toBe(USERS_MAX);
+    meter.offered(request(999), true, USER_MS + 1);
+    expect(meter.users(USER_MS + 1)).toBe(1);
+  });
+
+  it('the last queries, newest first', () => {
+    const meter = new ReplicaMeter();
+    expect(meter.recentQueries(3)).toEqual([]);
+    for (let i = 0; i < RECENT_QUERIES_MAX + 3; i++) meter.remember(`h${i}`, '', '1', i);
+    expect(meter.recentQueries(2).map(({ handler }) => handler)).toEqual(['h18', 'h17']);
+    expect(meter.recentQueries(99)).toHaveLength(RECENT_QUERIES_MAX);
+    meter.remember('huge', 'x'.repeat(5_000), '', 0);
+    expect(meter.recentQueries(1)[0]?.handler).toBe('h18');
+  });
+});
