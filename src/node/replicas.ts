@@ -27,6 +27,8 @@ import type { HandlerWatch } from './watchdog.ts';
 /** Assignments read in one transaction when many must be read again. */
 const CONFIRM_PAGE = 256;
 const UNKNOWN_RETRY_MS = 100;
+/** So that a sweep never holds the event loop for long. */
+const PASSIVATIONS_A_SWEEP_MAX = 2_000;
 
 export interface ReplicasOptions {
   io: Io;
@@ -246,18 +248,22 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
 
   // ---- passivation
 
-  /** Idle primaries leave memory, the longest idle first where there are too many. */
+  /** Idle primaries leave memory; where there are too many, the longest idle first. */
   sweep(): void {
-    const nowMs = this.io.clock.monotonicMs();
     const { idleMs, residentReplicasMax } = this.#o.limits;
-    let excess = this.#replicas.size - residentReplicasMax;
-    const candidates = [...this.#replicas.values()].filter((replica) => mayLeave(replica));
-    if (excess > 0) candidates.sort((a, b) => a.state.lastUsedMs - b.state.lastUsedMs);
-    for (const replica of candidates) {
-      if (excess > 0 || nowMs - replica.state.lastUsedMs >= idleMs) {
-        excess--;
-        void this.passivate(replica);
-      }
+    const usedBeforeMs = this.io.clock.monotonicMs() - idleMs;
+    let count = 0;
+    for (const replica of this.#replicas.values()) {
+      if (!mayLeave(replica) || replica.state.lastUsedMs > usedBeforeMs) continue;
+      void this.passivate(replica);
+      if (++count >= PASSIVATIONS_A_SWEEP_MAX) return;
+    }
+    const excess = this.#replicas.size - count - residentReplicasMax;
+    if (excess <= 0) return;
+    const rest = [...this.#replicas.values()].filter(mayLeave);
+    rest.sort((x, y) => x.state.lastUsedMs - y.state.lastUsedMs);
+    for (const replica of rest.slice(0, Math.min(excess, PASSIVATIONS_A_SWEEP_MAX))) {
+      void this.passivate(replica);
     }
   }
 
