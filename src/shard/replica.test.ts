@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { command, defineApp, query, Refusal, service } from '../sdk/index.ts';
 import { Demoted, type ShardReplica } from './contract.ts';
+import { encodeDelta } from './delta.ts';
 import { bodyOf, FakeHost, peek, request } from './fake-host.ts';
 import { loadApp } from './runtime.ts';
 
@@ -313,6 +314,31 @@ describe('roles', () => {
     expect(source.replica.appliedSeq).toBe(3);
     expect(() => source.replica.apply([{ seq: 9, id: '', delta: new Uint8Array() }])).toThrow(RangeError);
     expect(await peek(held)).toBeUndefined();
+  });
+
+  it('a follower given a damaged delta serves and becomes nothing any more; a gap it survives', async () => {
+    const { replica } = await open(new FakeHost(), 'follower');
+    const set = {
+      seq: 1,
+      id: '',
+      delta: encodeDelta(1, 1, [[0, '', { value: 1, items: [] }]], undefined, 0, ''),
+    };
+    expect(() => replica.apply([{ ...set, seq: 2 }])).toThrow(RangeError);
+    replica.apply([set]);
+    const damaged = encodeDelta(
+      1,
+      2,
+      [
+        [0, '/value', 9],
+        [1, '/nothing'],
+      ],
+      undefined,
+      0,
+      '',
+    );
+    expect(() => replica.apply([{ seq: 2, id: '', delta: damaged }])).toThrow(RangeError);
+    expect(() => replica.promote(5)).toThrow();
+    expect(await replica.queryAt(request(SHARD, 'get'), 0, 1)).toBeUndefined();
   });
 
   it('a follower that is not there in time says so', async () => {

@@ -332,14 +332,17 @@ export class Replica implements ShardReplica {
     try {
       result = this.#invoke(handler, context, input, held.request);
       if (!isThenable(result)) {
+        // First: the host may demote from within the append, and the command has run by then.
+        if (run !== undefined) this.#endAsync(run);
         this.#finishCommand(held, handler, draft, result, nowMs, hash);
-        if (run !== undefined && this.#endAsync(run)) this.#pump();
+        if (run !== undefined) this.#pump();
         return;
       }
     } catch (error) {
       draft.discard();
+      if (run !== undefined) this.#endAsync(run);
       this.#failed(held, handler, error, this.#meter.handlerMs);
-      if (run !== undefined && this.#endAsync(run)) this.#pump();
+      if (run !== undefined) this.#pump();
       return;
     }
     const pending = run ?? this.#beginAsync(held, handler, draft);
@@ -738,6 +741,7 @@ export class Replica implements ShardReplica {
     if (this.#role !== 'follower') throw new Error(`${this.shard} is no follower and applies nothing`);
     const applier = new Applier();
     let { seq, state, version: lastVersion, timeMs: lastTimeMs } = this.#applied;
+    let isWhole = true;
     try {
       for (const entry of entries) {
         if (entry.seq <= seq) continue;
@@ -746,7 +750,9 @@ export class Replica implements ShardReplica {
         }
         const { version, timeMs, operations, identity } = decodeDelta(entry.delta);
         if (version > this.#loaded.version) throw newerState(this.shard, version, this.#loaded.version);
+        isWhole = false;
         state = applier.apply(seq === 0 ? undefined : state, operations);
+        isWhole = true;
         lastVersion = version;
         lastTimeMs = timeMs;
         if (identity !== undefined) {
@@ -757,6 +763,8 @@ export class Replica implements ShardReplica {
         seq = entry.seq;
       }
     } finally {
+      // A delta that fits only in part leaves a state that never was: this replica serves nobody any more.
+      if (!isWhole) this.#role = 'ended';
       applier.freeze();
       const stateBytes = this.stateBytes + applier.bytesDelta;
       this.#applied = { seq, state, stateBytes, version: lastVersion, timeMs: lastTimeMs };
