@@ -17,10 +17,19 @@ const ROOMS_AT_ONCE = 16;
 const ROOM_DEADLINE_MS = 30_000;
 const ROOM_RETRY_MS = 250;
 
-/** Kills `cluster`; nothing of either cluster is left when it resolves. */
+/**
+ * Kills `cluster`; nothing of either cluster is left when it resolves. Rejects when a room cannot be read, or when the
+ * record does not add up to `acknowledgedCount`, which the load counted by itself: an audit that skipped something
+ * must not look clean.
+ */
 export async function killAndAudit(
   cluster: RemoteCluster,
-  options: { nodes: number; acknowledged: AcknowledgementRecord; onProgress: (text: string) => void },
+  options: {
+    nodes: number;
+    acknowledged: AcknowledgementRecord;
+    acknowledgedCount: number;
+    onProgress: (text: string) => void;
+  },
 ): Promise<AuditResult> {
   const killed = await cluster.killEverything();
   options.onProgress(`killed ${killed.length} processes with SIGKILL, supervisor and stores among them`);
@@ -34,7 +43,13 @@ export async function killAndAudit(
   });
   try {
     options.onProgress('started cold from the files; asking every room');
-    return await auditRooms(Object.values(cold.gateways)[0]!, options.acknowledged);
+    const result = await auditRooms(Object.values(cold.gateways)[0]!, options.acknowledged);
+    if (result.acknowledged !== options.acknowledgedCount) {
+      throw new Error(
+        `the audit looked at ${result.acknowledged} acknowledged commands, but ${options.acknowledgedCount} were acknowledged`,
+      );
+    }
+    return result;
   } finally {
     await cold.killAll();
   }
@@ -49,7 +64,8 @@ export async function auditRooms(gateway: string, acknowledged: AcknowledgementR
       Array.from({ length: ROOMS_AT_ONCE }, async () => {
         for (let room = rooms.pop(); room; room = rooms.pop()) {
           const [key, people] = room;
-          result = addAudits(result, auditKey(people, await readRoom(pool, key)));
+          const onDisk = await readRoom(pool, key);
+          result = addAudits(result, auditKey(people, onDisk));
         }
       }),
     );

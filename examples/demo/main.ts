@@ -87,6 +87,7 @@ async function auditOf(run: RunResult, nodes: number): Promise<AuditResult> {
     return await killAndAudit(run.cluster, {
       nodes,
       acknowledged: run.acknowledged,
+      acknowledgedCount: run.done.acknowledged,
       onProgress: (text) => say(`audit of ${run.policy}: ${text}`),
     });
   } catch (error) {

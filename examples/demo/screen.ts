@@ -17,6 +17,12 @@ const CODES: Record<Style, number> = { bold: 1, dim: 2, red: 31, green: 32, yell
 
 /** At most `rows` lines, each at most `columns` characters wide (escape sequences not counted). */
 export function renderScreen(view: DemoView, size: ScreenSize): string[] {
+  return compose(view, size)
+    .slice(0, size.rows)
+    .map((line) => fitTo(line, size.columns));
+}
+
+function compose(view: DemoView, size: ScreenSize): string[] {
   const paint = (text: string, style: Style) =>
     size.color && text !== '' ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
   const cut = (text: string, width = size.columns) => cutTo(text, width);
@@ -36,7 +42,7 @@ export function renderScreen(view: DemoView, size: ScreenSize): string[] {
   const { load } = view;
   if (!load) {
     lines.push('', 'starting ...');
-    return lines.slice(0, size.rows);
+    return lines;
   }
   const failed =
     load.totalFailed === 0 ? paint('0 failed', 'green') : paint(`${load.totalFailed} failed`, 'red');
@@ -81,7 +87,7 @@ export function renderScreen(view: DemoView, size: ScreenSize): string[] {
   for (const line of wrap(why(view), size.columns, 3)) lines.push(line);
   if (load.lastFailure !== undefined) lines.push(paint(cut(`failure: ${load.lastFailure}`), 'red'));
   for (const notice of view.notices) lines.push(paint(cut(notice), 'yellow'));
-  return lines.slice(0, size.rows);
+  return lines;
 }
 
 /** One line for a log, once in a while: what the screen says first. */
@@ -121,7 +127,7 @@ function strip(view: DemoView, width: number): [name: string, text: string][] {
   return view.origins.map(({ region }) => {
     const nodes = view.nodes.filter((node) => node.region === region);
     const shards = nodes.reduce((sum, node) => sum + node.shards, 0);
-    const numbers = ` ${count(shards)} shards on ${nodes.length} nodes`;
+    const numbers = ` ${count(shards)} shards on ${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}`;
     const bar = total === 0 ? 0 : Math.round((shards / total) * Math.max(0, width - numbers.length));
     return [`in ${region}`, `${'▒'.repeat(bar)}${numbers}`];
   });
@@ -160,6 +166,20 @@ function wrap(text: string, width: number, linesMax: number): string[] {
   }
   if (line !== '') lines.push(line);
   return lines;
+}
+
+/** Cuts a painted line after `width` visible characters. */
+function fitTo(line: string, width: number): string {
+  let visible = 0;
+  for (let at = 0; at < line.length; at++) {
+    if (line[at] === '\u001b') {
+      at = line.indexOf('m', at);
+      continue;
+    }
+    if (visible === width) return line.slice(0, at) + (line.includes('\u001b') ? '\u001b[0m' : '');
+    visible++;
+  }
+  return line;
 }
 
 function cutTo(text: string, width: number): string {
