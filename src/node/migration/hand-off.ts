@@ -41,6 +41,7 @@ const NEAR_MS_MAX = 10_000;
  * on its way: then the sealed part is the swap alone. A busy shard has no such moment and is sealed all the same.
  */
 const QUIET_ROUNDS_MAX = 3;
+const BUSY_DELTAS = 3;
 /** First pause between two attempts of a swap whose outcome is unknown; it doubles. */
 const UNKNOWN_DELAY_MS = 10;
 const UNKNOWN_DELAY_MS_MAX = 500;
@@ -145,6 +146,8 @@ export class HandOffs {
         const { durableSeq } = replica.state;
         const isProven = durableSeq === provenSeq && (!copy || copy.isVerified(durableSeq));
         if (isProven || entry.calledOff) break;
+        // So many in one round trip: such a moment will not come.
+        if (round > 0 && durableSeq - provenSeq > BUSY_DELTAS) break;
         const [worse] = await Promise.all([
           durableSeq === provenSeq ? undefined : this.#near(order, durableSeq),
           copy && this.#copyTail(copy, durableSeq, replica),

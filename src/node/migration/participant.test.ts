@@ -25,16 +25,18 @@ let nodes: TestNode[] = [];
 let peers: Peers;
 const executors: MigrationExecutor[] = [];
 
+type Meddling = 'lose-answer' | 'lose-request' | undefined;
+
 /** A control store whose transactions of the given shape fail as a test wants. */
 function meddled(
   inner: ControlStore,
-  meddle: (transaction: Transaction) => 'lose-answer' | 'lose-request' | undefined,
+  meddle: (transaction: Transaction) => Meddling | Promise<Meddling>,
 ): ControlStore {
   return {
     get: (key) => inner.get(key),
     list: (prefix, options) => inner.list(prefix, options),
     async transact(transaction) {
-      const how = meddle(transaction);
+      const how = await meddle(transaction);
       if (how === 'lose-request') throw new StoreError('unavailable', 'lost on the way');
       const result = await inner.transact(transaction);
       if (how === 'lose-answer') throw new StoreError('unavailable', 'the answer was lost');
@@ -65,7 +67,7 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-async function makeExecutor(): Promise<{
+async function makeExecutor(control: ControlStore = stores.control): Promise<{
   executor: MigrationExecutor;
   ended: (id: string) => Promise<MigrationView>;
 }> {
@@ -78,7 +80,7 @@ async function makeExecutor(): Promise<{
   );
   const executor = new MigrationExecutor({
     io: realIo({ logLevel: 'silent' }),
-    control: stores.control,
+    control,
     peer: (address) => peers.peer(address),
     nodeRecord: (processId) => records.get(processId),
   });
@@ -319,38 +321,70 @@ describe('a node that dies', () => {
   });
 });
 
+/** The executor is about to record this state. */
+function records(state: string, { operations }: Transaction): boolean {
+  return operations.some(
+    (operation) =>
+      'put' in operation &&
+      operation.put.startsWith('migration/') &&
+      decodeRecord<{ state: string }>(operation.value).state === state,
+  );
+}
+
 describe('an executor that dies', () => {
-  it('is succeeded by another, and cannot write any more itself', async () => {
+  it.each(['transferring', 'handing-off'])('as it records %s is succeeded by another', async (state) => {
     const a = await start('a', 'cell-a');
     const b = await start('b', 'cell-b');
     await a.node.execute(request(SHARD, 'add', 'first'));
-    const first = await makeExecutor();
+    const first = await makeExecutor(
+      meddled(stores.control, (transaction) => {
+        if (records(state, transaction)) first.executor.stop();
+        return undefined;
+      }),
+    );
     const id = first.executor.start(move(a, b, 'cell-b', 1));
+    // Nobody drives it now: the record stays.
     await until(async () => (await stores.control.list('migration/')).entries.length > 0);
-    first.executor.stop();
     const second = await makeExecutor();
     await second.executor.resumeAll();
-    if (second.executor.list().length > 0) expect((await second.ended(id)).outcome).toBe('completed');
+    expect((await second.ended(id)).outcome).toBe('completed');
     expect(await countNow(b)).toBe(1);
     expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId });
     expect((await stores.control.list('shift/')).entries).toEqual([]);
   });
 
-  it('does no harm where two drive at once', async () => {
+  it('does no harm where it only paused: it writes nothing any more', async () => {
     const a = await start('a', 'cell-a');
     const b = await start('b', 'cell-b');
     await a.node.execute(request(SHARD, 'add', 'first'));
     const load = adders([a, b], 4);
-    const first = await makeExecutor();
+    let pause = () => {};
+    const paused = new Promise<void>((resolve) => {
+      pause = resolve;
+    });
+    let wake = () => {};
+    const awake = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    const first = await makeExecutor(
+      meddled(stores.control, async (transaction) => {
+        if (!records('handing-off', transaction)) return undefined;
+        pause();
+        await awake;
+        return undefined;
+      }),
+    );
     const id = first.executor.start(move(a, b, 'cell-b', 1));
-    await until(async () => (await stores.control.list('migration/')).entries.length > 0);
+    await paused;
     const second = await makeExecutor();
     await second.executor.resumeAll();
-    await first.ended(id);
-    if (second.executor.list().length > 0) await second.ended(id);
+    expect((await second.ended(id)).outcome).toBe('completed');
+    wake();
+    expect((await first.ended(id)).detail).toMatch(/ended elsewhere|another executor/);
     await load.stop();
     expect(load.failed).toBe(0);
     expect(await countNow(a)).toBe(load.acknowledged.size + 1);
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId });
     expect((await stores.control.list('shift/')).entries).toEqual([]);
     expect((await stores.control.list('migration/')).entries).toEqual([]);
   });
