@@ -9,7 +9,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { flatForecast, type OracleSource } from '../src/forecast/index.ts';
+import { flatForecast, LoadWindows, type OracleSource } from '../src/forecast/index.ts';
 import type { PlacementNode, PlacementShard, ShardForecast } from '../src/model/loop.ts';
 import { AWS_THREE_REGIONS, rttMs, type Topology } from '../src/model/topology.ts';
 import {
@@ -97,6 +97,7 @@ export function run(options: RunOptions): RunResult {
   const all = nodes();
   const regionOf = new Map(all.map((node) => [node.processId, node.region]));
   const ledger = new MoveLedger();
+  const windows = new LoadWindows({ stepMs: 1000 });
   const flying: (InFlight & { doneS: number })[] = [];
   const plannedMoveS = options.plannedMoveS ?? options.moveS;
   const scoreFromS = 3 * options.dayS;
@@ -149,7 +150,8 @@ export function run(options: RunOptions): RunResult {
     }
     if (options.policy === 'static' || options.policy === 'bestFixed') continue;
     const started = performance.now();
-    policy.forecaster.observe(step);
+    windows.ingest(step.shards, 'all');
+    for (const measured of windows.close(number * 1000)) policy.forecaster.observe(measured);
     const nowMs = number * 1000;
     const ids = [...place.keys()];
     const forecasts = policy.forecaster.forecast(ids, horizonsFor(plannedMoveS));

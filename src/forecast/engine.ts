@@ -20,12 +20,13 @@ import {
   PERIOD_LOOK_FIRST_STEPS,
   PERIOD_LOOK_STEPS_MAX,
 } from './defaults.ts';
+import type { EngineState } from './engine-state.ts';
 import type { Forecaster } from './forecaster.ts';
 import { HotShards } from './hot.ts';
 import { RequestMeansTable } from './means.ts';
 import { detectPeriods } from './period.ts';
-import { SeriesForecaster, type SeriesQuantiles, type SeriesState } from './series.ts';
-import { Shares, type SharesState } from './shares.ts';
+import { SeriesForecaster, type SeriesQuantiles } from './series.ts';
+import { Shares } from './shares.ts';
 
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
@@ -494,20 +495,6 @@ export class ForecastEngine implements Forecaster {
 interface GroupForecast {
   points: SeriesQuantiles[];
   max: SeriesQuantiles;
-}
-
-interface EngineState {
-  format: string;
-  stepS: number;
-  lastNumber: number | undefined;
-  steps: number;
-  periods: number[];
-  shares: SharesState;
-  means: { rows: number[]; services: number[] };
-  bands: number[][][];
-  total: SeriesState;
-  hot: { index: number; rate: number; series: SeriesState }[];
-  groups: { service: number; origin: number; series: SeriesState }[];
 }
 
 /** Counting noise, the groups' uncertainty, and a tenth of the rate for the share itself. In requests a step. */

@@ -170,7 +170,7 @@ function errors(forecaster: Forecaster, load: DemoLoad, days: number, fromDay: n
 
 describe('the engine on the demonstration’s load', () => {
   // Plan: several seeds; after three days the engine's aggregates are near the truth and far better than the last value's.
-  // Seen over 8 seeds (30 s and 60 s days): aggregates .05-.10, the tuned last value .5-.9; shards .22-.30 against .9-1.2.
+  // Over seeds q1 to q6: aggregates .05-.09 of the truth against .66-.68, single shards .17-.22 against .84-.87.
   const seeds = ['q1', 'q2', 'q3'];
 
   it('beats the last value and comes near the truth after three days, at any seed', () => {
