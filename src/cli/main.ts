@@ -1,7 +1,5 @@
-#!/usr/bin/env node
-import type { Command } from 'commander';
 /** `skein`: runs one command and ends with its exit status. */
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
 import { CliError, EXIT, formatError } from './errors.ts';
 import { makeProgram } from './program.ts';
 
