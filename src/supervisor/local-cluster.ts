@@ -315,6 +315,9 @@ class Starter {
         mode,
         '--step-ms',
         String(stepMs),
+        // The loop's state: a controller that died goes on from what it had learnt.
+        '--data',
+        join(this.#data, region),
       ],
     };
   }

@@ -23,6 +23,12 @@ export async function revokeLeaseOf(
   const key = keyOf(process.role, process.name, process.processId);
   const entry = key === undefined ? undefined : await control.get(key);
   if (!entry) return false;
+  // A leader's key may name another controller by now.
+  if (
+    process.role === 'controller' &&
+    decodeRecord<{ processId: ProcessId }>(entry.value).processId !== process.processId
+  )
+    return false;
   // OWNERSHIP rule 1: the lease that counts is the one the record names, not the one the key happens to hang on.
   const lease = process.role === 'node' ? decodeRecord<NodeRecord>(entry.value).leaseId : entry.lease;
   if (lease === undefined) return false;
