@@ -277,15 +277,15 @@ export class Activator {
   }
 
   /** One opening transaction, then the rest of a long log; contiguous to `end`, or `fence` tells why not. */
-  async readWhole(cell: CellStore, shard: ShardId, epoch: number): Promise<Opening> {
+  async readWhole(cell: CellStore, shard: ShardId, epoch: number, knownSeq?: number): Promise<Opening> {
     const untilMs = this.#o.io.clock.monotonicMs() + STORE_PATIENCE_MS;
     for (;;) {
       try {
         // OWNERSHIP rule 2: raises, then reads snapshot, end and fence in one transaction.
-        const opening = await cell.open(shard, epoch);
+        const opening = await cell.open(shard, epoch, knownSeq === undefined ? undefined : { knownSeq });
         if (opening.fence !== epoch) return opening;
         const entries: LogEntry[] = opening.entries;
-        let at = entries.at(-1)?.seq ?? opening.snapshot?.seq ?? 0;
+        let at = entries.at(-1)?.seq ?? opening.snapshot?.seq ?? Math.min(knownSeq ?? 0, opening.end);
         while (at < opening.end) {
           const page = await cell.tail(shard, at, TAIL_BYTES);
           for (const entry of page.entries) {

@@ -22,6 +22,7 @@ const FENCE_CHECK_RETRY_MS = 100;
 
 /** A log shorter than this is replayed rather than replaced. */
 const SNAPSHOT_LOG_BYTES_MIN = 64 * 1024;
+const DELTA_BYTES_GUESS = 128;
 
 export type ReplicaRole = 'primary' | 'follower' | 'opening' | 'sealed';
 
@@ -226,11 +227,13 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     this.environment.deposed(this, reason, cutOff);
   }
 
-  /** What the log holds, from its opening. */
-  measureLog(opening: Opening): void {
-    this.trimmedSeq = opening.snapshot?.seq ?? 0;
-    this.snapshotBytes = opening.snapshot?.bytes.byteLength ?? 0;
-    this.logBytes = 0;
+  /** What the log holds, from its opening; `knownSeq` where that left out what comes before it. */
+  measureLog(opening: Opening, knownSeq: Seq = 0): void {
+    const { snapshot, snapshotLeftOut } = opening;
+    this.trimmedSeq = snapshot?.seq ?? snapshotLeftOut?.seq ?? 0;
+    this.snapshotBytes = snapshot?.bytes.byteLength ?? snapshotLeftOut?.bytes ?? 0;
+    // Guessed, so that a shard which moves often is still trimmed some day.
+    this.logBytes = snapshot ? 0 : Math.max(0, knownSeq - this.trimmedSeq) * DELTA_BYTES_GUESS;
     for (const { delta } of opening.entries) this.logBytes += delta.byteLength;
   }
 

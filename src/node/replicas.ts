@@ -481,7 +481,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     this.#o.assignments.learn(assignment);
     const cell = this.cell(assignment.cell);
     try {
-      const opening = await this.activator.readWhole(cell, shard, epoch);
+      // A follower has the state: only the fence, the end and what it lacks are read, whatever the state's size.
+      const opening = await this.activator.readWhole(cell, shard, epoch, replica.state.appliedSeq);
       if (opening.fence !== epoch) throw new RpcError('moved', `fenced by epoch ${opening.fence}`);
       const applied = replica.state.appliedSeq;
       if (applied > opening.end)
@@ -495,7 +496,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       replica.cell = cell;
       replica.batcher = this.#batcher(assignment.cell);
       replica.source = undefined;
-      replica.measureLog(opening);
+      replica.measureLog(opening, applied);
       // The news may be late: until the control store confirms it, queries go through fence checks.
       replica.confirmedGeneration = -1;
       replica.state.promote(epoch);

@@ -202,6 +202,35 @@ export function cellStoreConformance(name: string, make: () => Promise<CellFixtu
         expect(end).toBe(5);
       });
 
+      it('leaves out what the caller knows, where the log holds all that follows', async () => {
+        await fill(A, 1, 1, 5);
+        await store.putSnapshot(A, 1, { seq: 3, bytes: bytes(10, 3) });
+        const snapshotLeftOut = { seq: 3, bytes: 10 };
+        const entries = [logEntry(A, 5)];
+        expect(await store.open(A, 2, { knownSeq: 4 })).toEqual({
+          fence: 2,
+          entries,
+          end: 5,
+          snapshotLeftOut,
+        });
+        expect((await store.open(A, 2, { knownSeq: 5 })).entries).toEqual([]);
+        expect((await store.open(A, 2, { knownSeq: 3 })).entries).toHaveLength(2);
+        // It raises the fence all the same.
+        expect(await append(A, 1, 6)).toMatchObject({ ok: false, reason: 'fenced' });
+      });
+
+      it('gives the whole to a caller who is behind the snapshot or beyond the end', async () => {
+        await fill(A, 1, 1, 5);
+        await store.putSnapshot(A, 1, { seq: 3, bytes: bytes(10, 3) });
+        for (const knownSeq of [2, 6]) {
+          const { snapshot, entries, end } = await store.open(A, 1, { knownSeq });
+          expect(snapshot?.seq).toBe(3);
+          expect(entries.map(({ seq }) => seq)).toEqual([4, 5]);
+          expect(end).toBe(5);
+        }
+        expect(await store.open(B, 1, { knownSeq: 0 })).toEqual({ fence: 1, entries: [], end: 0 });
+      });
+
       it('of a long log stops before the end; tail reads on without a gap', async () => {
         for (let from = 1; from <= 60; from += 20) {
           const batch = Array.from({ length: 20 }, (_, i) => ({

@@ -29,6 +29,7 @@ import {
   type KeyValue,
   type LogEntry,
   type Opening,
+  type OpenOptions,
   type StoredSnapshot,
   StoreError,
   type Subscription,
@@ -128,9 +129,12 @@ export class RemoteCellStore implements CellStore {
     return this.#connection.call('cell.raiseFence', { shard, epoch });
   }
 
-  async open(shard: ShardId, epoch: Epoch): Promise<Opening> {
+  async open(shard: ShardId, epoch: Epoch, { knownSeq }: OpenOptions = {}): Promise<Opening> {
     for (let attempt = 1; attempt <= OPEN_ATTEMPTS_MAX; attempt++) {
-      const { snapshot: part, ...rest } = await this.#connection.call('cell.open', { shard, epoch });
+      const { snapshot: part, ...rest } = await this.#connection.call(
+        'cell.open',
+        knownSeq === undefined ? { shard, epoch } : { shard, epoch, knownSeq },
+      );
       if (!part) return rest;
       const bytes = await this.#readOn(shard, part);
       // Replaced while it was read: its entries may be gone as well, so the whole opening begins again.

@@ -20,6 +20,7 @@ import type {
   KeyValue,
   LogEntry,
   Opening,
+  OpenOptions,
   StoredSnapshot,
   Subscription,
   Transaction,
@@ -213,14 +214,16 @@ export class LocalCellStore implements CellStore {
     return this.#commits.submit(OPERATION_BYTES, () => this.#engine.raiseFence(shard, epoch));
   }
 
-  async open(shard: ShardId, epoch: Epoch): Promise<Opening> {
-    const { snapshot, ...rest } = await this.openPart(shard, epoch);
+  async open(shard: ShardId, epoch: Epoch, options: OpenOptions = {}): Promise<Opening> {
+    const { snapshot, ...rest } = await this.openPart(shard, epoch, undefined, options.knownSeq);
     return snapshot ? { ...rest, snapshot: { seq: snapshot.seq, bytes: snapshot.bytes } } : rest;
   }
 
   /** As {@link open}, with at most so much of the snapshot; {@link readSnapshot} has the rest. */
-  openPart(shard: ShardId, epoch: Epoch, snapshotBytesMax?: number): Promise<CellOpening> {
-    return this.#commits.submit(OPERATION_BYTES, () => this.#engine.open(shard, epoch, snapshotBytesMax));
+  openPart(shard: ShardId, epoch: Epoch, snapshotBytesMax?: number, knownSeq?: Seq): Promise<CellOpening> {
+    return this.#commits.submit(OPERATION_BYTES, () =>
+      this.#engine.open(shard, epoch, snapshotBytesMax, knownSeq),
+    );
   }
 
   /** Undefined where another snapshot has taken its place. */

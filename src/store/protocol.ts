@@ -55,7 +55,7 @@ export interface StoreCalls {
   'control.revokeLease': [{ leaseId: string }, null];
 
   'cell.raiseFence': [{ shard: ShardId; epoch: Epoch }, Epoch];
-  'cell.open': [{ shard: ShardId; epoch: Epoch }, CellOpening];
+  'cell.open': [{ shard: ShardId; epoch: Epoch; knownSeq?: Seq }, CellOpening];
   /** The result is null where all were accepted: by far the most frequent answer. */
   'cell.append': [{ batch: Append[] }, AppendResult[] | null];
   'cell.tail': [

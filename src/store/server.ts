@@ -84,7 +84,7 @@ function controlCalls(store: LocalControlStore): Calls<'control'> {
 function cellCalls(store: LocalCellStore, staging: Staging): Calls<'cell'> {
   return {
     'cell.raiseFence': ({ shard, epoch }) => store.raiseFence(shard, epoch),
-    'cell.open': ({ shard, epoch }) => store.openPart(shard, epoch, SNAPSHOT_CHUNK_BYTES),
+    'cell.open': ({ shard, epoch, knownSeq }) => store.openPart(shard, epoch, SNAPSHOT_CHUNK_BYTES, knownSeq),
     'cell.append': ({ batch }) =>
       store.append(batch).then((results) => (results.every((result) => result.ok) ? null : results)),
     'cell.tail': ({ shard, afterSeq, limitBytes }) => store.tail(shard, afterSeq, limitBytes),

@@ -142,10 +142,20 @@ export interface StoredSnapshot {
 export interface Opening {
   fence: Epoch;
   snapshot?: StoredSnapshot;
+  /** What is stored but was not read, because of {@link OpenOptions.knownSeq}. */
+  snapshotLeftOut?: { seq: Seq; bytes: number };
   /** Contiguous from snapshot.seq + 1 (or 1). May stop before `end`: read on with {@link CellStore.tail}. */
   entries: LogEntry[];
   /** Seq of the last delta in the log, or of the snapshot where none follows; 0 for an empty log. */
   end: Seq;
+}
+
+export interface OpenOptions {
+  /**
+   * The caller has applied everything up to here: where the log holds all that follows, the snapshot and what came
+   * before may be left out, so that a promotion costs the same with any size of state.
+   */
+  knownSeq?: Seq;
 }
 
 export type FencedResult =
@@ -157,7 +167,7 @@ export interface CellStore {
   /** fence = max(fence, epoch); returns the fence after it. Also the fence check of OWNERSHIP rule 4. */
   raiseFence(shard: ShardId, epoch: Epoch): Promise<Epoch>;
   /** Raises the fence to `epoch` and reads, in one transaction (OWNERSHIP rule 2). The caller checks `fence`. */
-  open(shard: ShardId, epoch: Epoch): Promise<Opening>;
+  open(shard: ShardId, epoch: Epoch, options?: OpenOptions): Promise<Opening>;
   /**
    * Appends in order, each judged alone: accepted where fence <= epoch and seq = end + 1. Durable before the reply.
    * Appends of one shard stay in the order given; a refused one makes the later ones of that shard fail by seq.

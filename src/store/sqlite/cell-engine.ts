@@ -98,6 +98,7 @@ export class SqliteCell implements TransactionalEngine {
   readonly #trimThrough: StatementSync;
   readonly #putSnapshot: StatementSync;
   readonly #snapshotPart: StatementSync;
+  readonly #snapshotSize: StatementSync;
   readonly #dropSnapshot: StatementSync;
   readonly #listShards: StatementSync;
 
@@ -139,6 +140,8 @@ export class SqliteCell implements TransactionalEngine {
     this.#snapshotPart = prepare(
       'SELECT seq, crc32, length(bytes), substr(bytes, ?, ?) FROM snapshots WHERE shard_id = ?',
     );
+    // Without touching the bytes: their length stands in the row's header.
+    this.#snapshotSize = prepare('SELECT seq, length(bytes) FROM snapshots WHERE shard_id = ?');
     this.#dropSnapshot = prepare('DELETE FROM snapshots WHERE shard_id = ?');
     this.#listShards = prepare(
       `SELECT shard FROM shards WHERE shard > ? AND
@@ -179,12 +182,24 @@ export class SqliteCell implements TransactionalEngine {
   /**
    * OWNERSHIP rule 2: raise, then read snapshot, end and fence, all in the caller's one transaction.
    *
+   * @param knownSeq see `OpenOptions`: where the log holds all that follows, only that is read.
    * @param snapshotBytesMax how much of the snapshot comes along; the rest with {@link readSnapshot}.
    */
-  open(shard: ShardId, epoch: Epoch, snapshotBytesMax: number = SNAPSHOT_BYTES_MAX): CellOpening {
+  open(
+    shard: ShardId,
+    epoch: Epoch,
+    snapshotBytesMax: number = SNAPSHOT_BYTES_MAX,
+    knownSeq?: Seq,
+  ): CellOpening {
     checkWholeNumber('epoch', epoch);
     const state = this.#raise(shard, epoch);
     const opening: CellOpening = { fence: state.fence, entries: [], end: state.end };
+    if (knownSeq !== undefined && knownSeq >= state.snapshotSeq && knownSeq <= state.end) {
+      const left = this.#snapshotSize.get(state.id) as unknown as [number, number] | undefined;
+      if (left) opening.snapshotLeftOut = { seq: left[0], bytes: left[1] };
+      opening.entries = this.#entries(state.id, knownSeq, ENTRIES_BYTES_MAX);
+      return opening;
+    }
     const snapshot = this.#readSnapshot(state, 0, snapshotBytesMax);
     if (snapshot) opening.snapshot = snapshot;
     opening.entries = this.#entries(state.id, Math.max(0, state.snapshotSeq), ENTRIES_BYTES_MAX);
