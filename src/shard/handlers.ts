@@ -5,7 +5,7 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ProblemError, problem, problemOf, Refusal } from '../model/errors.ts';
-import type { IdempotencyKey, ShardRequest } from '../model/request.ts';
+import type { IdempotencyKey, ShardReply, ShardRequest } from '../model/request.ts';
 import { type AnyService, HANDLER_MS_MAX } from '../sdk/service.ts';
 import { BODY_BYTES_MAX } from './limits.ts';
 import type { Json } from './patch.ts';
@@ -174,5 +174,13 @@ export function failure(error: unknown): { status: number; body: Uint8Array } {
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
     typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
+  );
+}
+
+export function unknownHandler(loaded: LoadedService, request: ShardRequest): ShardReply {
+  const known = [...loaded.handlers.keys()].join(', ');
+  return problem(
+    'handler-unknown',
+    `${loaded.service.name} has no handler ${request.handler}; it has ${known}`,
   );
 }

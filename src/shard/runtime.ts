@@ -7,9 +7,10 @@ import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { App } from '../sdk/service.ts';
 import type { ShardReplica, ShardRuntime } from './contract.ts';
-import { type LoadedHandler, type LoadedService, loadService } from './handlers.ts';
+import { type LoadedHandler, type LoadedService, loadService, unknownHandler } from './handlers.ts';
 import { BODY_BYTES_MAX, SLICE_MS_MAX } from './limits.ts';
-import { newerState, Replica, unknownHandler } from './replica.ts';
+import { Replica } from './replica.ts';
+import { newerState } from './roles.ts';
 import { decodeSnapshot, type SnapshotContent } from './snapshot.ts';
 
 export function loadApp(app: App): ShardRuntime {
