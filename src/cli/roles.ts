@@ -91,6 +91,22 @@ function addController(program: Command): void {
     )
     .option('--half-life-s <seconds>', 'for reactive: after which a request weighs half', positive)
     .option('--oracle <file>', 'for oracle: the load to come')
+    .option(
+      '--migration-dwell-ms <ms>',
+      'longest time of one step of a traffic shift (10,000)',
+      wholeNumber(50, 3_600_000),
+    )
+    .option(
+      '--migration-samples <count>',
+      'requests at the target that end a step early (30)',
+      wholeNumber(1, 1_000_000),
+    )
+    .option('--migration-moves <count>', 'moves at once (32)', wholeNumber(1, 10_000))
+    .option(
+      '--migration-moves-per-node <count>',
+      'moves at once that a node takes part in (8)',
+      wholeNumber(1, 10_000),
+    )
     .action(async (options: ControllerFlags, command: Command) => {
       needed('controller', options, 'control');
       if (!(POLICIES as readonly string[]).includes(options.policy))
@@ -128,9 +144,24 @@ function addController(program: Command): void {
           halfLifeS: own.halfLifeS,
           oracleFile: own.oracle,
           dataDirectory: own.data,
+          migrationSettings: given({
+            stepDwellMsMax: own.migrationDwellMs,
+            stepSamplesMin: own.migrationSamples,
+          }),
+          migrationLimits: given({
+            movesMax: own.migrationMoves,
+            movesPerNodeMax: own.migrationMovesPerNode,
+          }),
         });
       });
     });
+}
+
+/** Without the members that are undefined: those must not hide a default. */
+function given<T extends object>(values: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [Name in keyof T]?: Exclude<T[Name], undefined>;
+  };
 }
 
 interface ControllerFlags extends RoleOptions {
@@ -144,6 +175,10 @@ interface ControllerFlags extends RoleOptions {
   learnS?: number;
   halfLifeS?: number;
   oracle?: string;
+  migrationDwellMs?: number;
+  migrationSamples?: number;
+  migrationMoves?: number;
+  migrationMovesPerNode?: number;
 }
 
 /** One event loop; what the process needs beside its handlers is measured and counted against it by placement. */

@@ -68,6 +68,9 @@ export interface LocalCluster {
   killAll(): Promise<void>;
 }
 
+/** Longest time of one step of a traffic shift: a local day lasts a minute or less. */
+const SHIFT_STEP_MS = 400;
+
 const SOURCE = import.meta.url.endsWith('.ts');
 const ENTRY = fileURLToPath(new URL(SOURCE ? '../cli/main.ts' : '../cli/main.js', import.meta.url));
 /** Sources resolve the package's own name to sources, so that an app and its host share one module. */
@@ -231,6 +234,8 @@ class Starter {
       '--log-level',
       logLevel,
       ...(emulateRtt ? ['--emulate-rtt'] : []),
+      ...(role === 'controller' ? ['--migration-dwell-ms', String(SHIFT_STEP_MS)] : []),
+      // Last, so that they win.
       ...(extraArguments?.[role] ?? []),
     ];
   }
