@@ -28,8 +28,10 @@ import { decodeRoutes, encodeRoutes } from './route-file.ts';
 export const IN_FLIGHT_MAX_DEFAULT = 10_000;
 /** The same for one node. */
 export const NODE_IN_FLIGHT_MAX_DEFAULT = 4_000;
-/** How often changed routes are written to disk. */
-export const SAVE_INTERVAL_MS = 15_000;
+/** How often changed routes are written to disk: the more there are, the longer apart, so that it costs little. */
+export const SAVE_INTERVAL_MS_MIN = 1_000;
+export const SAVE_INTERVAL_MS_MAX = 15_000;
+const SAVE_ROUTES_PER_MS = 10;
 
 export interface GatewayConfig {
   name: string;
@@ -73,7 +75,8 @@ export class Gateway {
   readonly #metrics: GatewayMetrics;
   readonly #lookUps: LookUps;
   readonly #host: FlightHost;
-  readonly #flights = new Set<Flight>();
+  /** In no order; each knows its place. A Set in such churn keeps dead flights alive (see `wire/pending-calls.ts`). */
+  readonly #flights: Flight[] = [];
   readonly #inFlightMax: number;
   readonly #budgetMs: number;
   #feed: RouteFeed | undefined;
@@ -212,7 +215,7 @@ export class Gateway {
     this.#inFlight++;
     return new Promise((resolve) => {
       const flight = new Flight(this.#host, request, service, this.#budgetMs, keyNumber, resolve);
-      this.#flights.add(flight);
+      flight.place = this.#flights.push(flight) - 1;
       flight.go();
     });
   }
@@ -231,7 +234,11 @@ export class Gateway {
   }
 
   #landed(flight: Flight, reply: ShardReply): void {
-    this.#flights.delete(flight);
+    const last = this.#flights.pop()!;
+    if (last !== flight) {
+      this.#flights[flight.place] = last;
+      last.place = flight.place;
+    }
     this.#inFlight--;
     if (flight.keyNumber !== undefined) this.#keys.done(flight.keyNumber);
     const nowMs = this.#io.clock.monotonicMs();
@@ -289,7 +296,8 @@ export class Gateway {
 
   #armSave(): void {
     if (this.#config.routeFile === undefined) return;
-    this.#cancelSave = this.#io.clock.setTimer(SAVE_INTERVAL_MS, () => {
+    const dueMs = Math.max(SAVE_INTERVAL_MS_MIN, this.table.size / SAVE_ROUTES_PER_MS);
+    this.#cancelSave = this.#io.clock.setTimer(Math.min(SAVE_INTERVAL_MS_MAX, dueMs), () => {
       this.#saving = this.#save().finally(() => {
         if (!this.#stopped) this.#armSave();
       });

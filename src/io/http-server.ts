@@ -8,7 +8,7 @@
  * Boundary: it knows nothing of paths, services or shards.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { BlockList, isIP, type Socket } from 'node:net';
+import { BlockList, isIP, Server as NetServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { PROBLEM_CONTENT_TYPE, problem } from '../model/errors.ts';
 import { parseAddress } from './tcp-network.ts';
@@ -27,6 +27,8 @@ export const CONNECTIONS_MAX_DEFAULT = 20_000;
 export const DISCARD_BYTES_MAX = 4 * 1024 * 1024;
 /** How long that may take. */
 export const LINGER_MS = 2_000;
+/** How long a drained server that listens no more still takes requests on connections made before. */
+export const LAST_REQUESTS_MS = 250;
 /** Bodies up to this size are joined with the head into one string: cheaper than a gathered write. */
 const JOIN_BYTES_MAX = 4 * 1024;
 const EMPTY = new Uint8Array(0);
@@ -112,20 +114,31 @@ export async function serveHttpServer(options: HttpServerOptions): Promise<HttpS
       settings.draining = true;
     },
     close(graceMs = 0) {
+      const quietMs = settings.draining ? LAST_REQUESTS_MS : 0;
       settings.draining = true;
-      return closeServer(server, graceMs);
+      return closeServer(server, graceMs, quietMs);
     },
   };
 }
 
-function closeServer(server: Server, graceMs: number): Promise<void> {
+/**
+ * Stops listening, then lets connections end. A connection that was just made, or whose request is still in the
+ * kernel, looks idle: where `quietMs` is given, idle ones are closed only after it, so that such a request is answered.
+ */
+function closeServer(server: Server, graceMs: number, quietMs: number): Promise<void> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
-    server.close(() => {
-      clearTimeout(cut);
-      resolve();
+    // Closes idle connections as well, unlike the close of a plain server.
+    const closeIdle = setTimeout(() => server.close(), Math.min(quietMs, graceMs));
+    // Right after a poll has taken in what knocked: what waits in the backlog of a closed listener is reset.
+    setImmediate(() => {
+      NetServer.prototype.close.call(server, () => {
+        clearTimeout(cut);
+        clearTimeout(closeIdle);
+        server.close();
+        resolve();
+      });
     });
-    server.closeIdleConnections();
   });
 }
 
