@@ -315,12 +315,14 @@ export class Flight implements Waiter, Question {
 
   #refuse(code: 'unavailable' | 'command-poisoned'): void {
     if (code === 'command-poisoned')
-      this.#answerProblem(code, `${this.request.handler} was running when ${this.#deaths} nodes died`);
+      this.#answerProblem(code, `${this.request.handler} was running when ${this.#deaths} nodes died`, {
+        handler: this.request.handler,
+      });
     else this.#answerProblem(code, `no answer after ${this.#tries} tries in the time for one request`);
   }
 
-  #answerProblem(code: ErrorCode, detail: string): void {
-    const reply: ShardReply = problem(code, detail);
+  #answerProblem(code: ErrorCode, detail: string, extensions?: Record<string, unknown>): void {
+    const reply: ShardReply = problem(code, detail, extensions);
     if (reply.status === 503) reply.retryAfterS = RETRY_AFTER_S;
     this.#answer(reply);
   }

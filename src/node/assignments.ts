@@ -21,6 +21,8 @@ import type { ControlStore, KeyValue, Subscription, WatchEvent } from '../store/
 const ASSIGNMENTS_MAX = 100_000;
 const LIST_PAGE = 1_000;
 const RETRY_DELAY_MS = 200;
+/** Dead processes of which it is remembered what ended them. */
+const BLAMED_MAX = 64;
 
 interface Versioned<T> {
   version: number;
@@ -48,6 +50,8 @@ export class Assignments {
   readonly #nodes = new Map<ProcessId, Versioned<NodeRecord>>();
   readonly #cells = new Map<string, Versioned<CellRecord>>();
   readonly #quarantined = new Map<ShardId, Versioned<QuarantineRecord>>();
+  /** Dead process -> the shard whose command ended it. */
+  readonly #blamed = new Map<ProcessId, Promise<ShardId | undefined>>();
   readonly #lookUps = new Map<ShardId, Promise<Assignment | undefined>>();
   /** Shards whose assignment is being read or written: what the watch says of them meanwhile must be kept. */
   readonly #awaited = new Map<ShardId, number>();
@@ -165,6 +169,36 @@ export class Assignments {
 
   quarantine(shard: ShardId): QuarantineRecord | undefined {
     return this.#quarantined.get(shard)?.record;
+  }
+
+  /**
+   * Whether a command of another shard is on record as what ended the process: then whoever else was on it is innocent.
+   * The record is written before the process ends, but the watch may be behind the look-up that found it gone: so it is
+   * read, once a dead process.
+   */
+  async deathBlamedOnOther(process: ProcessId, shard: ShardId): Promise<boolean> {
+    let read = this.#blamed.get(process);
+    if (read === undefined) {
+      read = this.#readBlamed(process);
+      this.#blamed.set(process, read);
+      if (this.#blamed.size > BLAMED_MAX) this.#blamed.delete(this.#blamed.keys().next().value!);
+    }
+    const blamed = await read;
+    return blamed !== undefined && blamed !== shard;
+  }
+
+  async #readBlamed(process: ProcessId): Promise<ShardId | undefined> {
+    try {
+      const { entries } = await this.#options.control.list('quarantine/', { limit: LIST_PAGE });
+      for (const entry of entries) this.#put(entry);
+    } catch {
+      // Asked again by the next; meanwhile what the watch told counts.
+      this.#blamed.delete(process);
+    }
+    for (const { record } of this.#quarantined.values()) {
+      if (record.deaths.includes(process)) return record.shard;
+    }
+    return undefined;
   }
 
   regionOf(process: ProcessId): Region | undefined {

@@ -354,7 +354,10 @@ export class Router {
       const command = this.isCommand(request);
       if (error.code !== 'unavailable') throw error;
       const present = await this.#lookAgain(node.processId);
-      if (command && present === undefined) request.deaths = (request.deaths ?? 0) + 1;
+      if (command && present === undefined) {
+        const innocent = await this.#assignments.deathBlamedOnOther(node.processId, request.shard);
+        if (!innocent) request.deaths = (request.deaths ?? 0) + 1;
+      }
       request.sawDead = present === undefined ? node.processId : request.sawDead;
       if (command && request.idempotency === undefined) {
         return refuse('unavailable', `the node of ${request.shard} broke off: the command may have happened`);
