@@ -3,6 +3,8 @@
  * operating system, `sim/` a simulated one. No other folder reads clocks, randomness, sockets or files.
  */
 
+import type { CpuSegments } from './cpu-segments.ts';
+
 /** Two clocks: `monotonicMs` measures, `realtimeMs` is for people and for stamps that leave the process. */
 export interface Clock {
   monotonicMs(): number;
@@ -72,6 +74,8 @@ export interface Io {
   log: Log;
   /** CPU time of the calling thread in microseconds; only differences mean something. */
   threadCpuMicros(): number;
+  /** Times short stretches of this thread's work; absent where CPU time is not real. */
+  readonly cpu?: CpuSegments;
   /** CPU time of the process in microseconds. */
   processCpuMicros(): number;
 }

@@ -7,6 +7,7 @@
  *   opening -> primary <-> sealed -> (demoted) -> follower
  *                   \________________________________ ended
  */
+import type { CpuSegments } from '../io/cpu-segments.ts';
 import type { Io } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import type { Assignment } from '../model/records.ts';
@@ -120,6 +121,10 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
 
   defer(run: () => void): void {
     this.environment.io.clock.defer(run);
+  }
+
+  get cpu(): CpuSegments | undefined {
+    return this.environment.io.cpu;
   }
 
   threadCpuMicros(): number {

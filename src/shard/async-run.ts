@@ -1,5 +1,5 @@
 /**
- * One handler call: its synchronous part under the watchdog and metered, and the life of a call that did not end there.
+ * One handler call: its synchronous part under the watchdog, and the life of a call that did not end there.
  *
  * Invariant: a run ends once, by settling, by running out of time or by being abandoned; what comes later is ignored.
  */
@@ -11,7 +11,7 @@ import type { Draft } from './draft.ts';
 import { type HandlerContext, keyText, type LoadedHandler } from './handlers.ts';
 import { answer } from './reply-gate.ts';
 
-/** The synchronous part of a handler, metered and under the watchdog. */
+/** The synchronous part of a handler, under the watchdog. */
 export function invoke(
   core: ReplicaCore,
   handler: LoadedHandler,
@@ -21,14 +21,16 @@ export function invoke(
 ): unknown {
   const host = core.host;
   host.enterHandler(core.shard, handler.name, keyText(request.idempotency));
-  const cpuStart = host.threadCpuMicros();
-  const startMs = host.monotonicMs();
   try {
-    return handler.run(context, input);
+    return handler.isAsync ? core.meter.follow(host, handler, context, input) : handler.run(context, input);
   } finally {
-    core.meter.ran(host.monotonicMs() - startMs, cpuStart, host);
     host.leaveHandler();
   }
+}
+
+/** Wall time of the call measured last; an asynchronous one's includes what it waited for. */
+export function handlerMsOf(core: ReplicaCore, run: AsyncRun | undefined): number {
+  return run === undefined ? core.meter.handlerMs : core.host.monotonicMs() - run.startedMs;
 }
 
 export function beginAsync(

@@ -9,7 +9,7 @@
  */
 import { ProblemError, problem } from '../model/errors.ts';
 import type { IdempotencyKey, ShardReply } from '../model/request.ts';
-import { beginAsync, endAsync, invoke, timedOut } from './async-run.ts';
+import { beginAsync, endAsync, handlerMsOf, invoke, timedOut } from './async-run.ts';
 import type { HeldRequest } from './contract.ts';
 import type { AsyncRun, ReplicaCore } from './core.ts';
 import { encodeDelta } from './delta.ts';
@@ -87,9 +87,11 @@ export function startCommand(core: ReplicaCore, held: HeldRequest, handler: Load
     return;
   }
   let input: unknown;
+  core.meter.begin(core.host, handler);
   try {
     input = validInput(handler, inputText(request.input));
   } catch (error) {
+    core.meter.end(core.host, handler);
     // The state was neither read nor changed: no gate.
     held.resolve(core.stamp(failure(error)));
     return;
@@ -137,11 +139,13 @@ function commandAfterValidation(
   nowMs: number,
   hash: number,
 ): void {
+  core.meter.end(core.host, handler);
   const run = beginAsync(core, held, handler, undefined, giveUp);
   core.running = run;
   input.then(
     (value) => {
       if (run.over) return;
+      core.meter.begin(core.host, handler);
       runCommand(core, held, handler, value, nowMs, hash, run);
     },
     (error) => {
@@ -152,7 +156,7 @@ function commandAfterValidation(
   );
 }
 
-/** `run` is given where validation was asynchronous and the shard is held already. */
+/** Metering has begun. `run` is given where validation was asynchronous and the shard is held already. */
 function runCommand(
   core: ReplicaCore,
   held: HeldRequest,
@@ -170,30 +174,33 @@ function runCommand(
     if (!isThenable(result)) {
       // First: the host may demote from within the append, and the command has run by then.
       if (run !== undefined) endAsync(core, run);
-      finishCommand(core, held, handler, draft, result, nowMs, hash);
+      finishCommand(core, held, handler, draft, result, nowMs, hash, undefined);
       if (run !== undefined) pump(core);
       return;
     }
   } catch (error) {
     draft.discard();
+    core.meter.end(core.host, handler);
     if (run !== undefined) endAsync(core, run);
     answerFailed(core, held, handler, error, core.meter.handlerMs);
     if (run !== undefined) pump(core);
     return;
   }
+  core.meter.end(core.host, handler);
+  handler.isAsync = true;
   const pending = run ?? beginAsync(core, held, handler, draft, giveUp);
   pending.draft = draft;
   core.running = pending;
   result.then(
     (value) => {
       if (!endAsync(core, pending)) return;
-      const handlerMs = core.host.monotonicMs() - pending.startedMs;
+      core.meter.begin(core.host, handler);
       try {
-        core.meter.handlerMs = handlerMs;
-        finishCommand(core, held, handler, draft, value, nowMs, hash);
+        finishCommand(core, held, handler, draft, value, nowMs, hash, pending);
       } catch (error) {
         draft.discard();
-        answerFailed(core, held, handler, error, handlerMs);
+        core.meter.end(core.host, handler);
+        answerFailed(core, held, handler, error, core.host.monotonicMs() - pending.startedMs);
       }
       pump(core);
     },
@@ -215,6 +222,7 @@ function finishCommand(
   result: unknown,
   nowMs: number,
   hash: number,
+  run: AsyncRun | undefined,
 ): void {
   // Before the commit: a handler may return a part of its draft.
   const text = resultText(result);
@@ -223,7 +231,8 @@ function finishCommand(
   const changed = next !== core.applied.state;
   const diff = changed ? (isFirst ? Diff.whole(next) : Diff.between(core.applied.state, next)) : undefined;
   if (diff === undefined || diff.operations.length === 0) {
-    core.meter.executed(handler.isCommand, false, core.meter.handlerMs);
+    core.meter.end(core.host, handler);
+    core.meter.executed(handler.isCommand, false, handlerMsOf(core, run));
     // OWNERSHIP rule 4: without a delta there is no append to prove ownership, so it is answered as a query.
     answer(core, held, { status: 200, body: Buffer.from(text) }, core.applied.seq);
     return;
@@ -237,7 +246,8 @@ function finishCommand(
   if (delta.length > DELTA_BYTES_MAX) {
     throw new ProblemError('delta-too-large', `the changes take ${delta.length} bytes`);
   }
-  core.meter.executed(handler.isCommand, false, core.meter.handlerMs);
+  core.meter.end(core.host, handler);
+  core.meter.executed(handler.isCommand, false, handlerMsOf(core, run));
   const seq = core.applied.seq + 1;
   if (idempotency !== undefined) {
     core.window ??= new IdempotencyWindow();

@@ -5,6 +5,7 @@
  * makes deltas and holds replies back until what they read is durable (the output gate). It knows nothing of networks,
  * leases or other nodes: it asks its {@link ShardHost}.
  */
+import type { CpuSegments } from '../io/cpu-segments.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
@@ -18,6 +19,8 @@ export interface ShardHost {
   /** Runs after the events already queued: long work is sliced with it. */
   defer(run: () => void): void;
   threadCpuMicros(): number;
+  /** Times the shard's stretches of work; absent: by `threadCpuMicros` at both ends. */
+  readonly cpu?: CpuSegments | undefined;
   /** A stream of its own for the shard's handlers (`ctx.random`). */
   random(): number;
   /**

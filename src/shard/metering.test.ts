@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { query, service } from '../sdk/service.ts';
+import { FakeHost } from './fake-host.ts';
+import { loadService } from './handlers.ts';
 import { RECENT_QUERIES_MAX, USER_MS, USERS_MAX } from './limits.ts';
 import { Executions, ReplicaMeter } from './metering.ts';
 
@@ -24,11 +27,22 @@ describe('a replica measures', () => {
     expect(meter.takeLoad(0)).toMatchObject({ commands: 0, cpuMicros: 0 });
   });
 
-  it('short work by the wall clock and long work by the CPU clock', () => {
+  it('its stretches of work, and what its handlers usually take', () => {
     const meter = new ReplicaMeter();
-    meter.ran(0.5, 0, { threadCpuMicros: () => 4_000 });
-    meter.ran(50, 1_000, { threadCpuMicros: () => 11_000 });
-    expect(meter.takeLoad(0).cpuMicros).toBe(500 + 10_000);
+    const host = new FakeHost();
+    const handler = loadService(service('a', { state: () => ({}) }, { h: query(() => 1) })).handlers.get(
+      'h',
+    )!;
+    for (let i = 0; i < 100; i++) {
+      meter.begin(host, handler);
+      host.cpuMicros += 70;
+      host.nowMs += 2;
+      meter.end(host, handler);
+      meter.end(host, handler);
+    }
+    expect(meter.handlerMs).toBe(2);
+    expect(handler.expectedMicros).toBeCloseTo(70, 0);
+    expect(meter.takeLoad(0).cpuMicros).toBe(7_000);
   });
 
   it('handler times whose p99 is within 10 %, few or many', () => {

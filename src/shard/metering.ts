@@ -3,14 +3,59 @@
  *
  * Everything is made on first use and dropped when read or stale: an idle replica pays for none of it.
  */
+import type { CpuOwner } from '../io/cpu-segments.ts';
 import type { ShardRequest } from '../model/request.ts';
 import type { ExecutionStats, RecentQuery, ReplicaStatus } from '../node/protocol.ts';
-import type { ReplicaLoad } from './contract.ts';
+import type { ReplicaLoad, ShardHost } from './contract.ts';
+import type { LoadedHandler } from './handlers.ts';
 import { RECENT_QUERIES_MAX, RECENT_QUERY_CHARS_MAX, USER_MS, USERS_MAX } from './limits.ts';
 
-// Below this the wall clock measures a handler better than the thread's CPU clock, which many kernels advance by
-// scheduler ticks of up to 4 ms; above it, waiting for a core would be counted as work.
-const CPU_CLOCK_FROM_MS = 2;
+/** Weight of the newest stretch in what a handler is expected to take. */
+const EXPECTATION_WEIGHT = 1 / 16;
+
+/** For hosts whose CPU time is not real (simulated ones): the clock's readings at both ends. */
+class PlainSegments {
+  wallMs = 0;
+  #host: ShardHost | undefined;
+  #startMs = 0;
+  #startMicros = 0;
+
+  begin(host: ShardHost): void {
+    this.#host = host;
+    this.#startMs = host.monotonicMs();
+    this.#startMicros = host.threadCpuMicros();
+  }
+
+  end(): number {
+    const host = this.#host;
+    if (host === undefined) return 0;
+    this.#host = undefined;
+    this.wallMs = host.monotonicMs() - this.#startMs;
+    return host.threadCpuMicros() - this.#startMicros;
+  }
+}
+
+// One is enough: a stretch is synchronous, so no other of this thread begins before it ends.
+const plainSegments = new PlainSegments();
+
+/** Charges an asynchronous call's later stretches to its replica. */
+class LaterStretches implements CpuOwner {
+  readonly #meter: ReplicaMeter;
+  readonly #handler: LoadedHandler;
+
+  constructor(meter: ReplicaMeter, handler: LoadedHandler) {
+    this.#meter = meter;
+    this.#handler = handler;
+  }
+
+  get expectedMicros(): number {
+    return this.#handler.expectedMicros;
+  }
+
+  usedCpu(micros: number): void {
+    this.#meter.used(this.#handler, micros);
+  }
+}
 
 function emptyLoad(): ReplicaLoad {
   return {
@@ -167,7 +212,7 @@ class RecentQueries {
 
 /** All measurements of one replica. */
 export class ReplicaMeter {
-  /** Handler time of the call measured last, milliseconds. */
+  /** Wall time of the call measured last, milliseconds. */
   handlerMs = 0;
   #load: ReplicaLoad | undefined;
   #users: RecentUsers | undefined;
@@ -200,12 +245,33 @@ export class ReplicaMeter {
     this.#load.bytesOut += bytes;
   }
 
-  /** A handler's synchronous part: its wall time, and the thread's CPU clock when it began. */
-  ran(wallMs: number, cpuStartMicros: number, clock: { threadCpuMicros(): number }): void {
-    this.handlerMs = wallMs;
+  /**
+   * A stretch of the shard's own work begins. For a command that is: check the input, run the handler on a draft, make
+   * the delta; for a query: check the input, run the handler, write the result.
+   */
+  begin(host: ShardHost, handler: LoadedHandler): void {
+    if (host.cpu === undefined) plainSegments.begin(host);
+    else host.cpu.begin(handler.expectedMicros);
+  }
+
+  /** Harmless where nothing was begun. */
+  end(host: ShardHost, handler: LoadedHandler): void {
+    const segments = host.cpu ?? plainSegments;
+    this.used(handler, segments.end());
+    this.handlerMs = segments.wallMs;
+  }
+
+  used(handler: LoadedHandler, micros: number): void {
+    if (micros === 0) return;
+    handler.expectedMicros += (micros - handler.expectedMicros) * EXPECTATION_WEIGHT;
     this.#load ??= emptyLoad();
-    const isShort = wallMs > 0 && wallMs < CPU_CLOCK_FROM_MS;
-    this.#load.cpuMicros += isShort ? wallMs * 1000 : clock.threadCpuMicros() - cpuStartMicros;
+    this.#load.cpuMicros += micros;
+  }
+
+  /** Runs an asynchronous handler so that what it does after its first await is charged as well. */
+  follow(host: ShardHost, handler: LoadedHandler, context: object, input: unknown): unknown {
+    if (host.cpu === undefined) return handler.run(context, input);
+    return host.cpu.follow(new LaterStretches(this, handler), handler.run, context, input);
   }
 
   executed(isCommand: boolean, isError: boolean, handlerMs: number): void {

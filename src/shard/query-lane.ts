@@ -6,7 +6,7 @@
 import { problem } from '../model/errors.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { RecentQuery } from '../node/protocol.ts';
-import { beginAsync, endAsync, invoke, timedOut } from './async-run.ts';
+import { beginAsync, endAsync, handlerMsOf, invoke, timedOut } from './async-run.ts';
 import type { HeldRequest } from './contract.ts';
 import type { AsyncRun, ReplicaCore } from './core.ts';
 import {
@@ -37,20 +37,38 @@ export function startQuery(core: ReplicaCore, held: HeldRequest, handler: Loaded
   }
   const seq = core.applied.seq;
   let text: string;
+  core.meter.begin(core.host, handler);
   try {
     text = inputText(request.input);
     const input = validInput(handler, text);
     const isInputPending = isThenable(input) && handler.schema !== undefined;
     const result = isInputPending
-      ? input.then((value) => runQuery(core, handler, request, value))
+      ? input.then((value) => runAfterValidation(core, handler, request, value))
       : runQuery(core, handler, request, input);
     if (isThenable(result)) {
+      core.meter.end(core.host, handler);
+      if (!isInputPending) handler.isAsync = true;
       awaitQuery(core, held, handler, result, seq);
       return;
     }
-    finishQuery(core, held, handler, result, seq, text);
+    finishQuery(core, held, handler, result, seq, text, undefined);
   } catch (error) {
+    core.meter.end(core.host, handler);
     answerFailed(core, held, handler, error, core.meter.handlerMs);
+  }
+}
+
+function runAfterValidation(
+  core: ReplicaCore,
+  handler: LoadedHandler,
+  request: ShardRequest,
+  input: unknown,
+): unknown {
+  core.meter.begin(core.host, handler);
+  try {
+    return runQuery(core, handler, request, input);
+  } finally {
+    core.meter.end(core.host, handler);
   }
 }
 
@@ -77,13 +95,14 @@ function awaitQuery(
   core.asyncQueries.add(run);
   const finish = (value: unknown, error: unknown, failed: boolean) => {
     if (!endAsync(core, run)) return;
-    core.meter.handlerMs = core.host.monotonicMs() - run.startedMs;
+    core.meter.begin(core.host, handler);
     try {
       if (failed) throw error;
       // What an asynchronous validation let wait read a later state: the gate waits for whichever is newer.
-      finishQuery(core, held, handler, value, Math.max(seq, core.applied.seq), undefined);
+      finishQuery(core, held, handler, value, Math.max(seq, core.applied.seq), undefined, run);
     } catch (thrown) {
-      answerFailed(core, held, handler, thrown, core.meter.handlerMs);
+      core.meter.end(core.host, handler);
+      answerFailed(core, held, handler, thrown, core.host.monotonicMs() - run.startedMs);
     }
     settleSeal(core);
   };
@@ -101,9 +120,11 @@ function finishQuery(
   result: unknown,
   seq: number,
   input: string | undefined,
+  run: AsyncRun | undefined,
 ): void {
   const text = resultText(result);
-  core.meter.executed(handler.isCommand, false, core.meter.handlerMs);
+  core.meter.end(core.host, handler);
+  core.meter.executed(handler.isCommand, false, handlerMsOf(core, run));
   if (input !== undefined) {
     core.meter.remember(handler.name, input, text, seq);
   }
@@ -163,8 +184,10 @@ export function rehearse(
   host.enterHandler(core.shard, handler.name, undefined);
   try {
     const result = handler.run(context, validInput(handler, inputText(query.input)));
+    // To the written result, as the time of a real query is taken.
+    const text = resultText(result);
     const handlerMs = host.monotonicMs() - startMs;
-    return { status: 200, body: Buffer.from(resultText(result)), handlerMs };
+    return { status: 200, body: Buffer.from(text), handlerMs };
   } catch (error) {
     return { ...failure(error), handlerMs: host.monotonicMs() - startMs };
   } finally {
