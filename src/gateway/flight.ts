@@ -56,6 +56,8 @@ export class Flight implements Waiter, Question {
   readonly resolve: (reply: ShardReply) => void;
   /** Number of the gateway's own idempotency key, to be given back. */
   readonly keyNumber: number | undefined;
+  /** Index in the gateway's list of flights; the gateway's alone. */
+  place = 0;
   readonly #host: FlightHost;
   readonly #deadlineMs: number;
   #tries = 0;

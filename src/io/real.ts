@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import pino from 'pino';
-import { CpuSegments, threadCpuMicros } from './cpu-segments.ts';
 import type { Clock, Disk, Io, Log, Network } from './io.ts';
 import { SeededRandom } from './random.ts';
 import { TcpNetwork } from './tcp-network.ts';
+import { defer } from './turn.ts';
 
 export const realClock: Clock = {
   monotonicMs: () => performance.now(),
@@ -15,9 +15,7 @@ export const realClock: Clock = {
     const timer = setTimeout(fire, Math.max(0, Math.min(delayMs, 2_147_483_647)));
     return () => clearTimeout(timer);
   },
-  defer(run) {
-    setImmediate(run);
-  },
+  defer,
 };
 
 const realDisk: Disk = {
@@ -65,8 +63,10 @@ export function realIo(options: RealIoOptions = {}): Io {
       { level, base: options.log ?? {} },
       pino.destination({ dest: 2, sync: true }),
     ) as unknown as Log,
-    threadCpuMicros,
-    cpu: new CpuSegments({ monotonicMs: realClock.monotonicMs, threadCpuMicros }),
+    threadCpuMicros() {
+      const { user, system } = process.threadCpuUsage();
+      return user + system;
+    },
     processCpuMicros() {
       const { user, system } = process.cpuUsage();
       return user + system;

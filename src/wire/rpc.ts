@@ -21,6 +21,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Packr } from 'msgpackr';
 import type { Channel, Clock, Listener, Network } from '../io/io.ts';
+import { type PendingCall, PendingCalls } from './pending-calls.ts';
 
 const HELLO = 0;
 const CALL = 1;
@@ -121,7 +122,8 @@ class ServerSession {
   readonly #packer = makePacker();
   readonly #streams = new Map<number, StreamContext>();
   readonly #onEnd: () => void;
-  #identity: string | undefined;
+  /** The peer's hello; undefined before it. */
+  #context: CallContext | undefined;
   #closed = false;
 
   constructor(channel: Channel, token: string, handlers: RpcHandlers, onEnd: () => void) {
@@ -159,7 +161,7 @@ class ServerSession {
       this.close();
       return;
     }
-    if (this.#identity === undefined) {
+    if (this.#context === undefined) {
       if (message[0] !== HELLO || !sameToken(String(message[1]), this.#token)) {
         this.#send([
           ERROR,
@@ -170,7 +172,7 @@ class ServerSession {
         this.close();
         return;
       }
-      this.#identity = String(message[2]);
+      this.#context = { identity: String(message[2]) };
       return;
     }
     const [kind, id, method, payload] = message as [number, number, string, never];
@@ -191,7 +193,7 @@ class ServerSession {
     }
     let value: unknown;
     try {
-      value = handler(payload, { identity: this.#identity! });
+      value = handler(payload, this.#context!);
     } catch (error) {
       this.#fail(id, error);
       return;
@@ -212,7 +214,7 @@ class ServerSession {
     }
     const channel = this.#channel;
     const context: StreamContext = {
-      identity: this.#identity!,
+      identity: this.#context!.identity,
       emit: (item) => {
         if (this.#streams.get(id) === context) this.#send([ITEM, id, item]);
       },
@@ -264,12 +266,6 @@ export interface ClientStream {
   cancel(): void;
 }
 
-interface PendingCall {
-  resolve: (value: never) => void;
-  reject: (error: RpcError) => void;
-  cancelTimer: () => void;
-}
-
 interface Session {
   channel: Channel;
   packer: Packer;
@@ -295,7 +291,7 @@ export class RpcClient {
   readonly #token: string;
   readonly #identity: string;
   readonly #timeoutMs: number;
-  readonly #calls = new Map<number, PendingCall>();
+  readonly #calls: PendingCalls<RpcError>;
   readonly #streams = new Map<number, PendingStream>();
   #session: Session | undefined;
   #nextId = 1;
@@ -319,6 +315,11 @@ export class RpcClient {
     this.#token = options.token;
     this.#identity = options.identity;
     this.#timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS_DEFAULT;
+    this.#calls = new PendingCalls(options.clock, (call) => call.reject(this.#timedOut(call)));
+  }
+
+  #timedOut({ method, timeoutMs }: PendingCall<RpcError>): RpcError {
+    return new RpcError('unavailable', `${method} at ${this.address} gave no answer in ${timeoutMs} ms`);
   }
 
   /** Calls under way: for choosing and bounding. */
@@ -337,7 +338,8 @@ export class RpcClient {
         reject(new RpcError('unavailable', `${this.address} is not reachable`, { maybeExecuted: false }));
         return;
       }
-      const id = this.#nextId++;
+      const id = this.#calls.freeId(this.#nextId);
+      this.#nextId = id + 1;
       let frame: Uint8Array;
       try {
         frame = session.packer.pack([CALL, id, method, payload]);
@@ -351,11 +353,8 @@ export class RpcClient {
         return;
       }
       const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
-      const cancelTimer = this.#clock.setTimer(timeoutMs, () => {
-        this.#calls.delete(id);
-        reject(new RpcError('unavailable', `${method} at ${this.address} gave no answer in ${timeoutMs} ms`));
-      });
-      this.#calls.set(id, { resolve: resolve as (value: never) => void, reject, cancelTimer });
+      const deadlineMs = this.#clock.monotonicMs() + timeoutMs;
+      this.#calls.add({ id, method, timeoutMs, deadlineMs, resolve, reject });
       session.channel.send(frame);
       this.#watch(session);
     });
@@ -444,16 +443,12 @@ export class RpcClient {
   #drop(reason: string): void {
     const maybeExecuted = this.#session?.channel.opened !== false;
     this.#session = undefined;
-    const calls = [...this.#calls.values()];
+    const calls = this.#calls.takeAll();
     const streams = [...this.#streams.values()];
-    this.#calls.clear();
     this.#streams.clear();
     const error = () =>
       new RpcError('unavailable', `the connection to ${this.address} broke: ${reason}`, { maybeExecuted });
-    for (const call of calls) {
-      call.cancelTimer();
-      call.reject(error());
-    }
+    for (const call of calls) call.reject(error());
     for (const stream of streams) stream.onEnd(error());
     this.onDown(reason);
   }
@@ -479,10 +474,8 @@ export class RpcClient {
       return;
     }
     const error = kind === ERROR ? new RpcError(String(first), second, { data: third }) : undefined;
-    const call = this.#calls.get(id);
+    const call = this.#calls.take(id);
     if (call) {
-      this.#calls.delete(id);
-      call.cancelTimer();
       if (error) call.reject(error);
       else call.resolve(first);
       return;
