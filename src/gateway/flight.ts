@@ -101,6 +101,10 @@ export class Flight implements Waiter, Question {
   get userHash(): number {
     return this.request.userHash;
   }
+  get command(): boolean {
+    if (this.request.method === 'get') return false;
+    return this.#host.table.manifest(this.service)?.handlers[this.request.handler] !== 'query';
+  }
   /** As last looked at by {@link go}. */
   route: Route | undefined;
   shift: RouteShift | undefined;
@@ -220,9 +224,8 @@ export class Flight implements Waiter, Question {
     if (servedBy === undefined || epoch === undefined) return;
     if (servedBy === node.processId && this.route?.epoch === epoch) return;
     const { table } = this.#host;
-    // During a shift a follower answers queries under the primary's epoch: that teaches nothing of the primary.
-    if (table.shift(this.request.shard) === undefined && this.request.method === 'post')
-      table.learn(this.request.shard, epoch, servedBy);
+    // A follower answers queries under the primary's epoch: only a command tells who the primary is.
+    if (this.command) table.learn(this.request.shard, epoch, servedBy);
   }
 
   #moved(reply: ShardReply): void {

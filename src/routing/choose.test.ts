@@ -42,6 +42,7 @@ const question: Question = {
   service: 'room',
   origin: 'eu-west-1',
   userHash: 0,
+  command: false,
   route: { epoch: 3, primary: 'us1.a', cell: 'c', version: 9 },
   shift: undefined,
 };
@@ -58,6 +59,13 @@ describe('choosing a node', () => {
       view(all),
       'eu1.a',
       'shift-to',
+    ],
+    [
+      'the primary for commands of either side',
+      { shift, userHash: 0, command: true },
+      view(all),
+      'us1.a',
+      'primary',
     ],
     ['the old side for the others', { shift, userHash: 2_500 }, view(all), 'us1.a', 'shift-from'],
     [

@@ -2,8 +2,8 @@
  * Where a request goes. A pure function of what the gateway knows, so that every gateway with the same knowledge and
  * the same origin chooses the same node, and claims meet.
  *
- *   1 a shift is under way    -> by user: `to` for the first `percent` of user hashes, `from` for the others
- *   2 the primary is usable   -> the primary
+ *   1 a query, and a shift is under way -> by user: `to` for the first `percent` of user hashes, `from` for the others
+ *   2 the primary is usable   -> the primary: commands always, since either side of a shift would only pass them on
  *   3 its process is there but does not answer -> wait for news of it, then 4
  *   4 unknown shard, or the primary's node key is gone -> rendezvous among the usable nodes that take new shards, in
  *     the allowed region nearest the origin
@@ -21,6 +21,8 @@ export interface Question {
   service: string;
   origin: Region;
   userHash: number;
+  /** May change state: only the primary runs it. */
+  command: boolean;
   route: Route | undefined;
   shift: RouteShift | undefined;
 }
@@ -52,7 +54,7 @@ export function isShifted(userHash: number, percent: number): boolean {
 
 export function choose(question: Question, view: NodesView, topology: Topology): Choice {
   const { route, shift } = question;
-  if (shift !== undefined) {
+  if (shift !== undefined && (!question.command || route === undefined)) {
     const shifted = isShifted(question.userHash, shift.percent);
     const side = shifted ? shift.to : shift.from;
     const node = view.node(side);

@@ -19,7 +19,7 @@ const codeOf = (reply: ShardReply) => parseProblem(Buffer.from(reply.body).toStr
 const refusal = (code: ErrorCode): ShardReply => ({ ...problem(code, 'test'), retryAfterS: 1 });
 
 describe('routing', () => {
-  it('sends to the primary, and splits users by the percent of a shift', async () => {
+  it('sends to the primary, and splits the queries of users by the percent of a shift', async () => {
     const [a, b] = [await world.node('a.1'), await world.node('b.1', 'us-east-1')];
     world.own('room/x', a);
     const gateway = await world.gateway();
@@ -27,7 +27,9 @@ describe('routing', () => {
     const users = Array.from({ length: 200 }, (_, u) => u * 50);
     const sides = async () => {
       const replies = await Promise.all(
-        users.map((userHash) => gateway.execute(request('room/x', { userHash }))),
+        users.map((userHash) =>
+          gateway.execute(request('room/x', { userHash, method: 'get', handler: 'get' })),
+        ),
       );
       return replies.map((reply) => reply.servedBy);
     };
@@ -41,6 +43,8 @@ describe('routing', () => {
         if (before[u] === 'b.1') expect(side).toBe('b.1');
       });
       before = now;
+      // Commands have one place at every percent.
+      expect((await gateway.execute(request('room/x', { userHash: 0 }))).servedBy).toBe('a.1');
     }
     world.control.remove(CONTROL_KEYS.shift('room/x'));
     expect(new Set(await sides())).toEqual(new Set(['a.1']));
