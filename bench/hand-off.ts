@@ -23,6 +23,7 @@ import { MigrationExecutor } from '../src/migration/driver.ts';
 import { type AssignmentRecord, CONTROL_KEYS, decodeRecord, type NodeRecord } from '../src/model/records.ts';
 import { AWS_THREE_REGIONS, rttMs } from '../src/model/topology.ts';
 import { Peers } from '../src/node/peers.ts';
+import type { HandOffPhases } from '../src/node/protocol.ts';
 import { connectStores } from '../src/store/client.ts';
 import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
 import { quantile, startLoad } from './lib/load.ts';
@@ -64,6 +65,8 @@ interface Figures {
   failedRequests: number;
   pauseMs: { p50: number; p99: number; max: number };
   sealedMs: { p50: number; p99: number };
+  /** Parts of the sealed time, medians. */
+  phasesMs: { seal: number; prove: number; swap: number };
   moveMs: { p50: number; p99: number };
   /** What the pause should stay under. */
   boundMs: number;
@@ -113,6 +116,7 @@ async function measure(
     const pauses: number[] = [];
     const sealed: number[] = [];
     const moves: number[] = [];
+    const phases: HandOffPhases[] = [];
     let rolledBack = 0;
     let failedRequests = 0;
 
@@ -179,7 +183,9 @@ async function measure(
         // On the way back the user was far before, and near after: nothing of that is pause.
         const longest = Math.max(...recent.map(({ tookMs }) => tookMs));
         pauses.push(Math.max(0, longest - before));
-        if (view().handOff) sealed.push(view().handOff!.sealedMs);
+        const { handOff } = view();
+        if (handOff) sealed.push(handOff.sealedMs);
+        if (handOff?.phasesMs) phases.push(handOff.phasesMs);
       }
       stopped = true;
       await user;
@@ -199,6 +205,20 @@ async function measure(
       failedRequests: failedRequests + load.sent.filter(({ status }) => status !== 200).length,
       pauseMs: { p50: quantile(pauses, 0.5), p99: quantile(pauses, 0.99), max: Math.max(...pauses) },
       sealedMs: { p50: quantile(sealed, 0.5), p99: quantile(sealed, 0.99) },
+      phasesMs: {
+        seal: quantile(
+          phases.map(({ seal }) => seal),
+          0.5,
+        ),
+        prove: quantile(
+          phases.map(({ prove }) => prove),
+          0.5,
+        ),
+        swap: quantile(
+          phases.map(({ swap }) => swap),
+          0.5,
+        ),
+      },
       moveMs: { p50: quantile(moves, 0.5), p99: quantile(moves, 0.99) },
       boundMs: scenario.regions.length === 1 ? 15 : 3 * largestMs,
     };
@@ -251,7 +271,7 @@ if (import.meta.main) {
   else {
     console.log(formatMachine(machine));
     console.log(
-      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | sealed p50 | p99 | whole move p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|',
+      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | sealed p50 | p99 | of it seal | prove | swap | whole move p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
     );
     for (const one of figures) {
       const ms = [
@@ -260,6 +280,9 @@ if (import.meta.main) {
         one.pauseMs.max,
         one.sealedMs.p50,
         one.sealedMs.p99,
+        one.phasesMs.seal,
+        one.phasesMs.prove,
+        one.phasesMs.swap,
         one.moveMs.p50,
         one.moveMs.p99,
         one.boundMs,

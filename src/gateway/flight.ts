@@ -233,8 +233,11 @@ export class Flight implements Waiter, Question {
     const { moved } = reply;
     if (moved) table.learn(this.request.shard, moved.epoch, moved.primary, moved.version);
     const route = table.route(this.request.shard);
+    // It was held while the shard moved: at once to where it is now, a shift under way or not.
+    const isNews = moved !== undefined && (route?.epoch ?? 0) > (this.route?.epoch ?? 0);
+    const isElsewhere = moved !== undefined && route?.primary !== this.#node?.processId;
     // News that changes nothing here: ask the store, after a pause.
-    if (!moved || route?.primary === this.#node?.processId || this.shift !== undefined) {
+    if (!isNews && (!isElsewhere || this.shift !== undefined)) {
       table.forget(this.request.shard);
       this.#lookedUp = false;
       this.#judge(afterRefusal(this.#state(), this.#host.random()), 'unavailable', 'the shard is moving');

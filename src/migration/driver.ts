@@ -8,6 +8,7 @@ import type { CellId, NodeName, ProcessId, ShardId } from '../model/ids.ts';
 import type { Move } from '../model/loop.ts';
 import { CONTROL_KEYS, decodeRecord, type NodeRecord } from '../model/records.ts';
 import type { NodePeer } from '../node/participant.ts';
+import type { HandOffPhases } from '../node/protocol.ts';
 import type { ControlStore } from '../store/store.ts';
 import type { MigrationRecord, State } from './record.ts';
 import { MigrationRun, type RunEnvironment } from './run.ts';
@@ -77,7 +78,7 @@ export interface MigrationView {
   bytesTransferred: number;
   bytesTotal: number;
   /** Of the hand-off: how long the source was sealed, and bytes copied to another cell. */
-  handOff?: { sealedMs: number; bytesCopied: number };
+  handOff?: { sealedMs: number; bytesCopied: number; phasesMs?: HandOffPhases };
 }
 
 interface Entry {

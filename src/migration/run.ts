@@ -16,7 +16,7 @@ import {
   type NodeRecord,
 } from '../model/records.ts';
 import type { NodePeer } from '../node/participant.ts';
-import type { HandOffResult, ReplicaStatus } from '../node/protocol.ts';
+import type { HandOffPhases, HandOffResult, ReplicaStatus } from '../node/protocol.ts';
 import type { ControlStore } from '../store/store.ts';
 import type { Action, Direction, Event, Side } from './events.ts';
 import { MigrationMachine } from './machine.ts';
@@ -44,7 +44,7 @@ export interface RunEnvironment {
 export class MigrationRun {
   readonly machine: MigrationMachine;
   /** Of the last hand-off that swapped. */
-  handOff: { sealedMs: number; bytesCopied: number } | undefined;
+  handOff: { sealedMs: number; bytesCopied: number; phasesMs?: HandOffPhases } | undefined;
   readonly #environment: RunEnvironment;
   readonly #settings: MigrationSettings;
   readonly #driver: MachineDriver<Event, Action>;
@@ -300,8 +300,10 @@ export class MigrationRun {
       .then(() => peer.call('replica.handOff', order, { timeoutMs }))
       .then(
         (result: HandOffResult) => {
-          if (result.outcome === 'swapped')
-            this.handOff = { sealedMs: result.sealedMs, bytesCopied: result.bytesCopied };
+          if (result.outcome === 'swapped') {
+            const { sealedMs, bytesCopied, phasesMs } = result;
+            this.handOff = { sealedMs, bytesCopied, phasesMs };
+          }
           this.deliver({ type: 'handed-off', direction, result });
         },
         (error) => this.#failed('hand-off', from, error),

@@ -147,9 +147,11 @@ export class SkeinNode {
     this.#armSweep();
   }
 
-  /** Runs, forwards or refuses; never rejects. */
+  /** Runs, forwards or refuses; never rejects. For plain HTTP: what has moved is followed here, as a gateway would. */
   execute(request: ShardRequest): Promise<ShardReply> {
-    return this.#router.execute(request);
+    const follow = (reply: ShardReply): ShardReply | Promise<ShardReply> =>
+      reply.moved === undefined ? reply : this.#router.route(request).then(follow);
+    return this.#router.execute(request).then(follow);
   }
 
   handlers(): RpcHandlers {

@@ -78,6 +78,9 @@ export interface ParticipantHost {
   /**
    * At the target after the swap: raises the fence, checks that the log ends at the follower's seq in one opening
    * transaction (OWNERSHIP rule 2), promotes the follower and serves. Catches up from the log if it was behind.
+   *
+   * @param endSeq the last seq of the old epoch, by the word of the sealed primary: where the follower is there, its
+   * commands may run meanwhile, and nothing leaves before the opening has confirmed it.
    */
-  promote(shard: ShardId, assignment: Assignment): Promise<void>;
+  promote(shard: ShardId, assignment: Assignment, endSeq?: Seq): Promise<void>;
 }

@@ -150,11 +150,28 @@ export interface HandOffOrder {
 }
 
 export type HandOffResult =
-  | { outcome: 'swapped'; epoch: Epoch; version: number; sealedMs: number; bytesCopied: number }
+  | {
+      outcome: 'swapped';
+      epoch: Epoch;
+      version: number;
+      sealedMs: number;
+      bytesCopied: number;
+      /** Parts of `sealedMs`. */
+      phasesMs?: HandOffPhases;
+    }
   /** Nothing changed; the source serves as before (or has been deposed by someone else). */
   | { outcome: 'refused'; reason: string }
   /** Already done by an earlier delivery of the same order. */
   | { outcome: 'already'; epoch: Epoch };
+
+/** Of the sealed part of a hand-off, milliseconds. */
+export interface HandOffPhases {
+  /** Until no handler ran and every append was durable. */
+  seal: number;
+  /** Until the target and the new cell were known to have everything; 0 where that was known before. */
+  prove: number;
+  swap: number;
+}
 
 /** Where a process says it is, and how the others reach it. */
 export interface Peer {

@@ -74,6 +74,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   sourceSeq: Seq | undefined;
   migration: string | undefined;
   #durableBeforeOpen: Seq = 0;
+  /** Serves before its opening is confirmed: what became durable meanwhile, and who waits. */
+  #unconfirmed: { durableSeq: Seq; settled: Promise<boolean>; settle: (opened: boolean) => void } | undefined;
   /** Appended and not durable, in order; kept for those who follow. */
   #undurable: LogEntry[] = [];
   #durableListeners: Set<(entries: LogEntry[], durableSeq: Seq) => void> | undefined;
@@ -98,6 +100,33 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
 
   get epoch(): Epoch {
     return this.assignment.epoch;
+  }
+
+  /** Its commands run, and nothing that they or queries read has left yet: see {@link serveUnconfirmed}. */
+  get unconfirmed(): boolean {
+    return this.#unconfirmed !== undefined;
+  }
+
+  /**
+   * A promoted follower that is known to have the whole log runs commands while its opening is on the way. OWNERSHIP
+   * rule 2 holds for all that can be seen: no reply, no read index and no delta for others leaves before
+   * {@link openingConfirmed}, and the cell gets the raise of the fence before the first append.
+   */
+  serveUnconfirmed(): void {
+    let settle: (opened: boolean) => void = () => {};
+    const settled = new Promise<boolean>((resolve) => {
+      settle = resolve;
+    });
+    this.#unconfirmed = { durableSeq: 0, settled, settle };
+  }
+
+  /** The fence is this epoch's and the log ends where it should: what was held back leaves. */
+  openingConfirmed(): void {
+    const unconfirmed = this.#unconfirmed;
+    if (unconfirmed === undefined || this.ended) return;
+    this.#unconfirmed = undefined;
+    if (unconfirmed.durableSeq > 0) this.appended(unconfirmed.durableSeq);
+    unconfirmed.settle(true);
   }
 
   /** Serves, or will again when its seal is lifted: requests go to its state. */
@@ -147,6 +176,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   mayAnswer(): true | Promise<boolean> {
     // OWNERSHIP rule 5: sealed, it answers nothing.
     if (this.ended || this.role === 'follower' || this.role === 'sealed') return Promise.resolve(false);
+    if (this.#unconfirmed !== undefined)
+      return this.#unconfirmed.settled.then((opened) => opened && this.mayAnswer());
     // OWNERSHIP rule 4: by a valid lease, under which the assignment is known to name this process ...
     if (this.environment.leaseValid()) {
       if (this.confirmedGeneration === this.environment.leaseGeneration()) return true;
@@ -213,6 +244,10 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   }
 
   appended(seq: Seq): void {
+    if (this.#unconfirmed !== undefined) {
+      this.#unconfirmed.durableSeq = seq;
+      return;
+    }
     const listeners = this.#durableListeners;
     const queue = this.#undurable;
     let count = 0;
@@ -271,6 +306,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   end(reason: string): void {
     if (this.ended) return;
     this.ended = true;
+    this.#unconfirmed?.settle(false);
+    this.#unconfirmed = undefined;
     this.#announceEnd(reason);
   }
 
@@ -279,6 +316,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     this.role = 'follower';
     this.assignment = next;
     this.source = source;
+    this.#unconfirmed?.settle(false);
+    this.#unconfirmed = undefined;
     this.#announceEnd('handed over');
   }
 

@@ -5,6 +5,7 @@
  * dropped. It is the {@link ParticipantHost} that migrations are built on.
  */
 import type { Io } from '../io/io.ts';
+import { problem } from '../model/errors.ts';
 import type { CellId, ProcessId, Seq, ShardId } from '../model/ids.ts';
 import { type Assignment, type AssignmentRecord, CONTROL_KEYS } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
@@ -60,7 +61,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly #o: ReplicasOptions;
   readonly #replicas = new Map<ShardId, HostedReplica>();
   readonly #activations = new Map<ShardId, Promise<Activation>>();
-  readonly #promotions = new Map<ShardId, Promise<void>>();
+  readonly #promotions = new Map<ShardId, Promotion>();
   readonly #batchers = new Map<CellId, AppendBatcher>();
   readonly #snapshots: SnapshotKeeper;
   readonly #appendPrefix: string;
@@ -440,26 +441,92 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     this.#o.assignments.learn(next);
     const held = replica.state.demote();
     replica.state.follow();
-    this.#routeAgain(held);
+    this.#passOver(held, next);
   }
 
-  promote(shard: ShardId, assignment: Assignment): Promise<void> {
+  /**
+   * What was held goes to the new primary: by way of the gateway that sent it, which is told where (421), since from
+   * there the way may be half as long; what came another way is passed on from here.
+   */
+  #passOver(held: HeldRequest[], { primary, epoch, version }: Assignment): void {
+    const others: HeldRequest[] = [];
+    for (const each of held) {
+      if (each.request.hops > 0) others.push(each);
+      else each.resolve({ ...problem('moved', `${primary} runs it`), moved: { primary, epoch, version } });
+    }
+    this.#routeAgain(others);
+  }
+
+  promote(shard: ShardId, assignment: Assignment, endSeq?: Seq): Promise<void> {
     let under = this.#promotions.get(shard);
     if (under === undefined) {
-      under = this.#promote(shard, assignment);
+      under = this.#beginPromotion(shard, assignment);
       this.#promotions.set(shard, under);
-      const done = () => this.#promotions.delete(shard);
-      under.then(done, done);
+      const done = () => {
+        if (this.#promotions.get(shard) === under) this.#promotions.delete(shard);
+      };
+      under.opened.then(done, done);
     }
-    return under;
+    // Also where news of the watch had begun it: the word of the old primary is the proof that nothing is missing.
+    if (endSeq !== undefined && under.epoch === assignment.epoch) under.serve(endSeq);
+    return under.opened;
   }
 
-  /** A promotion under way, for requests that come meanwhile. */
-  promotion(shard: ShardId): Promise<void> | undefined {
-    return this.#promotions.get(shard);
+  /** A promotion under way, for requests that come meanwhile: resolves as soon as they may run. */
+  promotion(shard: ShardId): Promise<unknown> | undefined {
+    return this.#promotions.get(shard)?.serving;
   }
 
-  async #promote(shard: ShardId, assignment: Assignment): Promise<void> {
+  #beginPromotion(shard: ShardId, assignment: Assignment): Promotion {
+    let proven: (endSeq: Seq) => void = () => {};
+    let served: () => void = () => {};
+    const early = new Promise<void>((resolve) => {
+      served = resolve;
+    });
+    const opened = this.#promote(shard, assignment, (replica, cell) => {
+      proven = (endSeq) => {
+        if (replica.ended || replica.role !== 'opening' || replica.state.appliedSeq !== endSeq) return;
+        replica.serveUnconfirmed();
+        replica.logBytes = 0;
+        try {
+          this.#becomePrimary(replica, assignment, cell);
+        } catch (error) {
+          // Such as state that this build cannot upgrade: opening it anew says so to whoever asks.
+          this.io.log.warn({ shard, error: String(error) }, 'a follower could not be promoted');
+          replica.role = 'follower';
+          this.#endFollower(replica, 'could not be promoted');
+        }
+        served();
+      };
+    });
+    const serving = Promise.race([opened, early]);
+    serving.catch(() => {});
+    return {
+      epoch: assignment.epoch,
+      opened,
+      serving,
+      serve: (endSeq) => proven(endSeq),
+    };
+  }
+
+  #becomePrimary(replica: HostedReplica, assignment: Assignment, cell: CellStore): void {
+    this.opened.set(replica.shard, { epoch: assignment.epoch });
+    replica.assignment = assignment;
+    replica.cell = cell;
+    replica.batcher = this.#batcher(assignment.cell);
+    replica.source = undefined;
+    // The news may be late: until the control store confirms it, queries go through fence checks.
+    replica.confirmedGeneration = -1;
+    replica.state.promote(assignment.epoch);
+    replica.role = 'primary';
+    this.confirm(replica);
+  }
+
+  async #promote(
+    shard: ShardId,
+    assignment: Assignment,
+    onOpening: (replica: HostedReplica, cell: CellStore) => void,
+  ): Promise<void> {
     const replica = this.#replicas.get(shard);
     if (replica?.role === 'primary' && replica.epoch >= assignment.epoch) return;
     if (replica === undefined || replica.role !== 'follower') {
@@ -480,29 +547,28 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     replica.role = 'opening';
     this.#o.assignments.learn(assignment);
     const cell = this.cell(assignment.cell);
+    const applied = replica.state.appliedSeq;
+    onOpening(replica, cell);
     try {
       // A follower has the state: only the fence, the end and what it lacks are read, whatever the state's size.
-      const opening = await this.activator.readWhole(cell, shard, epoch, replica.state.appliedSeq);
+      const opening = await this.activator.readWhole(cell, shard, epoch, applied);
+      if (replica.role !== 'opening') {
+        this.#confirmOpening(replica, epoch, opening, applied);
+        return;
+      }
       if (opening.fence !== epoch) throw new RpcError('moved', `fenced by epoch ${opening.fence}`);
-      const applied = replica.state.appliedSeq;
       if (applied > opening.end)
         throw new RpcError('gap', `applied ${applied}, the log ends at ${opening.end}`);
       const missing = opening.entries.filter((entry) => entry.seq > applied);
       if (missing.length !== opening.end - applied) throw new RpcError('gap', 'the log was trimmed');
       if (missing.length > 0) replica.state.apply(missing);
       if (replica.ended || this.#replicas.get(shard) !== replica) throw new RpcError('refused', 'superseded');
-      this.opened.set(shard, { epoch });
-      replica.assignment = assignment;
-      replica.cell = cell;
-      replica.batcher = this.#batcher(assignment.cell);
-      replica.source = undefined;
       replica.measureLog(opening, applied);
-      // The news may be late: until the control store confirms it, queries go through fence checks.
-      replica.confirmedGeneration = -1;
-      replica.state.promote(epoch);
-      replica.role = 'primary';
-      this.confirm(replica);
+      this.#becomePrimary(replica, assignment, cell);
     } catch (error) {
+      // Its commands ran, their fate is open: rule 3, the replica demotes.
+      if (replica.unconfirmed && replica.epoch === epoch)
+        this.deposed(replica, 'could not be opened', isUnavailable(error));
       // The log has everything: the next request opens from it.
       if (!replica.ended && replica.role === 'opening') {
         replica.role = 'follower';
@@ -510,6 +576,18 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       }
       throw error;
     }
+  }
+
+  /** Served already: the opening must show exactly what was taken for granted. */
+  #confirmOpening(replica: HostedReplica, epoch: number, opening: Opening, applied: Seq): void {
+    if (replica.ended || !replica.unconfirmed) throw new RpcError('refused', 'superseded');
+    if (opening.fence !== epoch) throw new RpcError('moved', `fenced by epoch ${opening.fence}`);
+    if (opening.end !== applied)
+      throw new RpcError('gap', `the log ends at ${opening.end}, not at ${applied}`);
+    const sinceBytes = replica.logBytes;
+    replica.measureLog(opening, applied);
+    replica.logBytes += sinceBytes;
+    replica.openingConfirmed();
   }
 
   // ---- giving a shard away without a migration
@@ -563,6 +641,17 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   }
 }
 
+/** A follower on its way to primary. */
+interface Promotion {
+  epoch: number;
+  /** The log was opened and the replica is primary. */
+  opened: Promise<void>;
+  /** Requests may run: opened, or known to have the whole log. */
+  serving: Promise<void>;
+  /** The log surely ends at `endSeq`, and all below the new epoch are gone: serve, where that is applied. */
+  serve(endSeq: Seq): void;
+}
+
 function mayLeave(replica: HostedReplica): boolean {
   return (
     replica.role === 'primary' &&
@@ -570,6 +659,7 @@ function mayLeave(replica: HostedReplica): boolean {
     !replica.passivating &&
     !replica.followed &&
     !replica.snapshotQueued &&
+    !replica.unconfirmed &&
     replica.state.pendingCommands === 0
   );
 }

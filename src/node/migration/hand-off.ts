@@ -159,6 +159,7 @@ export class HandOffs {
 
       const sealedAtMs = clock.monotonicMs();
       const sealed = await this.#seal(order.shard);
+      const quietAtMs = clock.monotonicMs();
       try {
         if (sealed.epoch !== order.epoch)
           throw new Refusal('refused', `the order is for epoch ${order.epoch}, sealed at ${sealed.epoch}`);
@@ -178,6 +179,7 @@ export class HandOffs {
         return refused(messageOf(error));
       }
 
+      const provenAtMs = clock.monotonicMs();
       const next: AssignmentRecord = {
         epoch,
         primary: order.target,
@@ -196,9 +198,22 @@ export class HandOffs {
         await host.unseal(order.shard);
         return refused('the assignment changed, or the target went, while sealed');
       }
-      const sealedMs = clock.monotonicMs() - sealedAtMs;
+      const swappedAtMs = clock.monotonicMs();
+      const phasesMs = {
+        seal: quietAtMs - sealedAtMs,
+        prove: provenAtMs - quietAtMs,
+        swap: swappedAtMs - provenAtMs,
+      };
       this.#handOver(order, { ...next, shard: order.shard, version }, sealed.seq, oldCell);
-      return { outcome: 'swapped', epoch, version, sealedMs, bytesCopied: copy?.bytesCopied ?? 0 };
+      const sealedMs = swappedAtMs - sealedAtMs;
+      return {
+        outcome: 'swapped',
+        epoch,
+        version,
+        sealedMs,
+        bytesCopied: copy?.bytesCopied ?? 0,
+        phasesMs,
+      };
     } finally {
       copy?.close();
     }

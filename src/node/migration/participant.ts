@@ -222,28 +222,23 @@ class MigrationParticipant {
   async #promote({
     shard,
     epoch,
+    seq,
     version,
     cell,
   }: NodeCalls['follow.promoted'][0]): Promise<{ opened: boolean }> {
     const replica = this.#host.replica(shard);
     if (replica && replica.role !== 'follower' && replica.assignment.epoch >= epoch)
       return { opened: replica.role !== 'opening' };
-    // Without a follower the node opens from the log, by its watch or with the next request.
-    if (replica?.role !== 'follower') return { opened: false };
+    // Without a follower the node opens from the log, by its watch or with the next request. Opening: by its watch.
+    if (replica?.role !== 'follower' && replica?.role !== 'opening') return { opened: false };
     // Late word of a move that is over: what is followed here by now is a later primary.
     if (replica.assignment.epoch >= epoch) return { opened: true };
     const follower = this.#followers.get(shard);
     follower?.stop();
     this.#followers.delete(shard);
     const standbys = replica.assignment.standbys.filter((standby) => standby !== this.#host.self.processId);
-    await this.#host.promote(shard, {
-      shard,
-      epoch,
-      version,
-      cell,
-      primary: this.#host.self.processId,
-      standbys,
-    });
+    const primary = this.#host.self.processId;
+    await this.#host.promote(shard, { shard, epoch, version, cell, primary, standbys }, seq);
     return { opened: true };
   }
 
