@@ -1,5 +1,5 @@
 /** One policy under the load, on a cluster of its own with an empty data directory. */
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type RemoteCluster, startRemoteCluster } from '../../src/supervisor/remote-cluster.ts';
@@ -29,7 +29,12 @@ export interface DemoOptions {
   /** The gateways' ports, first region first, where they are free; 0: any. */
   httpPort: number;
   stepMs: number;
+  /** Further flags of the controller. */
+  controllerArguments?: string[];
 }
+
+/** Written in the data directory when the load begins: its time zero, Unix milliseconds. */
+export const STARTED_FILE = 'started.json';
 
 export interface UsageMark {
   cpuSeconds: number;
@@ -69,6 +74,7 @@ export async function runOnce(
     dataDirectory,
     policy,
     stepMs: options.stepMs,
+    extraArguments: { controller: options.controllerArguments ?? [] },
     gatewayPorts: options.httpPort === 0 ? undefined : portsFrom(options.httpPort, regions),
     onEvent: (event) => model.onProcess(event),
   });
@@ -102,6 +108,7 @@ export async function runOnce(
         if (report.atS >= options.scoredFromS) atScoring ??= usageOf(cluster);
       },
     );
+    void load.started.then((atMs) => writeFileSync(join(dataDirectory, STARTED_FILE), JSON.stringify(atMs)));
     const abort = () => void load.stop();
     signal.addEventListener('abort', abort);
     try {
