@@ -3,7 +3,7 @@
  * gained at all.
  *
  *   node --conditions=skein-source bench/policies.ts [--seconds 360] [--day 30] [--alphas 0.1,1,10]
- *     [--policies static,bestFixed,reactive,predictive,oracle] [--seed 1] [--rate 300] [--half-life 64] [--json]
+ *     [--policies static,bestFixed,reactive,predictive,oracle] [--seed 1] [--rate 300] [--json]
  *
  * Scored from the fourth day. `reactive` has the same planner and headroom; its smoothing is the best of
  * `bench/loop.ts --tune` on another seed. `bestFixed` learns for two days, places once and then stays.
@@ -12,10 +12,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type PolicyFigures, policyFigures, scoredFromMs } from '../examples/demo/report.ts';
-import { runOnce, STARTED_FILE } from '../examples/demo/run-once.ts';
+import { runOnce } from '../examples/demo/run-once.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
 const { values } = parseArgs({
@@ -26,14 +25,12 @@ const { values } = parseArgs({
     policies: { type: 'string', default: 'static,bestFixed,reactive,predictive,oracle' },
     seed: { type: 'string', default: '1' },
     rate: { type: 'string', default: '300' },
-    'half-life': { type: 'string', default: '64' },
     json: { type: 'boolean', default: false },
   },
 });
 const machine = machineFacts();
 const dayS = Number(values.day);
 const ratePerSecond = Number(values.rate);
-const oracleFile = fileURLToPath(new URL('../examples/demo/oracle.ts', import.meta.url));
 const data = mkdtempSync(join(tmpdir(), 'skein-policies-'));
 
 interface Row extends PolicyFigures {
@@ -42,17 +39,6 @@ interface Row extends PolicyFigures {
   /** Median time of a move over the day. */
   leadTimeShareOfDay: number;
   rolledBack: number;
-}
-
-function controllerArguments(policy: string, alpha: number): string[] {
-  if (policy === 'reactive') return ['--half-life-s', values['half-life']];
-  if (policy === 'bestFixed') return ['--learn-s', String(Math.round(2 * dayS))];
-  if (policy !== 'oracle') return [];
-  const started = encodeURIComponent(join(data, policy, STARTED_FILE));
-  return [
-    '--oracle',
-    `${oracleFile}?seed=${values.seed}&rate=${ratePerSecond}&day=${dayS}&alpha=${alpha}&started=${started}`,
-  ];
 }
 
 async function measure(policy: string, alpha: number): Promise<Row> {
@@ -65,12 +51,12 @@ async function measure(policy: string, alpha: number): Promise<Row> {
     policy,
     dataDirectory: data,
     httpPort: 0,
+    apiPort: 0,
     stepMs: 1_000,
     forS: Number(values.seconds),
     title: `${policy}, alpha ${alpha}`,
     scoredFromS: scoredFromMs(dayS) / 1000,
     signal: new AbortController().signal,
-    controllerArguments: controllerArguments(policy, alpha),
   });
   await run.cluster.stop();
   const tookMs = run.migrations

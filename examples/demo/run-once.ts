@@ -9,6 +9,7 @@ import { ControllerFeed } from './controller-feed.ts';
 import { LoadFormula } from './load-formula.ts';
 import type { LoadDone } from './load-generator.ts';
 import { startLoad } from './load-process.ts';
+import { policyArguments, STARTED_FILE } from './policy-arguments.ts';
 import { RequestLog } from './request-log.ts';
 import { ScreenDriver } from './screen-driver.ts';
 import { DemoModel, type MigrationEvent } from './view.ts';
@@ -29,12 +30,9 @@ export interface DemoOptions {
   /** The gateways' ports, first region first, where they are free; 0: any. */
   httpPort: number;
   stepMs: number;
-  /** Further flags of the controller. */
-  controllerArguments?: string[];
+  /** The admin API's port where it is free; 0: any. */
+  apiPort: number;
 }
-
-/** Written in the data directory when the load begins: its time zero, Unix milliseconds. */
-export const STARTED_FILE = 'started.json';
 
 export interface UsageMark {
   cpuSeconds: number;
@@ -74,7 +72,8 @@ export async function runOnce(
     dataDirectory,
     policy,
     stepMs: options.stepMs,
-    extraArguments: { controller: options.controllerArguments ?? [] },
+    extraArguments: { controller: policyArguments(policy, options, dataDirectory) },
+    apiPort: options.apiPort === 0 ? undefined : options.apiPort,
     gatewayPorts: options.httpPort === 0 ? undefined : portsFrom(options.httpPort, regions),
     onEvent: (event) => model.onProcess(event),
   });

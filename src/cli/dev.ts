@@ -8,9 +8,13 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import { type RemoteCluster, startRemoteCluster } from '../supervisor/remote-cluster.ts';
 
 const HTTP_PORT_DEFAULT = 8080;
+/** Where the other commands look for it by themselves. */
+const API_PORT_DEFAULT = 7460;
+const REGIONS_DEFAULT = 'us-east-1,eu-west-1,ap-northeast-1';
 const POLICIES = ['static', 'reactive', 'predictive', 'bestFixed', 'oracle'];
 const DEMO = fileURLToPath(new URL('../../examples/demo/main.ts', import.meta.url));
 
@@ -28,6 +32,8 @@ interface DevFlags {
   report?: string;
   data?: string;
   port: number;
+  apiPort: number;
+  regions: string;
   stepMs: number;
 }
 
@@ -57,6 +63,8 @@ export function addDevCommand(program: Command): void {
     .option('--report <file>', 'compare static with predictive, audit, and write JSON')
     .option('--data <directory>', 'where databases and logs go (default: .skein)')
     .option('--port <number>', 'HTTP port of the first gateway; 0: any', port, HTTP_PORT_DEFAULT)
+    .option('--api-port <number>', 'port of the admin API; 0: any', port, API_PORT_DEFAULT)
+    .option('--regions <names>', 'regions for your app, the first holds the control store', REGIONS_DEFAULT)
     .option('--step-ms <number>', 'measuring step of the controller', positive, 1000)
     .action(async (flags: DevFlags) => {
       process.exitCode = await dev(flags);
@@ -88,6 +96,7 @@ export async function dev(flags: DevFlags): Promise<number> {
         report: flags.report,
         dataDirectory: flags.data ?? demo.defaultDataDirectory(),
         httpPort: flags.port,
+        apiPort: flags.apiPort,
         stepMs: flags.stepMs,
       },
       interrupted.signal,
@@ -111,7 +120,14 @@ async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
   }
   const dataDirectory = resolve(flags.data ?? join('.skein', 'dev'));
   mkdirSync(dataDirectory, { recursive: true });
-  const regions = ['us-east-1', 'eu-west-1', 'ap-northeast-1'];
+  const regions = flags.regions.split(',').map((region) => region.trim());
+  const unknown = regions.filter((region) => !AWS_THREE_REGIONS.regions.includes(region));
+  if (unknown.length > 0 || new Set(regions).size !== regions.length) {
+    process.stderr.write(
+      `skein dev: --regions takes some of ${REGIONS_DEFAULT}, each once; not ${unknown.join(', ') || flags.regions}\n`,
+    );
+    return 2;
+  }
   const cluster: RemoteCluster = await startRemoteCluster({
     app,
     regions,
@@ -119,6 +135,7 @@ async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
     dataDirectory,
     policy: flags.policy,
     stepMs: flags.stepMs,
+    apiPort: flags.apiPort === 0 ? undefined : flags.apiPort,
     gatewayPorts:
       flags.port === 0 ? undefined : Object.fromEntries(regions.map((region, i) => [region, flags.port + i])),
     onEvent: (event) => {

@@ -200,13 +200,24 @@ function isPlain(segment: string): boolean {
   return true;
 }
 
-/** Why the body's type is refused; undefined where it is JSON. Forms of other sites cannot send this type. */
+/** What a browser adds to a request that a page made: any of them, and the type of the body must be right. */
+const BROWSER_MARKS = ['origin', 'referer', 'sec-fetch-site', 'cookie'];
+
+/**
+ * Why the body's type is refused; undefined where it is JSON. Forms of other sites cannot send this type. A request
+ * that no browser sent may leave it out, or say what `curl -d` says by itself: the body is JSON all the same.
+ */
 function contentProblem(headers: ParseInput['headers']): string | undefined {
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && String(encoding).toLowerCase() !== 'identity')
     return 'compressed request bodies are not taken; send the JSON as it is';
   const type = headers['content-type'];
   if (type === 'application/json') return undefined;
+  if (
+    (type === undefined || type === 'application/x-www-form-urlencoded') &&
+    !BROWSER_MARKS.some((mark) => headers[mark] !== undefined)
+  )
+    return undefined;
   if (type === undefined) return 'Content-Type is missing; send application/json';
   const [media, ...parameters] = String(type).toLowerCase().split(';');
   const name = media!.trim();

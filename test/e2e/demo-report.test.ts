@@ -24,7 +24,17 @@ afterEach(() => {
 function start(...flags: string[]) {
   const child = spawn(
     process.execPath,
-    ['scripts/run.mjs', 'start', '--data', join(directory, 'data'), '--port', '0', ...flags],
+    [
+      'scripts/run.mjs',
+      'start',
+      '--data',
+      join(directory, 'data'),
+      '--port',
+      '0',
+      '--api-port',
+      '0',
+      ...flags,
+    ],
     // A process group of its own, as a terminal gives: Ctrl-C goes to all of it. The mark names our processes.
     {
       cwd: root,
