@@ -202,10 +202,12 @@ function isPlain(segment: string): boolean {
 
 /** What a browser adds to a request that a page made: any of them, and the type of the body must be right. */
 const BROWSER_MARKS = ['origin', 'referer', 'sec-fetch-site', 'cookie'];
+/** What curl and fetch say of a body when nobody tells them. */
+const BY_ITSELF: ReadonlySet<string> = new Set(['application/x-www-form-urlencoded', 'text/plain']);
 
 /**
  * Why the body's type is refused; undefined where it is JSON. Forms of other sites cannot send this type. A request
- * that no browser sent may leave it out, or say what `curl -d` says by itself: the body is JSON all the same.
+ * that no browser sent may leave it out, or say what `curl -d` or `fetch` says by itself: the body is JSON all the same.
  */
 function contentProblem(headers: ParseInput['headers']): string | undefined {
   const encoding = headers['content-encoding'];
@@ -213,16 +215,14 @@ function contentProblem(headers: ParseInput['headers']): string | undefined {
     return 'compressed request bodies are not taken; send the JSON as it is';
   const type = headers['content-type'];
   if (type === 'application/json') return undefined;
-  if (
-    (type === undefined || type === 'application/x-www-form-urlencoded') &&
-    !BROWSER_MARKS.some((mark) => headers[mark] !== undefined)
-  )
-    return undefined;
-  if (type === undefined) return 'Content-Type is missing; send application/json';
+  const fromBrowser = BROWSER_MARKS.some((mark) => headers[mark] !== undefined);
+  if (type === undefined) return fromBrowser ? 'Content-Type is missing; send application/json' : undefined;
   const [media, ...parameters] = String(type).toLowerCase().split(';');
   const name = media!.trim();
-  if (name !== 'application/json' && !/^application\/[a-z0-9.+-]+\+json$/.test(name))
+  if (name !== 'application/json' && !/^application\/[a-z0-9.+-]+\+json$/.test(name)) {
+    if (!fromBrowser && BY_ITSELF.has(name)) return undefined;
     return `Content-Type is ${JSON.stringify(name.slice(0, 80))}; send application/json`;
+  }
   for (const parameter of parameters) {
     const [field, value] = parameter.split('=');
     if (field!.trim() === 'charset' && value?.trim().replaceAll('"', '') !== 'utf-8')
