@@ -6,8 +6,8 @@
  *
  * Real processes: store, nodes and gateways of a local cluster, no controller; this process drives the migrations. Each
  * moving shard has one user in its first home's region who adds again as soon as the last add came back. Pause: the
- * longest of the adds under way from the order until the move's end, less the median add before it; so the way to
- * a target further off counts as pause. `sealed` is what the source measured. Each shard moves to and fro.
+ * longest of the adds under way from the order of the hand-off (the copy to another cell included) until the move's
+ * end, less the median add before the move; so the way to a target further off counts as pause. `sealed` is what the source measured. Each shard moves to and fro.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -64,6 +64,8 @@ interface Figures {
   rolledBack: number;
   failedRequests: number;
   pauseMs: { p50: number; p99: number; max: number };
+  /** The same over the whole move, from its order to its end: transfer and warm-up disturb too. */
+  movePauseMs: { p50: number; p99: number };
   sealedMs: { p50: number; p99: number };
   /** Parts of the sealed time, medians. */
   phasesMs: { seal: number; prove: number; swap: number };
@@ -111,12 +113,18 @@ async function measure(
       control: stores.control,
       peer: (address) => peers.peer(address),
       nodeRecord: (processId) => nodes.get(processId),
+      onUpdate: ({ id, step }) => {
+        if (step === 'handing-off') orderedMs.set(id, performance.now());
+      },
       limits: { movesPerNodeMax: 64, bytesPerSecond: 1e12, bytesPerSecondPerNode: 1e12 },
     });
     const pauses: number[] = [];
     const sealed: number[] = [];
     const moves: number[] = [];
     const phases: HandOffPhases[] = [];
+    const moving: number[] = [];
+    /** Migration -> when its hand-off was ordered. */
+    const orderedMs = new Map<string, number>();
     let rolledBack = 0;
     let failedRequests = 0;
 
@@ -181,8 +189,10 @@ async function measure(
           continue;
         }
         // On the way back the user was far before, and near after: nothing of that is pause.
-        const longest = Math.max(...recent.map(({ tookMs }) => tookMs));
-        pauses.push(Math.max(0, longest - before));
+        const longestOf = (adds: typeof recent) => Math.max(before, ...adds.map(({ tookMs }) => tookMs));
+        const ordered = orderedMs.get(id) ?? startedMs;
+        pauses.push(longestOf(recent.filter((add) => add.startedMs + add.tookMs >= ordered)) - before);
+        moving.push(longestOf(recent) - before);
         const { handOff } = view();
         if (handOff) sealed.push(handOff.sealedMs);
         if (handOff?.phasesMs) phases.push(handOff.phasesMs);
@@ -204,6 +214,7 @@ async function measure(
       rolledBack,
       failedRequests: failedRequests + load.sent.filter(({ status }) => status !== 200).length,
       pauseMs: { p50: quantile(pauses, 0.5), p99: quantile(pauses, 0.99), max: Math.max(...pauses) },
+      movePauseMs: { p50: quantile(moving, 0.5), p99: quantile(moving, 0.99) },
       sealedMs: { p50: quantile(sealed, 0.5), p99: quantile(sealed, 0.99) },
       phasesMs: {
         seal: quantile(
@@ -271,13 +282,15 @@ if (import.meta.main) {
   else {
     console.log(formatMachine(machine));
     console.log(
-      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | sealed p50 | p99 | of it seal | prove | swap | whole move p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
+      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | whole move p50 | p99 | sealed p50 | p99 | of it seal | prove | swap | move takes p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
     );
     for (const one of figures) {
       const ms = [
         one.pauseMs.p50,
         one.pauseMs.p99,
         one.pauseMs.max,
+        one.movePauseMs.p50,
+        one.movePauseMs.p99,
         one.sealedMs.p50,
         one.sealedMs.p99,
         one.phasesMs.seal,

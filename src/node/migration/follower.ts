@@ -45,6 +45,8 @@ export class Follower {
   readonly #bytesPerSecond: number;
   readonly #onGone: () => void;
   readonly #waiters = new Set<{ untilSeq: Seq; wake: () => void }>();
+  /** The copy that is being opened, which a stop cannot interrupt. */
+  #applying: Promise<void> | undefined;
   #stopped = false;
   #stream: ClientStream | undefined;
   #forgetOrphan: () => void = () => {};
@@ -67,9 +69,16 @@ export class Follower {
     this.touch();
   }
 
-  /** Pulls, applies and follows until stopped; failures end in `phase`, never in a rejection. */
-  start(): void {
-    this.#run(true).catch((error) => this.#fail(messageOf(error)));
+  /**
+   * Pulls, applies and follows until stopped; failures end in `phase`, never in a rejection.
+   *
+   * @param earlier a stopped follower of the same shard, which may still be in the middle of opening its copy: two at
+   * once would take each other's replica away.
+   */
+  start(earlier?: Follower): void {
+    (earlier ? (earlier.#applying ?? Promise.resolve()) : Promise.resolve())
+      .then(() => this.#run(true))
+      .catch((error) => this.#fail(messageOf(error)));
   }
 
   /** Follows with the state that is already here: the old primary after a hand-off. */
@@ -193,14 +202,19 @@ export class Follower {
       this.phase = 'applying';
       if (this.#replica()) host.dropFollower(this.shard);
       const snapshot = { seq: offer.seq, bytes };
-      await host.addFollower({
-        shard: this.shard,
-        migration: this.migration,
-        source: { processId: this.source.processId, address: this.source.address },
-        assignment: offer.assignment,
-        opening: { snapshot, entries: [] },
-      });
-      if (this.#stopped) host.dropFollower(this.shard);
+      const applied = host
+        .addFollower({
+          shard: this.shard,
+          migration: this.migration,
+          source: { processId: this.source.processId, address: this.source.address },
+          assignment: offer.assignment,
+          opening: { snapshot, entries: [] },
+        })
+        .then(() => {
+          if (this.#stopped) host.dropFollower(this.shard);
+        });
+      this.#applying = applied.catch(() => {});
+      await applied;
       this.sourceSeq = Math.max(this.sourceSeq, offer.seq);
       return true;
     } catch (error) {
@@ -214,8 +228,15 @@ export class Follower {
   #follow(): Promise<string> {
     const { clock } = this.#host.io;
     let lastHeardMs = clock.monotonicMs();
-    return new Promise((resolve) => {
+    return new Promise((settle) => {
+      // Once it is settled, an old stream's last words must not open another beside its successor's.
+      let over = false;
+      const resolve = (reason: string) => {
+        over = true;
+        settle(reason);
+      };
       const open = () => {
+        if (over) return;
         if (this.#stopped) {
           resolve('stopped');
           return;
@@ -224,7 +245,7 @@ export class Follower {
           'follow.deltas',
           { shard: this.shard, migration: this.migration, afterSeq: this.appliedSeq },
           (item) => {
-            if (this.#stopped || this.#stream !== stream) return;
+            if (over || this.#stopped || this.#stream !== stream) return;
             lastHeardMs = clock.monotonicMs();
             try {
               this.#apply(item);
@@ -234,6 +255,7 @@ export class Follower {
             }
           },
           (error) => {
+            if (over) return;
             const silentMs = clock.monotonicMs() - lastHeardMs;
             if (this.#stopped) resolve('stopped');
             else if (error?.code === 'gap') resolve('gap');

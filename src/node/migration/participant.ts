@@ -102,7 +102,7 @@ class MigrationParticipant {
       { processId: order.source, address: order.sourceAddress },
       order.bytesPerSecond,
     );
-    follower.start();
+    follower.start(earlier);
   }
 
   #newFollower(
@@ -121,6 +121,7 @@ class MigrationParticipant {
         if (this.#followers.get(shard) === follower) this.#followers.delete(shard);
       },
     });
+    this.#followers.get(shard)?.stop();
     this.#followers.set(shard, follower);
     return follower;
   }
