@@ -9,7 +9,7 @@
  *
  * - work expected to be long is measured by the CPU clock at both ends;
  * - short work is measured by the wall clock, and the CPU clock is asked only where the wall clock says far more than
- *   expected. It then bounds what the stretch can have used, from a reading that is at most {@link REFERENCE_MS_MAX} old;
+ *   expected. It then bounds what the stretch can have used, from a reading that is mostly no more than {@link REFERENCE_MS_MAX} old;
  *   within the bounds the expectation decides.
  *
  * Nothing is rescaled: every stretch is charged by itself. Stretches do not nest; an inner one ends the outer.
@@ -22,8 +22,15 @@ export const EXACT_FROM_MICROS = 100;
 /** A wall time over so many times the expectation, and so many microseconds more, may be waiting for a core. */
 export const SUSPECT_FACTOR = 4;
 export const SUSPECT_FROM_MICROS = 20;
-/** How old the reading before a stretch may be: refreshing it costs at most 0.4 % of the thread. */
+/** How old the reading before a stretch may be, where readings are cheap. */
 export const REFERENCE_MS_MAX = 0.2;
+/** Readings are at least so many times their own duration apart: refreshing costs at most 0.4 % of the thread. */
+const READING_SPACING = 250;
+/** However dear readings are, a reference is no older. */
+const REFERENCE_MS_LIMIT = 5;
+/** A reading that took longer than those before may have been interrupted: the estimate follows it only slowly. */
+const READING_GROWTH = 1.1;
+const READING_MS_MIN = 0.0001;
 /** Two clocks of one stretch may differ by so much without anything having happened. */
 const CLOCKS_APART_MICROS = 5;
 
@@ -61,6 +68,9 @@ export class CpuSegments {
   /** The CPU clock was last read then. */
   #referenceMs = Number.NEGATIVE_INFINITY;
   #referenceMicros = 0;
+  /** What a reading takes. On some kernels 10 µs and more while other threads of the process run. */
+  #readingMs = 0;
+  #referenceMsMax = REFERENCE_MS_MAX;
   /** Wall time of the stretch that ended last. */
   wallMs = 0;
 
@@ -72,13 +82,20 @@ export class CpuSegments {
     const nowMs = this.#clocks.monotonicMs();
     this.#isOpen = true;
     this.#expectedMicros = expectedMicros;
-    if (expectedMicros >= EXACT_FROM_MICROS || nowMs - this.#referenceMs > REFERENCE_MS_MAX) {
+    if (expectedMicros >= EXACT_FROM_MICROS || nowMs - this.#referenceMs > this.#referenceMsMax) {
       this.#referenceMicros = this.#clocks.threadCpuMicros();
       this.#startMs = this.#clocks.monotonicMs();
       this.#referenceMs = this.#startMs;
+      this.#readingTook(this.#startMs - nowMs);
     } else {
       this.#startMs = nowMs;
     }
+  }
+
+  #readingTook(tookMs: number): void {
+    this.#readingMs = Math.min(tookMs, this.#readingMs * READING_GROWTH + READING_MS_MIN);
+    const spacingMs = Math.min(REFERENCE_MS_LIMIT, this.#readingMs * READING_SPACING);
+    this.#referenceMsMax = Math.max(REFERENCE_MS_MAX, spacingMs);
   }
 
   /** CPU time since {@link begin}, microseconds; 0 where nothing was begun. */

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import pino from 'pino';
+import { CpuSegments, threadCpuMicros } from './cpu-segments.ts';
 import type { Clock, Disk, Io, Log, Network } from './io.ts';
 import { SeededRandom } from './random.ts';
 import { TcpNetwork } from './tcp-network.ts';
@@ -63,10 +64,8 @@ export function realIo(options: RealIoOptions = {}): Io {
       { level, base: options.log ?? {} },
       pino.destination({ dest: 2, sync: true }),
     ) as unknown as Log,
-    threadCpuMicros() {
-      const { user, system } = process.threadCpuUsage();
-      return user + system;
-    },
+    threadCpuMicros,
+    cpu: new CpuSegments({ monotonicMs: realClock.monotonicMs, threadCpuMicros }),
     processCpuMicros() {
       const { user, system } = process.cpuUsage();
       return user + system;
