@@ -1,61 +1,109 @@
 /**
- * What users see when a node dies (`kill -9`) and when it is drained (SIGTERM), under load, one region.
+ * What users see when a node dies (`kill -9`) and when it is drained (SIGTERM), under load: how long each shard of that
+ * node does not answer, and how long it takes until the last of them has a new owner.
  *
- *   node --conditions=skein-source bench/failover.ts [--rate 400] [--keys 200] [--json]
+ *   node --conditions=skein-source bench/failover.ts [--rate 800] [--keys 300] [--idle 0] [--regions 1|3]
+ *     [--controller yes|no] [--json]
  *
- * Unavailability of a shard is the longest time one of its requests took, of those under way or sent while the node
- * was gone. Clients do not retry.
+ * Requests leave on schedule, to each shard several a second; clients do not retry. A shard's unavailability is the
+ * longest one of its requests took, of those under way or sent since the signal. `--idle` shards get no request: with a
+ * controller they are opened by repair, without one they wait for whoever comes next. With three regions round trips
+ * are emulated and the node that dies is far from the control store.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Pool } from 'undici';
+import { realIo } from '../src/io/real.ts';
+import { type AssignmentRecord, decodeRecord, shardOfKey } from '../src/model/records.ts';
+import { AWS_THREE_REGIONS } from '../src/model/topology.ts';
+import { connectControlStore } from '../src/supervisor/control.ts';
 import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
 import { quantile, type Sent, startLoad } from './lib/load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
+const WARM_MS = 4_000;
+const AFTER_MS = 5_000;
+const TOUCH_AT_ONCE = 64;
+
 const { values } = parseArgs({
   options: {
-    rate: { type: 'string', default: '400' },
-    keys: { type: 'string', default: '200' },
+    rate: { type: 'string', default: '800' },
+    keys: { type: 'string', default: '300' },
+    idle: { type: 'string', default: '0' },
+    regions: { type: 'string', default: '1' },
+    controller: { type: 'string', default: 'yes' },
     json: { type: 'boolean', default: false },
   },
 });
 const machine = machineFacts();
 const directory = mkdtempSync(join(tmpdir(), 'skein-failover-'));
-const region = 'us-east-1';
+const regions = AWS_THREE_REGIONS.regions.slice(0, Number(values.regions));
+/** Of the people and of the node that dies. */
+const region = regions.at(-1)!;
 const cluster = await startLocalCluster({
   app: 'bench/apps/counter.ts',
-  regions: [region],
-  nodes: 3,
+  regions,
+  nodes: regions.length === 1 ? 3 : regions.length * 2,
   dataDirectory: directory,
-  policy: 'static',
+  policy: values.controller === 'no' ? 'none' : 'static',
 });
+const url = cluster.gateways[region]!;
+const control = connectControlStore({
+  io: realIo({ logLevel: 'silent' }),
+  address: cluster.control,
+  token: cluster.token,
+  emulatedRegion: regions[0],
+});
+
+interface Spread {
+  p50: number;
+  p99: number;
+  max: number;
+}
 
 interface Outcome {
   what: string;
   requests: number;
   failed: number;
   shardsOfTheNode: number;
-  unavailableMs: { p50: number; p99: number; max: number };
+  unavailableMs: Spread;
+  /** From the signal to the assignment of each shard to another process, of those that have one. */
+  newOwnerMs: Spread;
+  withoutNewOwner: number;
 }
 
-/** Runs load, does `harm` to the node that serves most, and looks at the shards it served. */
+/** Runs load, does `harm` to the node that owns most shards, and looks at the shards it owned. */
 async function during(what: string, signal: NodeJS.Signals): Promise<Outcome> {
-  const load = startLoad(cluster.gateways[region]!, {
-    ratePerSecond: Number(values.rate),
-    keys: Number(values.keys),
-  });
-  await pause(4_000);
-  const owner = new Map(load.sent.filter((one) => one.servedBy).map((one) => [one.key, one.servedBy!]));
-  const counts = Map.groupBy(owner.values(), (processId) => processId);
-  const victim = [...counts].sort((a, b) => b[1].length - a[1].length)[0]![0];
-  const victims = new Set([...owner].filter(([, processId]) => processId === victim).map(([key]) => key));
+  await touchIdle();
+  const load = startLoad(url, { ratePerSecond: Number(values.rate), keys: Number(values.keys) });
+  await pause(WARM_MS);
+  const { entries, revision } = await control.list('own/');
+  const owners = new Map(
+    entries.map(({ key, value }) => [shardOfKey(key), decodeRecord<AssignmentRecord>(value).primary]),
+  );
+  const counts = Map.groupBy(owners.values(), (process) => process);
+  const victim = [...counts]
+    .filter(([process]) => process.startsWith(region))
+    .sort((a, b) => b[1].length - a[1].length)[0]![0];
+  const victims = new Set([...owners].filter(([, process]) => process === victim).map(([shard]) => shard));
+  const newOwnerMs = new Map<string, number>();
   const atMs = performance.now();
+  const watch = control.watch(['own/'], revision, (event) => {
+    if (event.type !== 'put') return;
+    const shard = shardOfKey(event.entry.key);
+    const { primary } = decodeRecord<AssignmentRecord>(event.entry.value);
+    if (victims.has(shard) && primary !== victim && !newOwnerMs.has(shard))
+      newOwnerMs.set(shard, performance.now() - atMs);
+  });
   await cluster.kill(victim.slice(0, victim.lastIndexOf('.')), signal);
-  await pause(6_000);
+  await pause(AFTER_MS);
   await load.stop();
-  const after = load.sent.filter((one) => victims.has(one.key) && one.sentMs + one.tookMs > atMs);
+  watch.close();
+  const after = load.sent.filter(
+    (one) => victims.has(`counter/${one.key}`) && one.sentMs + one.tookMs > atMs,
+  );
   const worst = [...Map.groupBy(after, (one: Sent) => one.key).values()].map((ones) =>
     Math.max(...ones.map((one) => one.tookMs)),
   );
@@ -64,29 +112,62 @@ async function during(what: string, signal: NodeJS.Signals): Promise<Outcome> {
     requests: load.sent.length,
     failed: load.sent.filter((one) => one.status < 200 || one.status > 299).length,
     shardsOfTheNode: victims.size,
-    unavailableMs: { p50: quantile(worst, 0.5), p99: quantile(worst, 0.99), max: Math.max(...worst) },
+    unavailableMs: spreadOf(worst),
+    newOwnerMs: spreadOf([...newOwnerMs.values()]),
+    withoutNewOwner: victims.size - newOwnerMs.size,
   };
+}
+
+function spreadOf(values: number[]): Spread {
+  return { p50: quantile(values, 0.5), p99: quantile(values, 0.99), max: Math.max(...values) };
+}
+
+/** Gives shards that get no load an owner. */
+async function touchIdle(): Promise<void> {
+  const pool = new Pool(url, { connections: TOUCH_AT_ONCE });
+  let next = 0;
+  const lane = async () => {
+    while (next < Number(values.idle)) {
+      const reply = await pool.request({
+        method: 'POST',
+        path: `/counter/idle${next++}/add`,
+        body: '1',
+        headers: { 'content-type': 'application/json' },
+      });
+      await reply.body.dump();
+    }
+  };
+  await Promise.all(Array.from({ length: TOUCH_AT_ONCE }, lane));
+  await pool.close();
 }
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+function format({ p50, p99, max }: Spread): string {
+  return [p50, p99, max].map((value) => value.toFixed(0)).join(' / ');
+}
+
 try {
   const outcomes = [await during('kill -9', 'SIGKILL'), await during('drain (SIGTERM)', 'SIGTERM')];
-  if (values.json) console.log(JSON.stringify({ machine, outcomes }, null, 2));
+  if (values.json) console.log(JSON.stringify({ machine, options: values, outcomes }, null, 2));
   else {
     console.log(formatMachine(machine));
     console.log(
-      '| | requests | failed | shards of the node | unavailable ms p50 | p99 | max |\n|---|---|---|---|---|---|---|',
+      `${regions.length} region(s), controller: ${values.controller}, ${values.rate} requests/s to ${values.keys} shards, ${values.idle} more idle`,
     );
-    for (const { what, requests, failed, shardsOfTheNode, unavailableMs: ms } of outcomes) {
+    console.log(
+      '| | requests | failed | shards of the node | unavailable ms p50 / p99 / max | new owner after ms p50 / p99 / max | without new owner |\n|---|---|---|---|---|---|---|',
+    );
+    for (const one of outcomes) {
       console.log(
-        `| ${what} | ${requests} | ${failed} | ${shardsOfTheNode} | ${ms.p50.toFixed(0)} | ${ms.p99.toFixed(0)} | ${ms.max.toFixed(0)} |`,
+        `| ${one.what} | ${one.requests} | ${one.failed} | ${one.shardsOfTheNode} | ${format(one.unavailableMs)} | ${format(one.newOwnerMs)} | ${one.withoutNewOwner} |`,
       );
     }
   }
 } finally {
+  control.close();
   await cluster.stop();
   rmSync(directory, { recursive: true, force: true });
 }

@@ -104,9 +104,12 @@ export async function repair(options: RepairOptions): Promise<RepairReport> {
       topology: options.topology,
     });
     report.left = left;
+    const believed = new Map(orphans.map((assignment) => [assignment.shard, assignment]));
     const addressOf = new Map(options.nodes().map((node) => [node.processId, node.address]));
     await Promise.all(
-      [...batches].map(([target, shards]) => activateOn(addressOf.get(target), shards, options, report)),
+      [...batches].map(([target, shards]) =>
+        activateOn(addressOf.get(target), shards, believed, options, report),
+      ),
     );
     if (Object.keys(report.left).length === 0) break;
     await sleep(options.clock, REPAIR_RETRY_MS * attempt);
@@ -118,6 +121,7 @@ export async function repair(options: RepairOptions): Promise<RepairReport> {
 async function activateOn(
   address: string | undefined,
   shards: ShardId[],
+  believed: ReadonlyMap<ShardId, Assignment>,
   options: RepairOptions,
   report: RepairReport,
 ): Promise<void> {
@@ -132,7 +136,7 @@ async function activateOn(
           .peer(address)
           .call(
             'shard.activate',
-            { shards: batch, sawDead: options.dead },
+            { shards: batch, sawDead: options.dead, believed: batch.map((shard) => believed.get(shard)!) },
             { timeoutMs: REPAIR_CALL_TIMEOUT_MS },
           );
         report.activated += activated;

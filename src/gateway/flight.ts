@@ -142,7 +142,11 @@ export class Flight implements Waiter, Question {
         return;
       }
       // A hint for the node: it need not wait to see for itself. It still checks (OWNERSHIP rule 1).
-      if (choice.why === 'primary-gone') this.request.sawDead = this.route!.primary;
+      if (choice.why === 'primary-gone') {
+        const { epoch, primary, cell, version } = this.route!;
+        this.request.sawDead = primary;
+        this.request.believed = cell === '' ? undefined : { epoch, primary, cell, version };
+      }
       this.#send(choice.node);
     } else if ('wait' in choice) this.#waitFor(choice.wait);
     else this.#judge(afterRefusal(this.#state(), this.#host.random()), 'unavailable', 'no node is ready');

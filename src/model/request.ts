@@ -3,7 +3,7 @@
  *
  * Bodies stay the bytes the client sent: only the node that executes parses them.
  */
-import type { Epoch, ProcessId, Region, Seq, ShardId } from './ids.ts';
+import type { CellId, Epoch, ProcessId, Region, Seq, ShardId } from './ids.ts';
 
 export interface ShardRequest {
   shard: ShardId;
@@ -32,6 +32,8 @@ export interface ShardRequest {
    * on what the sender knows (the dead process it saw), never trust it for ownership.
    */
   sawDead?: ProcessId;
+  /** With `sawDead`: the assignment that named it, as the sender read it; saves the receiver a look-up. */
+  believed?: { epoch: Epoch; primary: ProcessId; cell: CellId; version: number };
 }
 
 /**

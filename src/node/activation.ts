@@ -95,10 +95,14 @@ export class Activator {
     let swappedIn = -1;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const primary = assignment?.primary;
-      let primaryPresent =
-        primary === self || (primary !== undefined && assignments.node(primary) !== undefined);
+      let primaryPresent = primary === self;
       if (primary !== undefined && !primaryPresent) {
-        primaryPresent = (await assignments.lookUpNode(primary)) !== undefined;
+        const presence = assignments.presence(primary);
+        // Gone, as it seems: where this node may take over, the takeover itself is the look-up.
+        primaryPresent =
+          presence === 'present' ||
+          ((presence === 'unknown' || !this.#mayClaim(shard)) &&
+            (await assignments.lookUpNode(primary)) !== undefined);
       }
       const decision = decideOwnership({
         self,

@@ -23,6 +23,8 @@ const LIST_PAGE = 1_000;
 const RETRY_DELAY_MS = 200;
 /** Dead processes of which it is remembered what ended them. */
 const BLAMED_MAX = 64;
+/** Dead processes that are remembered as such; of others the control store is asked. */
+const GONE_MAX = 1_000;
 
 interface Versioned<T> {
   version: number;
@@ -52,6 +54,8 @@ export class Assignments {
   readonly #quarantined = new Map<ShardId, Versioned<QuarantineRecord>>();
   /** Dead process -> the shard whose command ended it. */
   readonly #blamed = new Map<ProcessId, Promise<ShardId | undefined>>();
+  /** Processes whose node key is gone, as far as anybody told; bounded. */
+  readonly #gone = new Set<ProcessId>();
   readonly #lookUps = new Map<ShardId, Promise<Assignment | undefined>>();
   /** Shards whose assignment is being read or written: what the watch says of them meanwhile must be kept. */
   readonly #awaited = new Map<ShardId, number>();
@@ -142,6 +146,22 @@ export class Assignments {
 
   node(process: ProcessId): NodeRecord | undefined {
     return this.#nodes.get(process)?.record;
+  }
+
+  /** What is believed of a process: `unknown` where no news of it ever came. */
+  presence(process: ProcessId): 'present' | 'gone' | 'unknown' {
+    if (this.#gone.has(process)) return 'gone';
+    return this.#nodes.has(process) ? 'present' : 'unknown';
+  }
+
+  /**
+   * Somebody saw that the process's node key is gone, perhaps before the watch here tells. Only saves a look-up: a
+   * takeover compares (OWNERSHIP rule 1), and when it is refused the look-up corrects this.
+   */
+  hearGone(process: ProcessId): void {
+    this.#gone.delete(process);
+    this.#gone.add(process);
+    if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.keys().next().value!);
   }
 
   nodes(): NodeRecord[] {
@@ -277,6 +297,7 @@ export class Assignments {
       }
     } else if (key.startsWith('node/')) {
       const record = decodeRecord<NodeRecord>(entry.value);
+      this.#gone.delete(record.processId);
       setNewer(this.#nodes, record.processId, { version, record });
     } else if (key.startsWith('cell/')) {
       setNewer(this.#cells, key.slice(5), { version, record: decodeRecord<CellRecord>(entry.value) });
@@ -303,6 +324,7 @@ export class Assignments {
     const known = this.#nodes.get(process);
     if (known === undefined) return;
     this.#nodes.delete(process);
+    this.hearGone(process);
     this.#options.onNodeGone(known.record);
   }
 }

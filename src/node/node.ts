@@ -237,7 +237,7 @@ export class SkeinNode {
     const calls: RpcHandlers['calls'] = {
       ...participant?.calls,
       'shard.execute': (request: ShardRequest) => this.#router.execute(request),
-      'shard.activate': (order: NodeCalls['shard.activate'][0]) => this.#activate(order.shards),
+      'shard.activate': (order: NodeCalls['shard.activate'][0]) => this.#activate(order),
       'node.samples': () => this.#metering.take(this.#replicas.size),
       'node.drain': () => {
         void this.#drain.run();
@@ -248,7 +248,14 @@ export class SkeinNode {
     return { calls, streams: { ...participant?.streams } };
   }
 
-  async #activate(shards: ShardId[]): Promise<NodeCalls['shard.activate'][1]> {
+  async #activate({
+    shards,
+    sawDead,
+    believed = [],
+  }: NodeCalls['shard.activate'][0]): Promise<NodeCalls['shard.activate'][1]> {
+    if (sawDead !== undefined) this.#assignments.hearGone(sawDead);
+    for (const assignment of believed)
+      if (assignment.primary === sawDead) this.#assignments.learn(assignment);
     const refused: Record<ShardId, string> = {};
     let activated = 0;
     let next = 0;

@@ -16,7 +16,8 @@ export interface NodeCalls {
   'shard.execute': [ShardRequest, ShardReply];
   /** Claim and open shards now (repair after a node's death, or pre-activation). A hint: refusals are results. */
   'shard.activate': [
-    { shards: ShardId[]; sawDead?: ProcessId },
+    /** `believed`: the assignments as the sender read them; saves the receiver their look-up. */
+    { shards: ShardId[]; sawDead?: ProcessId; believed?: Assignment[] },
     { activated: number; refused: Record<ShardId, string> },
   ];
   /** Load of every shard with any activity since the previous step, and of the node itself. */

@@ -165,6 +165,11 @@ export class Router {
   async #loop(original: ShardRequest): Promise<ShardReply> {
     // The loop counts deaths and hops in a copy: the caller's request stays as it was.
     const request = { ...original };
+    const { sawDead, believed, shard } = request;
+    if (sawDead !== undefined) {
+      this.#assignments.hearGone(sawDead);
+      if (believed?.primary === sawDead) this.#assignments.learn({ ...believed, standbys: [], shard });
+    }
     try {
       return await this.#goRound(request);
     } finally {
@@ -210,7 +215,11 @@ export class Router {
     }
     const known = this.#assignments.assignment(shard);
     // The common case of a request at the wrong node costs no activation.
-    if (known !== undefined && known.primary !== this.#self && this.#assignments.node(known.primary)) {
+    if (
+      known !== undefined &&
+      known.primary !== this.#self &&
+      this.#assignments.presence(known.primary) === 'present'
+    ) {
       return this.#forward(request, known.primary);
     }
     let activation: Awaited<ReturnType<Replicas['activate']>>;
