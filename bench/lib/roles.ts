@@ -28,18 +28,24 @@ export class Roles {
   readonly #children: ChildProcess[] = [];
 
   async start(role: string, flags: string[], nodeFlags: string[] = []): Promise<Role> {
-    const child = spawn(
-      process.execPath,
-      ['--conditions=skein-source', ...nodeFlags, join(root, 'src/cli/main.ts'), role, ...flags],
-      {
-        env: {
-          ...process.env,
-          SKEIN_CLUSTER_TOKEN: 'bench-token',
-          SKEIN_LOG: process.env.SKEIN_LOG ?? 'error',
-        },
-        stdio: ['ignore', 'pipe', 'inherit'],
+    const main = join(root, 'src/cli/main.ts');
+    return this.#spawn(role, ['--conditions=skein-source', ...nodeFlags, main, role, ...flags]);
+  }
+
+  /** Any script that prints the same line as a role when it is ready. */
+  startScript(path: string): Promise<Role> {
+    return this.#spawn(path, [path]);
+  }
+
+  async #spawn(role: string, commandLine: string[]): Promise<Role> {
+    const child = spawn(process.execPath, commandLine, {
+      env: {
+        ...process.env,
+        SKEIN_CLUSTER_TOKEN: 'bench-token',
+        SKEIN_LOG: process.env.SKEIN_LOG ?? 'error',
       },
-    );
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     this.#children.push(child);
     const ready = await new Promise<Ready>((resolve, reject) => {
       child.once('exit', (code) => reject(new Error(`${role} ended with ${code} before it was ready`)));

@@ -27,6 +27,8 @@ export const KEY_BYTES_MAX = 512;
 export const BUCKET_COUNT = 4096;
 const SERVICE_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const HANDLER_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,62}$/;
+/** Unreserved characters of RFC 3986 alone. */
+const PLAIN_KEY = /^[A-Za-z0-9_.~-]+$/;
 /** First path segments that belong to the platform. */
 export const RESERVED_SERVICES: ReadonlySet<string> = new Set(['v1', 'metrics', 'healthz', 'readyz']);
 
@@ -92,10 +94,17 @@ export function shardId(service: string, key: string): ShardId {
 export function parseShardId(id: ShardId): { service: string; key: string } {
   const slash = id.indexOf('/');
   const service = id.slice(0, slash);
-  const key = decodeKey(id.slice(slash + 1));
+  const encoded = id.slice(slash + 1);
+  // Nearly every key of nearly every request: nothing in it to encode, so it is its own canonical form.
+  if (slash > 0 && isPlainKey(encoded) && isServiceName(service)) return { service, key: encoded };
+  const key = decodeKey(encoded);
   if (slash < 0 || shardId(service, key) !== id)
     throw new RangeError(`${JSON.stringify(id)} is not a shard id`);
   return { service, key };
+}
+
+function isPlainKey(encoded: string): boolean {
+  return encoded.length <= KEY_BYTES_MAX && PLAIN_KEY.test(encoded) && encoded !== '.' && encoded !== '..';
 }
 
 /** 32-bit FNV-1a over UTF-16 code units: for buckets and stickiness, where speed matters and secrecy does not. */
