@@ -66,6 +66,8 @@ export interface SimClusterOptions {
   controllers?: number;
   engine: (name: string) => LoopEngine;
   leaseTtlMs?: number;
+  /** Cells of another make, such as one that lies: the checkers must find out. */
+  cell?: (database: DatabaseSync) => SqliteCell;
   onLog?: (process: string, level: string, fields: object, message: string) => void;
 }
 
@@ -120,11 +122,12 @@ export class SimCluster {
     );
   }
 
-  /** A user's request at the gateway of a region. Never settles when that gateway dies meanwhile. */
-  execute(region: Region, request: ShardRequest): Promise<ShardReply> {
-    const { gateway, process } = this.slots.get(`gateway-${region}`)!;
-    if (!gateway || !process?.alive || process.paused) return new Promise(() => {});
-    return gateway.execute(request);
+  /** A user's request at the gateway of a region, or straight at a node. Never settles when that process dies. */
+  execute(at: string, request: ShardRequest): Promise<ShardReply> {
+    const { gateway, node, process } = this.slots.get(at)!;
+    const entry = gateway ?? node;
+    if (!entry || !process?.alive || process.paused) return new Promise(() => {});
+    return entry.execute(request);
   }
 
   /** `kill -9`. Restarted by its supervisor unless `forGood`; a silent crash takes the host, so nobody hears of it. */
@@ -219,7 +222,7 @@ export class SimCluster {
       address: `${slot.name}:1`,
       token: TOKEN,
       control,
-      cell: new SqliteCell({ database: databases.cell }),
+      cell: this.#options.cell?.(databases.cell) ?? new SqliteCell({ database: databases.cell }),
     });
     if (slot.incarnations > 1) return;
     const stores = connectStores(io, {

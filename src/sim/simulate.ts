@@ -8,7 +8,7 @@ import type { Region, ShardId } from '../model/ids.ts';
 import { hash32, shardId } from '../model/ids.ts';
 import type { ShardRequest } from '../model/request.ts';
 import { type TallyReply, tallyApp } from './app.ts';
-import { SimCluster } from './cluster.ts';
+import { SimCluster, type SimClusterOptions } from './cluster.ts';
 import { type FinalState, History, type Violation } from './history.ts';
 import { RandomEngine } from './random-engine.ts';
 import { World } from './world.ts';
@@ -22,6 +22,8 @@ export interface SimulationOptions {
   users?: number;
   /** Mean pause between two faults, milliseconds; 0: none. */
   faultEveryMs?: number;
+  /** Cells of another make, such as one that lies: the checkers must find out. */
+  cell?: SimClusterOptions['cell'];
   /** Sees every log line of every process. */
   onLog?: (process: string, level: string, fields: object, message: string) => void;
 }
@@ -63,13 +65,14 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       engines.push(engine);
       return engine;
     },
+    cell: options.cell,
     onLog: options.onLog,
   });
   await world.settle(cluster.start());
 
   const history = new History();
   const shards = Array.from({ length: options.shards ?? 8 }, (_, i) => shardId('tally', `t${i}`));
-  const users = new Users(cluster, history, shards, world.random.split('users'), options.users ?? 4);
+  const users = new Users(cluster, history, shards, world.random.split('users'), options.users ?? 6);
   const faults = new Faults(cluster, world.random.split('faults'), options.faultEveryMs ?? 1_500);
   users.start();
   faults.start();
@@ -120,7 +123,7 @@ async function settled(
       while (body === undefined && world.nowMs < untilMs) {
         const reply = await world.settle(
           Promise.race([
-            cluster.execute(region, request(shard, 'all', undefined, region, 1)),
+            cluster.execute(`gateway-${region}`, request(shard, 'all', undefined, region, 1)),
             world.sleep(GIVE_UP_MS),
           ]),
         );
@@ -195,7 +198,11 @@ class Users {
 
   start(): void {
     for (const region of this.#cluster.regions) {
-      for (let i = 0; i < this.#perRegion; i++) void this.#live(`${region}-u${i}`, region);
+      // Two thirds come through the gateway; the others hold on to one node, whatever has become of it.
+      for (let i = 0; i < this.#perRegion; i++) {
+        const at = i % 3 === 2 ? `${region}-n${1 + (i % 2)}` : `gateway-${region}`;
+        void this.#live(`${region}-u${i}`, region, at);
+      }
     }
   }
 
@@ -203,7 +210,7 @@ class Users {
     this.#stopped = true;
   }
 
-  async #live(client: string, region: Region): Promise<void> {
+  async #live(client: string, region: Region, at: string): Promise<void> {
     const { world } = this.#cluster;
     const random = this.#random.split(client);
     const numbers = new Map<ShardId, number>();
@@ -227,7 +234,7 @@ class Users {
         region,
         hash32(client),
       );
-      const reply = await Promise.race([this.#cluster.execute(region, sent), world.sleep(GIVE_UP_MS)]);
+      const reply = await Promise.race([this.#cluster.execute(at, sent), world.sleep(GIVE_UP_MS)]);
       if (!reply) continue;
       operation.returnedMs = world.nowMs;
       operation.status = reply.status;
