@@ -60,6 +60,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   passivating = false;
   /** A follower that gets deltas: only then may it wait for a seq. */
   fed = false;
+  /** A follower that was filled for a move, and has not been primary since. */
+  prepared = false;
   /** Had a request since the last measuring step. */
   active = false;
   /** Deltas up to here were trimmed from the log. */
@@ -316,6 +318,7 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     this.role = 'follower';
     this.assignment = next;
     this.source = source;
+    this.prepared = false;
     this.#unconfirmed?.settle(false);
     this.#unconfirmed = undefined;
     this.#announceEnd('handed over');

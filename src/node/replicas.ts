@@ -62,6 +62,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly #replicas = new Map<ShardId, HostedReplica>();
   readonly #activations = new Map<ShardId, Promise<Activation>>();
   readonly #promotions = new Map<ShardId, Promotion>();
+  /** Requests that came for a primary before the word that this is to be it. */
+  readonly #expecting = new Map<ShardId, Set<() => void>>();
   readonly #batchers = new Map<CellId, AppendBatcher>();
   readonly #snapshots: SnapshotKeeper;
   readonly #appendPrefix: string;
@@ -341,6 +343,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     replica.source = options.source;
     replica.migration = options.migration;
     replica.fed = true;
+    replica.prepared = true;
     const state = await this.#o.runtime.open({
       shard,
       epoch: assignment.epoch,
@@ -462,6 +465,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     if (under === undefined) {
       under = this.#beginPromotion(shard, assignment);
       this.#promotions.set(shard, under);
+      for (const wake of this.#expecting.get(shard) ?? []) wake();
       const done = () => {
         if (this.#promotions.get(shard) === under) this.#promotions.delete(shard);
       };
@@ -475,6 +479,23 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   /** A promotion under way, for requests that come meanwhile: resolves as soon as they may run. */
   promotion(shard: ShardId): Promise<unknown> | undefined {
     return this.#promotions.get(shard)?.serving;
+  }
+
+  /** Resolves when a promotion of the shard begins here, with false where none has within `waitMs`. */
+  promotionBegins(shard: ShardId, waitMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const waiters = this.#expecting.get(shard) ?? new Set();
+      this.#expecting.set(shard, waiters);
+      const end = (begun: boolean) => {
+        cancel();
+        waiters.delete(wake);
+        if (waiters.size === 0) this.#expecting.delete(shard);
+        resolve(begun);
+      };
+      const wake = () => end(true);
+      const cancel = this.io.clock.setTimer(waitMs, () => end(false));
+      waiters.add(wake);
+    });
   }
 
   #beginPromotion(shard: ShardId, assignment: Assignment): Promotion {

@@ -25,6 +25,8 @@ import type { Replicas } from './replicas.ts';
 const FORWARD_TIMEOUT_MS = 60_000;
 /** A follower waits so long for its primary's durable seq before it lets the primary answer. */
 const FOLLOWER_WAIT_MS = 250;
+/** How much a gateway's news of a swap may be ahead of the word to the new primary. */
+const PROMOTION_WAIT_MS = 50;
 const READ_INDEX_TIMEOUT_MS = 1_000;
 /** Passed on so often, a request makes the node look up what it believes: two nodes may each think it is the other. */
 const DOUBT_HOPS = 2;
@@ -288,6 +290,11 @@ export class Router {
       }
     }
     if (assignment.primary === this.#self) return 'again';
+    // A gateway sends commands to the primary alone, so it knows of a swap whose word is still on its way to here.
+    if (request.hops === 0 && replica.prepared && this.isCommand(request)) {
+      if (await this.#replicas.promotionBegins(replica.shard, PROMOTION_WAIT_MS))
+        return this.#attempt(request);
+    }
     if (this.#assignments.node(assignment.primary) === undefined) {
       // The source is gone: what was followed is not durable proof of anything; open from the log.
       if ((await this.#assignments.lookUpNode(assignment.primary)) === undefined) {

@@ -126,8 +126,8 @@ export class Users {
     for (let request = index; !this.#stopping; request++) {
       const query = request % QUERY_EVERY === 0;
       const answer = query
-        ? await this.#send(gateway, key, 'query')
-        : await this.#send(gateway, key, 'command', JSON.stringify({ person, number: ++number }));
+        ? await this.#send(gateway, key, person, 'query')
+        : await this.#send(gateway, key, person, 'command', JSON.stringify({ person, number: ++number }));
       const good = answer.status >= 200 && answer.status < 300;
       if (!query) this.acknowledgements.note(key, person, number, good ? 'acknowledged' : 'unknown');
       if (good) {
@@ -140,14 +140,20 @@ export class Users {
     }
   }
 
-  async #send(gateway: string, key: string, kind: 'command' | 'query', body?: string): Promise<Answer> {
+  async #send(
+    gateway: string,
+    key: string,
+    person: string,
+    kind: 'command' | 'query',
+    body?: string,
+  ): Promise<Answer> {
     const answer: Answer = { gateway, key, kind, sentMs: performance.now(), tookMs: 0, status: 0 };
     try {
       const reply = await this.#pools.get(gateway)!.request({
         method: kind === 'command' ? 'POST' : 'GET',
         path: `/room/${key}/${kind === 'command' ? 'say' : 'read'}`,
         body,
-        headers: { 'content-type': 'application/json' },
+        headers: { 'content-type': 'application/json', 'skein-user': person },
       });
       answer.servedBy = reply.headers['skein-served-by'] as string | undefined;
       const text = await reply.body.text();
