@@ -24,7 +24,7 @@ import { quantile, type Sent, startLoad } from './lib/load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
 const WARM_MS = 4_000;
-const AFTER_MS = 5_000;
+const AFTER_MS = 8_000;
 const TOUCH_AT_ONCE = 64;
 
 const { values } = parseArgs({

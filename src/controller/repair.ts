@@ -15,7 +15,7 @@ import type { NodePeer } from '../node/participant.ts';
 /** Shards a call: small enough that one slow opening does not hold back thousands. */
 export const REPAIR_BATCH_SHARDS = 64;
 /** Calls under way to one node. */
-export const REPAIR_CALLS_PER_NODE = 4;
+export const REPAIR_CALLS_PER_NODE = 8;
 const REPAIR_CALL_TIMEOUT_MS = 5_000;
 const REPAIR_ATTEMPTS_MAX = 3;
 const REPAIR_RETRY_MS = 200;

@@ -17,6 +17,11 @@ export interface NodeLimits {
   cellSilenceMs: number;
   /** A draining node waits so long for the controller to make progress before it hands shards off itself. */
   drainGraceMs: number;
+  /**
+   * The drain of a process that ends should be over by then: where the controller's pace would take longer, the node
+   * hands off the rest itself.
+   */
+  drainMsMax: number;
 }
 
 export const NODE_LIMITS_DEFAULT: NodeLimits = {
@@ -26,6 +31,7 @@ export const NODE_LIMITS_DEFAULT: NodeLimits = {
   routeBudgetMs: 8_000,
   cellSilenceMs: 10_000,
   drainGraceMs: 5_000,
+  drainMsMax: 20_000,
 };
 
 export interface NodeConfig {

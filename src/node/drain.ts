@@ -1,6 +1,6 @@
 /**
- * Emptying a node: the controller moves its shards live; without a controller, or where that makes no progress, the
- * node gives them away one by one. No request fails: what a sealed shard held goes to its new owner.
+ * Emptying a node: the controller moves its shards live; without a controller, or where that makes no progress or would
+ * take too long (whoever sent SIGTERM sends SIGKILL some time later), the node gives them away one by one. No request fails: what a sealed shard held goes to its new owner.
  */
 import type { Io } from '../io/io.ts';
 import { CONTROL_KEYS } from '../model/records.ts';
@@ -14,6 +14,19 @@ const POLL_MS = 50;
 const RELEASES_AT_ONCE = 32;
 const ACTIVATE_TIMEOUT_MS = 2_000;
 
+/** Whether the controller's pace so far leaves shards here at `drainMsMax`. Judged from `graceMs` on. Pure. */
+export function paceTooSlow(drain: {
+  total: number;
+  left: number;
+  elapsedMs: number;
+  graceMs: number;
+  drainMsMax: number;
+}): boolean {
+  const { total, left, elapsedMs, graceMs, drainMsMax } = drain;
+  if (elapsedMs < graceMs) return false;
+  return left * elapsedMs > (total - left) * (drainMsMax - elapsedMs);
+}
+
 export class Drain {
   readonly #io: Io;
   readonly #control: ControlStore;
@@ -21,7 +34,9 @@ export class Drain {
   readonly #replicas: Replicas;
   readonly #peers: Peers;
   readonly #graceMs: number;
+  readonly #drainMsMax: number;
   #running: Promise<void> | undefined;
+  #ends = false;
   #stopped = false;
 
   constructor(options: {
@@ -31,6 +46,7 @@ export class Drain {
     replicas: Replicas;
     peers: Peers;
     graceMs: number;
+    drainMsMax: number;
   }) {
     this.#io = options.io;
     this.#control = options.control;
@@ -38,9 +54,12 @@ export class Drain {
     this.#replicas = options.replicas;
     this.#peers = options.peers;
     this.#graceMs = options.graceMs;
+    this.#drainMsMax = options.drainMsMax;
   }
 
-  run(): Promise<void> {
+  /** `ends`: the process ends afterwards, and somebody waits for it; a drain on order may take its time. */
+  run(options: { ends?: boolean } = {}): Promise<void> {
+    this.#ends ||= options.ends === true;
     this.#running ??= this.#run();
     return this.#running;
   }
@@ -51,8 +70,10 @@ export class Drain {
 
   async #run(): Promise<void> {
     await this.#lease.setState('draining');
-    let left = this.#primaries();
-    let progressMs = this.#io.clock.monotonicMs();
+    const total = this.#primaries();
+    const startMs = this.#io.clock.monotonicMs();
+    let left = total;
+    let progressMs = startMs;
     while (left > 0 && !this.#stopped) {
       // The whole cluster goes: there is nobody to give anything to, and everything acknowledged is in the cells.
       if (!this.#replicas.activator.anyOther()) return;
@@ -60,7 +81,14 @@ export class Drain {
       const nowMs = this.#io.clock.monotonicMs();
       if (now < left) progressMs = nowMs;
       left = now;
-      if (nowMs - progressMs >= this.#graceMs || !(await this.#controllerLives())) {
+      const stuck = nowMs - progressMs >= this.#graceMs;
+      const elapsedMs = nowMs - startMs;
+      const [graceMs, drainMsMax] = [this.#graceMs, this.#drainMsMax];
+      if (
+        stuck ||
+        (this.#ends && paceTooSlow({ total, left, elapsedMs, graceMs, drainMsMax })) ||
+        !(await this.#controllerLives())
+      ) {
         if ((await this.#giveAway()) === 0) {
           // Nobody may take what is left, or it could not be given yet: serve on, and look again.
           await this.#pause(POLL_MS * 10);

@@ -134,6 +134,7 @@ export class SkeinNode {
       replicas: this.#replicas,
       peers: this.#peers,
       graceMs: limits.drainGraceMs,
+      drainMsMax: limits.drainMsMax,
     });
     this.#handlers = this.#makeHandlers(options.participant?.(this.#replicas));
   }
@@ -194,7 +195,7 @@ export class SkeinNode {
    * Every request is answered meanwhile.
    */
   drain(): Promise<void> {
-    return this.#drain.run();
+    return this.#drain.run({ ends: true });
   }
 
   /** Gives the lease back and with it the node's key; requests are still passed on. For after a drain. */
