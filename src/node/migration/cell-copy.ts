@@ -66,12 +66,21 @@ export class CellCopy {
 
   /** Fence, snapshot and most of the tail. @throws Refusal when the new cell is fenced higher or is outrun. */
   async precopy(): Promise<void> {
-    const [fence, snapshot] = await Promise.all([
-      retried(() => this.#to.raiseFence(this.#shard, this.#epoch)),
-      this.#replica.state.snapshot(),
-    ]);
+    const raise = () => this.#to.raiseFence(this.#shard, this.#epoch);
+    const raised = raise();
+    // Heard of below; a snapshot that cannot be taken must not leave it unheard.
+    raised.catch(() => {});
+    const snapshot = await this.#replica.state.snapshot();
+    const put = () => this.#to.putSnapshot(this.#shard, this.#epoch, snapshot);
+    // The snapshot goes out behind the fence on the same channel, which keeps order, without waiting for the answer: a
+    // round trip less. Where either stays without one, both are done again, one after the other (OWNERSHIP rule 9).
+    const [fence, stored] = await Promise.all([raised, put()]).catch(async (error: unknown) => {
+      if (codeOf(error) !== 'unavailable') throw error;
+      const again = await retried(raise);
+      if (again !== this.#epoch) throw this.#fenced(again);
+      return [again, await retried(put)] as const;
+    });
     if (fence !== this.#epoch) throw this.#fenced(fence);
-    const stored = await retried(() => this.#to.putSnapshot(this.#shard, this.#epoch, snapshot));
     if (!stored.ok && stored.reason === 'fenced') throw this.#fenced(stored.fence);
     this.#copiedSeq = snapshot.seq;
     this.#bytes += snapshot.bytes.byteLength;

@@ -146,8 +146,8 @@ export class HandOffs {
         const { durableSeq } = replica.state;
         const isProven = durableSeq === provenSeq && (!copy || copy.isVerified(durableSeq));
         if (isProven || entry.calledOff) break;
-        // So many in one round trip: such a moment will not come.
-        if (round > 0 && durableSeq - provenSeq > BUSY_DELTAS) break;
+        // So many in one round trip: such a moment will not come. What the copy lacks by now fits one batch.
+        if (durableSeq - provenSeq > BUSY_DELTAS) break;
         const [worse] = await Promise.all([
           durableSeq === provenSeq ? undefined : this.#near(order, durableSeq),
           copy && this.#copyTail(copy, durableSeq, replica),
