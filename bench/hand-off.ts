@@ -2,7 +2,7 @@
  * What a user sees of a hand-off, under load: the pause, in a region and between regions, with 1 KB and with 16 MB of
  * state.
  *
- *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--small] [--json]
+ *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--small|--large] [--json]
  *
  * Real processes: store, nodes and gateways of a local cluster, no controller; this process drives the migrations. Each
  * moving shard has one user in its first home's region who adds again as soon as the last add came back. Pause: the
@@ -254,6 +254,8 @@ if (import.meta.main) {
       only: { type: 'string' },
       /** Leave the large state out. */
       small: { type: 'boolean', default: false },
+      /** Leave the small state out. */
+      large: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
@@ -265,7 +267,10 @@ if (import.meta.main) {
     { name: 'near', regions: near, stateBytes: 15_500_000 },
     { name: 'far', regions: far, stateBytes: 1_000 },
     { name: 'far', regions: far, stateBytes: 15_500_000 },
-  ].filter(({ name, stateBytes }) => (values.only ?? name) === name && !(values.small && stateBytes > 1e6));
+  ].filter(
+    ({ name, stateBytes }) =>
+      (values.only ?? name) === name && !(stateBytes > 1e6 ? values.small : values.large),
+  );
   const figures: Figures[] = [];
   for (const scenario of scenarios) {
     // Large states would fill the memory of a small machine: fewer at once, as many hand-offs.
