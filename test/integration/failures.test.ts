@@ -19,6 +19,7 @@ import {
   killNode,
   killNodeWithoutController,
   killStore,
+  pauseNode,
   underFault,
 } from './support/faults.ts';
 import { allGone, TestCluster } from './support/test-cluster.ts';
@@ -50,6 +51,12 @@ async function survives(fault: Fault): Promise<void> {
 it('a node told to end gives its shards away first: no client error', () => survives(drainNode), CASE_MS_MAX);
 
 it("a killed node's shards are taken over: no client error", () => survives(killNode), CASE_MS_MAX);
+
+it(
+  'a node that stands still loses its shards, and answers nothing stale when it goes on',
+  () => survives(pauseNode),
+  CASE_MS_MAX,
+);
 
 it('the data path works without the controller', () => survives(killController), CASE_MS_MAX);
 

@@ -108,6 +108,23 @@ export const killNode: Fault = {
   },
 };
 
+/** Stands still until its lease has run out and its shards are others', then goes on as if nothing had been. */
+export const pauseNode: Fault = {
+  name: 'SIGSTOP of a node beyond its lease',
+  async harm(cluster, users) {
+    const { name, rooms } = busiestNode(users);
+    const { pid } = await cluster.process(name);
+    const atMs = performance.now();
+    process.kill(pid!, 'SIGSTOP');
+    try {
+      await users.rounds(ROUNDS);
+    } finally {
+      process.kill(pid!, 'SIGCONT');
+    }
+    return { atMs, rooms };
+  },
+};
+
 export const killController: Fault = {
   name: 'kill -9 of the controller',
   async harm(cluster) {

@@ -22,6 +22,10 @@ export interface Answer {
   status: number;
   code?: string;
   servedBy?: string;
+  /** How much had been said in the room, as answered. */
+  said?: number;
+  /** The room had been further on in an earlier answer to the same person: a stale read. */
+  stale?: boolean;
 }
 
 export interface UsersOptions {
@@ -64,7 +68,7 @@ export class Users {
   }
 
   get failed(): Answer[] {
-    return this.answers.filter(({ status }) => status < 200 || status > 299);
+    return this.answers.filter(({ status, stale }) => status < 200 || status > 299 || stale === true);
   }
 
   /** Resolves when each person (of one gateway, where named) has got `count` more 2xx answers. */
@@ -112,8 +116,8 @@ export class Users {
   describeFailures(): string {
     const kinds = Map.groupBy(
       this.failed,
-      ({ gateway, kind, status, code, servedBy }) =>
-        `${gateway} ${kind} ${status} ${code ?? ''} ${servedBy ?? ''}`,
+      ({ gateway, kind, status, code, servedBy, stale }) =>
+        `${gateway} ${kind} ${status} ${stale ? 'stale' : ''}${code ?? ''} ${servedBy ?? ''}`,
     );
     return [...kinds].map(([kind, ones]) => `${ones.length} x ${kind}`).join(', ');
   }
@@ -123,11 +127,15 @@ export class Users {
     const key = `${prefix}-${index % rooms}`;
     const person = `p${index}`;
     let number = 0;
+    let saidMax = 0;
     for (let request = index; !this.#stopping; request++) {
       const query = request % QUERY_EVERY === 0;
       const answer = query
         ? await this.#send(gateway, key, person, 'query')
         : await this.#send(gateway, key, person, 'command', JSON.stringify({ person, number: ++number }));
+      // Answers to one person never go back, whoever gives them.
+      if (answer.said !== undefined && answer.said < saidMax) answer.stale = true;
+      saidMax = Math.max(saidMax, answer.said ?? 0);
       const good = answer.status >= 200 && answer.status < 300;
       if (!query) this.acknowledgements.note(key, person, number, good ? 'acknowledged' : 'unknown');
       if (good) {
@@ -158,7 +166,8 @@ export class Users {
       answer.servedBy = reply.headers['skein-served-by'] as string | undefined;
       const text = await reply.body.text();
       answer.status = reply.statusCode;
-      if (reply.statusCode > 299) answer.code = `${(JSON.parse(text) as { code?: string }).code} ${text}`;
+      if (reply.statusCode > 299) answer.code = text;
+      else answer.said = (JSON.parse(text) as { said: number }).said;
     } catch (error) {
       answer.code = (error as { code?: string }).code ?? (error as Error).message;
     }
