@@ -4,7 +4,6 @@ import type { Listener } from '../io/io.ts';
 import { type ApiOptions, makeApi } from './app.ts';
 import { checkBinding } from './guard.ts';
 
-
 /** @throws ProblemError `unauthorized` for an address beyond this machine without a token. */
 export async function serveApi(options: ApiOptions & { address: string }): Promise<Listener> {
   checkBinding(options.address, options.token);

@@ -22,6 +22,8 @@ export interface SimulationOptions {
   users?: number;
   /** Mean pause between two faults, milliseconds; 0: none. */
   faultEveryMs?: number;
+  /** Only faults of these names; all where absent. */
+  faultNames?: string[];
   /** Cells of another make, such as one that lies: the checkers must find out. */
   cell?: SimClusterOptions['cell'];
   /** Sees every log line of every process. */
@@ -73,7 +75,12 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   const history = new History();
   const shards = Array.from({ length: options.shards ?? 8 }, (_, i) => shardId('tally', `t${i}`));
   const users = new Users(cluster, history, shards, world.random.split('users'), options.users ?? 6);
-  const faults = new Faults(cluster, world.random.split('faults'), options.faultEveryMs ?? 1_500);
+  const faults = new Faults(
+    cluster,
+    world.random.split('faults'),
+    options.faultEveryMs ?? 1_500,
+    options.faultNames,
+  );
   users.start();
   faults.start();
   await world.run(world.nowMs + (options.faultsMs ?? 20_000));
@@ -253,12 +260,14 @@ class Faults {
   readonly #cluster: SimCluster;
   readonly #random: Random;
   readonly #everyMs: number;
+  readonly #names: string[] | undefined;
   #stopped = false;
 
-  constructor(cluster: SimCluster, random: Random, everyMs: number) {
+  constructor(cluster: SimCluster, random: Random, everyMs: number, names?: string[]) {
     this.#cluster = cluster;
     this.#random = random;
     this.#everyMs = everyMs;
+    this.#names = names;
   }
 
   start(): void {
@@ -310,9 +319,10 @@ class Faults {
         },
       ],
     ];
-    const total = faults.reduce((sum, [, weight]) => sum + weight, 0);
+    const possible = faults.filter(([name]) => this.#names?.includes(name) ?? true);
+    const total = possible.reduce((sum, [, weight]) => sum + weight, 0);
     let draw = this.#random.next() * total;
-    for (const [name, weight, harm] of faults) {
+    for (const [name, weight, harm] of possible) {
       draw -= weight;
       if (draw >= 0) continue;
       this.counts[name] = (this.counts[name] ?? 0) + 1;
