@@ -69,7 +69,8 @@ describe('SPEC.md', () => {
       '../node/migration/participant.ts',
       '../node/migration/cell-copy.ts',
       '../node/migration/follower.ts',
-      '../node/replicas.ts',
+      '../node/promotions.ts',
+      '../node/hand-over.ts',
       '../node/replica.ts',
     ].map((path) => readFileSync(new URL(path, import.meta.url), 'utf8'));
     const named = [...spec.matchAll(/`([A-Z][A-Za-z]+)\.(#?[a-zA-Z]+)`/g)];

@@ -1,25 +1,27 @@
 /**
- * All replicas of this node: activation on demand, demotion, passivation, seals, followers.
+ * All replicas of this node: activation on demand, demotion, passivation, followers.
  *
  * The one place where a replica begins or ends. Requests that a demoted replica still held are routed again, never
- * dropped. It is the {@link ParticipantHost} that migrations are built on.
+ * dropped. It is the {@link ParticipantHost} that migrations are built on; of that, becoming primary is in
+ * `promotions.ts` and ceasing to be it in `hand-over.ts`, on replicas that stay in this table.
  */
 import type { Io } from '../io/io.ts';
-import { problem } from '../model/errors.ts';
 import type { CellId, ProcessId, Seq, ShardId } from '../model/ids.ts';
-import { type Assignment, type AssignmentRecord, CONTROL_KEYS } from '../model/records.ts';
+import { type Assignment, CONTROL_KEYS } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { HeldRequest, ShardRuntime } from '../shard/contract.ts';
 import type { CellDirectory, CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
 import { RpcError } from '../wire/rpc.ts';
-import { type Activation, Activator, isUnavailable } from './activation.ts';
+import { type Activation, Activator } from './activation.ts';
 import { AppendBatcher, UndurableBytes } from './append-batcher.ts';
 import { type Assignments, assignmentOf } from './assignments.ts';
 import type { NodeLimits } from './config.ts';
+import { HandOver } from './hand-over.ts';
 import type { NodeLease } from './lease.ts';
 import { OpenedEpochs, staysPrimary } from './ownership.ts';
 import type { LocalReplica, NodePeer, ParticipantHost } from './participant.ts';
 import type { Peers } from './peers.ts';
+import { Promotions } from './promotions.ts';
 import type { Peer } from './protocol.ts';
 import { HostedReplica, type ReplicaEnvironment } from './replica.ts';
 import { SnapshotKeeper } from './snapshots.ts';
@@ -27,7 +29,6 @@ import type { HandlerWatch } from './watchdog.ts';
 
 /** Assignments read in one transaction when many must be read again. */
 const CONFIRM_PAGE = 256;
-const UNKNOWN_RETRY_MS = 100;
 /** So that a sweep never holds the event loop for long. */
 const PASSIVATIONS_A_SWEEP_MAX = 2_000;
 
@@ -61,11 +62,10 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly #o: ReplicasOptions;
   readonly #replicas = new Map<ShardId, HostedReplica>();
   readonly #activations = new Map<ShardId, Promise<Activation>>();
-  readonly #promotions = new Map<ShardId, Promotion>();
-  /** Requests that came for a primary before the word that this is to be it. */
-  readonly #expecting = new Map<ShardId, Set<() => void>>();
   readonly #batchers = new Map<CellId, AppendBatcher>();
   readonly #snapshots: SnapshotKeeper;
+  readonly #promotions: Promotions;
+  readonly #handOver: HandOver;
   readonly #appendPrefix: string;
   readonly #handlerRandom: { next(): number };
   #appendNumber = 0;
@@ -97,6 +97,28 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       cell: (id) => this.cell(id),
       batcher: (id) => this.#batcher(id),
       accepting: options.accepting,
+    });
+    const shared = {
+      io: options.io,
+      assignments: options.assignments,
+      activator: this.activator,
+      opened: this.opened,
+      replica: (shard: ShardId) => this.#replicas.get(shard),
+      deposed: this.deposed.bind(this),
+    };
+    this.#promotions = new Promotions({
+      ...shared,
+      cell: (id) => this.cell(id),
+      batcher: (id) => this.#batcher(id),
+      confirm: (replica) => this.confirm(replica),
+      endFollower: (replica, reason) => this.#endFollower(replica, reason),
+    });
+    this.#handOver = new HandOver({
+      ...shared,
+      leaseGeneration: () => this.leaseGeneration(),
+      dropFollower: (shard) => this.dropFollower(shard),
+      routeAgain: (held) => this.#routeAgain(held),
+      closed: () => this.#closed,
     });
   }
 
@@ -388,256 +410,37 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     replica.state.close();
   }
 
-  async seal(shard: ShardId): Promise<{ seq: Seq; epoch: number; version: number }> {
-    const replica = this.#replicas.get(shard);
-    if (replica === undefined || !replica.takesRequests) {
-      throw new RpcError('not-primary', `${shard} is not primary here`);
-    }
-    // OWNERSHIP rules 5 and 9: resolves every append in flight, then answers nothing.
-    await replica.state.seal();
-    if (replica.ended || !replica.takesRequests) throw new RpcError('not-primary', `${shard} was deposed`);
-    replica.role = 'sealed';
-    return {
-      seq: replica.state.durableSeq,
-      epoch: replica.epoch,
-      // Last written or read by this node under its own epoch: if anyone changed it since, the swap is refused.
-      version: replica.assignment.version,
-    };
+  seal(shard: ShardId): Promise<{ seq: Seq; epoch: number; version: number }> {
+    return this.#handOver.seal(shard);
   }
 
-  async unseal(shard: ShardId): Promise<'serving' | 'demoted'> {
-    const replica = this.#replicas.get(shard);
-    if (replica === undefined || replica.ended || !replica.takesRequests) return 'demoted';
-    const { epoch, primary, cell, standbys } = replica.assignment;
-    const same: AssignmentRecord = { epoch, primary, cell, standbys };
-    for (;;) {
-      const generation = this.leaseGeneration();
-      try {
-        // OWNERSHIP rule 6: the touch kills a swap of ours that is still on its way.
-        const { won, assignment } = await this.activator.swap(shard, replica.assignment.version, same);
-        if (replica.ended) return 'demoted';
-        if (!won || assignment === undefined) {
-          if (replica.role === 'sealed') replica.role = 'primary';
-          this.deposed(replica, 'the assignment changed while sealed');
-          return 'demoted';
-        }
-        replica.assignment = assignment;
-        replica.confirmedGeneration = generation;
-        replica.role = 'primary';
-        replica.state.unseal();
-        return 'serving';
-      } catch (error) {
-        if (!isUnavailable(error)) throw error;
-        // Unknown: stays sealed until it knows (OWNERSHIP rule 5).
-        await this.#pause(UNKNOWN_RETRY_MS);
-        if (replica.ended || this.#closed) return 'demoted';
-      }
-    }
+  unseal(shard: ShardId): Promise<'serving' | 'demoted'> {
+    return this.#handOver.unseal(shard);
   }
 
   handOver(shard: ShardId, next: Assignment, address: string): void {
-    const replica = this.#replicas.get(shard);
-    if (replica === undefined || replica.ended || !replica.takesRequests) return;
-    this.opened.set(shard, { epoch: replica.epoch });
-    replica.becomeFollower(next, { processId: next.primary, address });
-    replica.fed = false;
-    this.#o.assignments.learn(next);
-    const held = replica.state.demote();
-    replica.state.follow();
-    this.#passOver(held, next);
-  }
-
-  /**
-   * What was held goes to the new primary: by way of the gateway that sent it, which is told where (421), since from
-   * there the way may be half as long; what came another way is passed on from here.
-   */
-  #passOver(held: HeldRequest[], { primary, epoch, version }: Assignment): void {
-    const others: HeldRequest[] = [];
-    for (const each of held) {
-      if (each.request.hops > 0) others.push(each);
-      else each.resolve({ ...problem('moved', `${primary} runs it`), moved: { primary, epoch, version } });
-    }
-    this.#routeAgain(others);
+    this.#handOver.handOver(shard, next, address);
   }
 
   promote(shard: ShardId, assignment: Assignment, endSeq?: Seq): Promise<void> {
-    let under = this.#promotions.get(shard);
-    if (under === undefined) {
-      under = this.#beginPromotion(shard, assignment);
-      this.#promotions.set(shard, under);
-      for (const wake of this.#expecting.get(shard) ?? []) wake();
-      const done = () => {
-        if (this.#promotions.get(shard) === under) this.#promotions.delete(shard);
-      };
-      under.opened.then(done, done);
-    }
-    // Also where news of the watch had begun it: the word of the old primary is the proof that nothing is missing.
-    if (endSeq !== undefined && under.epoch === assignment.epoch) under.serve(endSeq);
-    return under.opened;
+    return this.#promotions.promote(shard, assignment, endSeq);
   }
 
-  /** A promotion under way, for requests that come meanwhile: resolves as soon as they may run. */
+  // ---- for the router and the drain
+
+  /** See {@link Promotions.underWay}. */
   promotion(shard: ShardId): Promise<unknown> | undefined {
-    return this.#promotions.get(shard)?.serving;
+    return this.#promotions.underWay(shard);
   }
 
-  /** Resolves when a promotion of the shard begins here, with false where none has within `waitMs`. */
+  /** See {@link Promotions.begins}. */
   promotionBegins(shard: ShardId, waitMs: number): Promise<boolean> {
-    return new Promise((resolve) => {
-      const waiters = this.#expecting.get(shard) ?? new Set();
-      this.#expecting.set(shard, waiters);
-      const end = (begun: boolean) => {
-        cancel();
-        waiters.delete(wake);
-        if (waiters.size === 0) this.#expecting.delete(shard);
-        resolve(begun);
-      };
-      const wake = () => end(true);
-      const cancel = this.io.clock.setTimer(waitMs, () => end(false));
-      waiters.add(wake);
-    });
+    return this.#promotions.begins(shard, waitMs);
   }
 
-  #beginPromotion(shard: ShardId, assignment: Assignment): Promotion {
-    let proven: (endSeq: Seq) => void = () => {};
-    let served: () => void = () => {};
-    const early = new Promise<void>((resolve) => {
-      served = resolve;
-    });
-    const opened = this.#promote(shard, assignment, (replica, cell) => {
-      proven = (endSeq) => {
-        if (replica.ended || replica.role !== 'opening' || replica.state.appliedSeq !== endSeq) return;
-        replica.serveUnconfirmed();
-        replica.logBytes = 0;
-        try {
-          this.#becomePrimary(replica, assignment, cell);
-        } catch (error) {
-          // Such as state that this build cannot upgrade: opening it anew says so to whoever asks.
-          this.io.log.warn({ shard, error: String(error) }, 'a follower could not be promoted');
-          replica.role = 'follower';
-          this.#endFollower(replica, 'could not be promoted');
-        }
-        served();
-      };
-    });
-    const serving = Promise.race([opened, early]);
-    serving.catch(() => {});
-    return {
-      epoch: assignment.epoch,
-      opened,
-      serving,
-      serve: (endSeq) => proven(endSeq),
-    };
-  }
-
-  #becomePrimary(replica: HostedReplica, assignment: Assignment, cell: CellStore): void {
-    this.opened.set(replica.shard, { epoch: assignment.epoch });
-    replica.assignment = assignment;
-    replica.cell = cell;
-    replica.batcher = this.#batcher(assignment.cell);
-    replica.source = undefined;
-    // The news may be late: until the control store confirms it, queries go through fence checks.
-    replica.confirmedGeneration = -1;
-    replica.state.promote(assignment.epoch);
-    replica.role = 'primary';
-    this.confirm(replica);
-  }
-
-  async #promote(
-    shard: ShardId,
-    assignment: Assignment,
-    onOpening: (replica: HostedReplica, cell: CellStore) => void,
-  ): Promise<void> {
-    const replica = this.#replicas.get(shard);
-    if (replica?.role === 'primary' && replica.epoch >= assignment.epoch) return;
-    if (replica === undefined || replica.role !== 'follower') {
-      throw new RpcError('no-replica', `${shard} has no follower here to promote`);
-    }
-    const { epoch } = assignment;
-    // Late word of a move long over: what is followed here now is another primary's.
-    if (replica.assignment.epoch >= epoch) {
-      throw new RpcError('moved', `${shard} is at epoch ${replica.assignment.epoch} already`);
-    }
-    const opened = this.opened.get(shard);
-    // OWNERSHIP rule 1: an epoch is opened once. What was opened before is opened anew, by the next request.
-    if (opened !== undefined && opened !== 'forgotten' && opened.epoch >= epoch) {
-      this.#endFollower(replica, 'the epoch was opened before');
-      throw new RpcError('refused', `epoch ${epoch} of ${shard} was opened here before`);
-    }
-    // First: what is learnt next is news, and must not begin a second promotion.
-    replica.role = 'opening';
-    this.#o.assignments.learn(assignment);
-    const cell = this.cell(assignment.cell);
-    const applied = replica.state.appliedSeq;
-    onOpening(replica, cell);
-    try {
-      // A follower has the state: only the fence, the end and what it lacks are read, whatever the state's size.
-      const opening = await this.activator.readWhole(cell, shard, epoch, applied);
-      if (replica.role !== 'opening') {
-        this.#confirmOpening(replica, epoch, opening, applied);
-        return;
-      }
-      if (opening.fence !== epoch) throw new RpcError('moved', `fenced by epoch ${opening.fence}`);
-      if (applied > opening.end)
-        throw new RpcError('gap', `applied ${applied}, the log ends at ${opening.end}`);
-      const missing = opening.entries.filter((entry) => entry.seq > applied);
-      if (missing.length !== opening.end - applied) throw new RpcError('gap', 'the log was trimmed');
-      if (missing.length > 0) replica.state.apply(missing);
-      if (replica.ended || this.#replicas.get(shard) !== replica) throw new RpcError('refused', 'superseded');
-      replica.measureLog(opening, applied);
-      this.#becomePrimary(replica, assignment, cell);
-    } catch (error) {
-      // Its commands ran, their fate is open: rule 3, the replica demotes.
-      if (replica.unconfirmed && replica.epoch === epoch)
-        this.deposed(replica, 'could not be opened', isUnavailable(error));
-      // The log has everything: the next request opens from it.
-      if (!replica.ended && replica.role === 'opening') {
-        replica.role = 'follower';
-        this.#endFollower(replica, 'could not be promoted');
-      }
-      throw error;
-    }
-  }
-
-  /** Served already: the opening must show exactly what was taken for granted. */
-  #confirmOpening(replica: HostedReplica, epoch: number, opening: Opening, applied: Seq): void {
-    if (replica.ended || !replica.unconfirmed) throw new RpcError('refused', 'superseded');
-    if (opening.fence !== epoch) throw new RpcError('moved', `fenced by epoch ${opening.fence}`);
-    if (opening.end !== applied)
-      throw new RpcError('gap', `the log ends at ${opening.end}, not at ${applied}`);
-    const sinceBytes = replica.logBytes;
-    replica.measureLog(opening, applied);
-    replica.logBytes += sinceBytes;
-    replica.openingConfirmed();
-  }
-
-  // ---- giving a shard away without a migration
-
-  /**
-   * Seals, swaps the primary to `heir` at epoch+1 in the same cell, and passes everything held on: the heir opens from
-   * the log. With an unknown outcome it stays sealed until it knows (OWNERSHIP rule 5).
-   */
-  async release(shard: ShardId, heir: { processId: ProcessId; address: string }): Promise<boolean> {
-    const { epoch, version } = await this.seal(shard);
-    const replica = this.#replicas.get(shard);
-    if (replica === undefined) return false;
-    const { cell } = replica.assignment;
-    const next: AssignmentRecord = { epoch: epoch + 1, primary: heir.processId, cell, standbys: [] };
-    for (;;) {
-      try {
-        const { won, assignment } = await this.activator.swap(shard, version, next);
-        if (won && assignment !== undefined) {
-          this.handOver(shard, assignment, heir.address);
-          this.dropFollower(shard);
-          return true;
-        }
-        return (await this.unseal(shard)) === 'demoted';
-      } catch (error) {
-        if (!isUnavailable(error)) throw error;
-        await this.#pause(UNKNOWN_RETRY_MS);
-        if (replica.ended || this.#closed) return false;
-      }
-    }
+  /** See {@link HandOver.release}. */
+  release(shard: ShardId, heir: { processId: ProcessId; address: string }): Promise<boolean> {
+    return this.#handOver.release(shard, heir);
   }
 
   close(): void {
@@ -654,23 +457,6 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     }
     for (const batcher of this.#batchers.values()) batcher.close();
   }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.io.clock.setTimer(delayMs, resolve);
-    });
-  }
-}
-
-/** A follower on its way to primary. */
-interface Promotion {
-  epoch: number;
-  /** The log was opened and the replica is primary. */
-  opened: Promise<void>;
-  /** Requests may run: opened, or known to have the whole log. */
-  serving: Promise<void>;
-  /** The log surely ends at `endSeq`, and all below the new epoch are gone: serve, where that is applied. */
-  serve(endSeq: Seq): void;
 }
 
 function mayLeave(replica: HostedReplica): boolean {
