@@ -11,12 +11,11 @@ import type { ReplicaStatus, WarmUpReport } from '../node/protocol.ts';
 import type { Action, Direction, Event, Side } from './events.ts';
 import { countOf, type Executed, executedSince, objection, warmUpObjection } from './gates.ts';
 import { FINAL_STATES, type MigrationRecord, type State } from './record.ts';
+import { retryDelayMs, retryOf } from './retries.ts';
 import { RULES } from './rules.ts';
 import { dwellOf, handOffStep, type MigrationSettings, percentsOf, pollMsOf } from './settings.ts';
 import { TABLE } from './table.ts';
 
-const RETRY_DELAY_MS = 100;
-const RETRY_DELAY_MS_MAX = 2_000;
 /** While bytes move there is nothing to decide: look rarely. */
 const TRANSFER_POLL_MS = 200;
 
@@ -115,7 +114,7 @@ export class MigrationMachine implements Machine<Event, Action> {
       this.#pollAtMs = nowMs + this.#pollMs;
       return;
     }
-    const action = this.#retryOf(event);
+    const action = retryOf(event, this.record.state, this.#pendingDrops);
     if (!action || this.#retryAtMs !== undefined) return;
     if (++this.#attempts >= this.#settings.attemptsMax) {
       this.#exhausted(event, nowMs);
@@ -467,20 +466,9 @@ export class MigrationMachine implements Machine<Event, Action> {
     } else this.rollBack(`${event.call}: ${event.reason}`, nowMs);
   }
 
-  #retryOf(event: Extract<Event, { type: 'call-failed' }>): Action | undefined {
-    const { state } = this.record;
-    if (event.call === 'read-assignment' && (state === 'planned' || state === 'transferring'))
-      return { type: 'read-assignment' };
-    if (event.call === 'prepare' && state === 'transferring') return { type: 'prepare' };
-    if (event.call === 'warm-up' && state === 'warming') return { type: 'warm-up' };
-    if (event.call === 'drop' && event.at && this.#pendingDrops.has(event.at))
-      return { type: 'drop', at: event.at };
-    return undefined;
-  }
-
   #later(action: Action, nowMs: number): void {
     this.#retry = [action];
-    this.#retryAtMs = nowMs + Math.min(RETRY_DELAY_MS_MAX, RETRY_DELAY_MS * 2 ** this.#attempts);
+    this.#retryAtMs = nowMs + retryDelayMs(this.#attempts);
   }
 
   #handOffAction(attempt: number): Action {
