@@ -27,6 +27,7 @@ import { RequestMeansTable } from './means.ts';
 import { detectPeriods } from './period.ts';
 import { SeriesForecaster, type SeriesQuantiles } from './series.ts';
 import { Shares } from './shares.ts';
+import { StepCounts } from './step-counts.ts';
 
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
@@ -54,15 +55,13 @@ export class ForecastEngine implements Forecaster {
   readonly #groupOf = new Map<number, Group>();
   readonly #total = new SeriesForecaster({ externals: ['sum-of-groups'] });
   readonly #checks: Check[] = [];
+  readonly #counts = new StepCounts();
   #periods: number[] = [];
   #stepS = 1;
   #lastNumber: number | undefined;
   #steps = 0;
   #nextPeriodLook = PERIOD_LOOK_FIRST_STEPS;
   #rotation = 0;
-  /** Requests of the newest step by row; valid where `#countedAt` is this step. */
-  #counted = new Float64Array(1024);
-  #countedAt = new Float64Array(1024);
   #share = new Float64Array(16);
 
   observe(step: LoadStep): void {
@@ -271,7 +270,7 @@ export class ForecastEngine implements Forecaster {
     this.#learnShards(step, rows, counts, groups, origins);
     this.#hot.observe(
       this.#steps,
-      (index) => this.#countOf(index),
+      (index) => this.#counts.of(index, this.#steps),
       (index, ahead) => this.#factor(index, ahead),
     );
     let total = 0;
@@ -315,7 +314,7 @@ export class ForecastEngine implements Forecaster {
       this.#means.observe(index, service, step.shards[i]!);
       let requests = 0;
       for (let origin = 0; origin < origins; origin++) requests += row[origin]!;
-      this.#count(index, requests);
+      this.#counts.set(index, this.#steps, requests);
       this.#hot.consider(index, requests, this.#steps);
     }
   }
@@ -396,30 +395,13 @@ export class ForecastEngine implements Forecaster {
     return best;
   }
 
-  #count(index: number, requests: number): void {
-    if (index >= this.#counted.length) {
-      const counted = new Float64Array(index * 2);
-      counted.set(this.#counted);
-      const countedAt = new Float64Array(index * 2);
-      countedAt.set(this.#countedAt);
-      this.#counted = counted;
-      this.#countedAt = countedAt;
-    }
-    this.#counted[index] = requests;
-    this.#countedAt[index] = this.#steps;
-  }
-
-  #countOf(index: number): number {
-    return this.#countedAt[index] === this.#steps ? this.#counted[index]! : 0;
-  }
-
   /** Holds a rotating few shards' forecasts against the truth: that calibrates the bands of their classes. */
   #check(): void {
     const due = this.#checks[0];
     if (due !== undefined && due.due <= this.#steps) {
       this.#checks.shift();
       due.shards.forEach((index, i) => {
-        this.#bands.add(due.expected[i]!, due.spread[i]!, this.#countOf(index));
+        this.#bands.add(due.expected[i]!, due.spread[i]!, this.#counts.of(index, this.#steps));
       });
     }
     const size = this.#shares.size;
