@@ -101,10 +101,10 @@ function addController(program: Command): void {
       'requests at the target that end a step early (30)',
       wholeNumber(1, 1_000_000),
     )
-    .option('--migration-moves <count>', 'moves at once (32)', wholeNumber(1, 10_000))
+    .option('--migration-moves <count>', 'moves at once (64)', wholeNumber(1, 10_000))
     .option(
       '--migration-moves-per-node <count>',
-      'moves at once that a node takes part in (8)',
+      'moves at once that a node takes part in (32)',
       wholeNumber(1, 10_000),
     )
     .action(async (options: ControllerFlags, command: Command) => {

@@ -34,8 +34,8 @@ export interface MigrationLimits {
 }
 
 export const LIMITS_DEFAULT: MigrationLimits = {
-  movesMax: 32,
-  movesPerNodeMax: 8,
+  movesMax: 64,
+  movesPerNodeMax: 32,
   bytesPerSecond: 256 * 1024 * 1024,
   bytesPerSecondPerNode: 64 * 1024 * 1024,
   queuedMax: 10_000,

@@ -91,7 +91,7 @@ const definitions = {
     status: 500,
     title: 'The command was running when two nodes died and is not tried again',
     remedy:
-      'Correct the handler, then release the shard with `skein shard release`. The command left no effect.',
+      'Correct the handler, then release the shard with `skein shard release`. A command that blocks its node leaves no effect; one that was merely under way at two unrelated deaths may have happened.',
   },
   'shard-quarantined': {
     status: 503,

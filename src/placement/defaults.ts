@@ -66,7 +66,7 @@ export interface MoveBudgets {
 export const DEFAULT_BUDGETS: MoveBudgets = {
   // A migration takes 1-2 s and some 15 ms of CPU: 24 a second are a third of one core over the whole cluster.
   startedPerTick: 24,
-  inFlightMax: 48,
+  inFlightMax: 64,
   bytesInFlightMax: 256 * 1024 * 1024,
   perNodeInFlightMax: 32,
 };

@@ -69,7 +69,7 @@ export interface LocalCluster {
 }
 
 /** Longest time of one step of a traffic shift: a local day lasts a minute or less. */
-const SHIFT_STEP_MS = 400;
+const SHIFT_STEP_MS = 250;
 
 const SOURCE = import.meta.url.endsWith('.ts');
 const ENTRY = fileURLToPath(new URL(SOURCE ? '../cli/main.ts' : '../cli/main.js', import.meta.url));
