@@ -8,7 +8,11 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const bin = join(root, 'node_modules', '.bin');
-const nodeBinary = join(bin, process.platform === 'win32' ? 'node.exe' : 'node');
+const installedNode = join(bin, process.platform === 'win32' ? 'node.exe' : 'node');
+/** Node 22.19 and later run the sources as they are; where no binary comes with `npm ci`, the machine's own must do. */
+const ownNodeWillDo =
+  Number(process.versions.node.split('.')[0]) >= 23 || /^22\.(19|[2-9]\d)\./.test(process.versions.node);
+const nodeBinary = () => (existsSync(installedNode) ? installedNode : process.execPath);
 
 const tasks = {
   start: [['node', '--conditions=skein-source', 'src/cli/main.ts', 'dev']],
@@ -27,7 +31,7 @@ const tasks = {
 /** node_modules is stale when the lock file is newer than npm's record of what it installed. */
 function mustInstall() {
   const record = join(root, 'node_modules', '.package-lock.json');
-  if (!existsSync(record) || !existsSync(nodeBinary)) return true;
+  if (!existsSync(record)) return true;
   return statSync(join(root, 'package-lock.json')).mtimeMs > statSync(record).mtimeMs && !sameLock(record);
 }
 
@@ -60,6 +64,13 @@ if (mustInstall()) {
   }
 }
 
+if (!existsSync(installedNode) && !ownNodeWillDo) {
+  console.error(
+    `skein: this machine has Node ${process.versions.node}, and no Node 24 for ${process.platform} ${process.arch} came with npm ci. Install Node 22.19 or later, then run the same command again.`,
+  );
+  process.exit(1);
+}
+
 const env = {
   ...process.env,
   PATH: `${bin}${process.platform === 'win32' ? ';' : ':'}${process.env.PATH ?? ''}`,
@@ -67,7 +78,7 @@ const env = {
 for (const [index, command] of task.entries()) {
   const [program, ...fixed] = command;
   const args = index === task.length - 1 ? [...fixed, ...extra] : fixed;
-  const status = await run(program === 'node' ? nodeBinary : join(bin, program), args, env);
+  const status = await run(program === 'node' ? nodeBinary() : join(bin, program), args, env);
   if (status !== 0) process.exit(status);
 }
 
