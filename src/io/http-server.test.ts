@@ -156,11 +156,17 @@ describe('the HTTP server', () => {
     expect(seen.map((request) => request.target)).toEqual(['/next']);
   });
 
-  it('asks clients to leave when it drains', async () => {
+  it('asks clients to leave once it listens no more, not before: they would come back', async () => {
     const address = await serve();
-    expect((await fetch(`http://${address}/a`)).headers.get('connection')).not.toBe('close');
+    const connection = async (path: string) =>
+      (await fetch(`http://${address}${path}`)).headers.get('connection');
+    expect(await connection('/a')).not.toBe('close');
     server!.drain();
-    expect((await fetch(`http://${address}/b`)).headers.get('connection')).toBe('close');
+    expect(await connection('/b')).not.toBe('close');
+    const closed = server!.close(5_000);
+    expect(await connection('/c')).toBe('close');
+    await closed;
+    await expect(connection('/d')).rejects.toThrow();
   });
 });
 

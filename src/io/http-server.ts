@@ -68,16 +68,17 @@ export interface HttpServerOptions {
 export interface HttpServer {
   /** Where it listens, with the real port. */
   readonly address: string;
-  /** From now on every reply asks its client to close the connection, so that clients go elsewhere. */
+  /** Announces the close: it will then wait for requests that are on their way. */
   drain(): void;
-  /** Takes no new connection, waits up to `graceMs` for replies under way, then cuts. */
+  /** Takes no new connection, asks clients with every reply to close theirs, waits up to `graceMs` for replies under way, then cuts. */
   close(graceMs?: number): Promise<void>;
 }
 
 /** Starts a server. Rejects when the address is taken or not an address. */
 export async function serveHttpServer(options: HttpServerOptions): Promise<HttpServer> {
   const { host, port } = parseAddress(options.address);
-  const settings: Settings = { options, draining: false };
+  const settings: Settings = { options, closing: false };
+  let draining = false;
   const server = createServer({
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: HEADERS_TIMEOUT_MS,
@@ -110,13 +111,12 @@ export async function serveHttpServer(options: HttpServerOptions): Promise<HttpS
   return {
     address: `${host}:${typeof bound === 'object' && bound ? bound.port : port}`,
     drain() {
-      // Idle connections stay: closing one just as its client sends would fail that request.
-      settings.draining = true;
+      // Nothing changes for clients yet. Replies that asked for a new connection while this still listens would bring
+      // a storm of them, and those that knock just as the listener closes are reset by the kernel.
+      draining = true;
     },
     close(graceMs = 0) {
-      const quietMs = settings.draining ? LAST_REQUESTS_MS : 0;
-      settings.draining = true;
-      return closeServer(server, graceMs, quietMs);
+      return closeServer(server, settings, graceMs, draining ? LAST_REQUESTS_MS : 0);
     },
   };
 }
@@ -125,7 +125,7 @@ export async function serveHttpServer(options: HttpServerOptions): Promise<HttpS
  * Stops listening, then lets connections end. A connection that was just made, or whose request is still in the
  * kernel, looks idle: where `quietMs` is given, idle ones are closed only after it, so that such a request is answered.
  */
-function closeServer(server: Server, graceMs: number, quietMs: number): Promise<void> {
+function closeServer(server: Server, settings: Settings, graceMs: number, quietMs: number): Promise<void> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => server.closeAllConnections(), graceMs);
     // Closes idle connections as well, unlike the close of a plain server.
@@ -138,13 +138,15 @@ function closeServer(server: Server, graceMs: number, quietMs: number): Promise<
         server.close();
         resolve();
       });
+      settings.closing = true;
     });
   });
 }
 
 interface Settings {
   readonly options: HttpServerOptions;
-  draining: boolean;
+  /** Listens no more: replies ask for the end of their connection. */
+  closing: boolean;
 }
 
 /** A request being read; lives on its message, so that the listeners need no closure. */
@@ -225,7 +227,7 @@ class Exchange implements HttpRequest, HttpResponder {
     const response = this.#response;
     const all = headers.slice();
     if (status !== 204) all.push('content-length', String(body.byteLength));
-    if (this.#settings.draining) all.push('connection', 'close');
+    if (this.#settings.closing) all.push('connection', 'close');
     response.writeHead(status, all);
     if (body.byteLength === 0 || this.#message.method === 'HEAD') response.end();
     else if (body.byteLength <= JOIN_BYTES_MAX) response.end(latin1(body), 'latin1');

@@ -87,7 +87,7 @@ describe('a gateway process', () => {
     expect(await control.get('gateway/gw')).toBeUndefined();
   });
 
-  it('drains: not ready, requests under way are answered, connections closed', async () => {
+  it('drains: not ready, but everything is answered; then it ends', async () => {
     const gateway = await start();
     await expect.poll(() => ready(gateway)).toBe(200);
     let release = () => {};
@@ -99,7 +99,7 @@ describe('a gateway process', () => {
     expect(await ready(gateway)).toBe(503);
     release();
     const reply = await pending;
-    expect([reply.status, reply.headers.get('connection')]).toEqual([200, 'close']);
+    expect(reply.status).toBe(200);
     await drained;
     expect(gateway.gateway.inFlight).toBe(0);
   });
