@@ -119,8 +119,6 @@ export interface ServiceOptions<State> {
   warmUp?: (context: WarmUpContext<State>) => void | Promise<void>;
   /** Regions the shards may live in; anywhere without it. */
   allowedRegions?: readonly string[];
-  /** How stale a query's answer may be on a standby, milliseconds; 0 (never stale) by default. */
-  stalenessMs?: number;
   /** How long one handler may take, milliseconds, awaiting included; {@link HANDLER_MS_MAX} by default. */
   handlerMsMax?: number;
 }
