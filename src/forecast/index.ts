@@ -13,6 +13,14 @@ import { ForecastEngine } from './engine.ts';
 import type { Forecaster } from './forecaster.ts';
 
 export { type LoadStep, LoadWindows } from '../metrics/index.ts';
+export {
+  BATCH_FEATURES_PER_HORIZON,
+  BATCH_FEATURES_STATIC,
+  type BatchExpert,
+  type BatchWindowInput,
+  batchFeatureCount,
+  writeBatchWindow,
+} from './batch-expert.ts';
 export { ForecastEngine } from './engine.ts';
 export { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
 export type { Forecaster } from './forecaster.ts';
