@@ -12,6 +12,8 @@
 export const BATCH_FEATURES_STATIC = 10;
 /** Numbers for each horizon that follow them. */
 export const BATCH_FEATURES_PER_HORIZON = 2;
+/** Steps ahead that an expert with {@link BatchExpert.withHorizons} is asked for at once. */
+export const BATCH_HORIZONS_MAX = 512;
 /** Values whose mean is below this are taken for a level of one: a window of zeros stays a window of zeros. */
 const LEVEL_MIN = 1e-9;
 const DAY_S = 86_400;
@@ -50,6 +52,18 @@ export interface BatchExpert {
   /** Ascending, 0.5 among them; those between and beyond are taken from the nearest and the engine's own bands. */
   readonly quantiles: readonly number[];
   forecast(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void;
+  /** Numbers of one row of `features`, for an expert that writes its own rows; else {@link batchFeatureCount}. */
+  readonly featureWidth?: number;
+  /**
+   * Writes one row in the expert's own form in place of {@link writeBatchWindow} (the trained network sees profiles and
+   * levels, not only the window): `contextSteps` numbers of `contexts`, `featureWidth` of `features`. Returns the level.
+   */
+  write?(input: BatchWindowInput, row: number, contexts: Float32Array, features: Float32Array): number;
+  /**
+   * The same expert asked at other steps ahead (ascending, at most {@link BATCH_HORIZONS_MAX}); cheap. An expert that
+   * has this is asked at exactly the steps wanted, and nothing is interpolated: between 1 and 2 days lies a night.
+   */
+  withHorizons?(horizonSteps: readonly number[]): BatchExpert;
 }
 
 export function batchFeatureCount(expert: Pick<BatchExpert, 'horizonSteps'>): number {
@@ -65,6 +79,8 @@ export interface BatchWindowInput {
   stepS: number;
   /** Unix seconds of the newest step; NaN where nobody knows. */
   atS: number;
+  /** Steps of the periods believed in, strongest first, fractional; without it a day and a week where they fit. */
+  periods?: readonly number[];
 }
 
 /**

@@ -16,6 +16,7 @@ export { type LoadStep, LoadWindows } from '../metrics/index.ts';
 export {
   BATCH_FEATURES_PER_HORIZON,
   BATCH_FEATURES_STATIC,
+  BATCH_HORIZONS_MAX,
   type BatchExpert,
   type BatchWindowInput,
   batchFeatureCount,
