@@ -87,7 +87,7 @@ export class Activator {
   }
 
   async #activate(shard: ShardId): Promise<Activation> {
-    const { self, assignments, opened } = this.#o;
+    const { self, assignments, opened, environment } = this.#o;
     let assignment = assignments.assignment(shard);
     // Where this node may claim, the claim itself is the look-up: refused, it reads what is there.
     if (assignment === undefined && !this.#mayClaim(shard)) assignment = await assignments.lookUp(shard);
@@ -108,7 +108,7 @@ export class Activator {
         self,
         assignment,
         primaryPresent,
-        opened: opened.get(shard),
+        opened: environment.mutations?.has('epoch-reopened') ? undefined : opened.get(shard),
         accepting: this.#mayClaim(shard),
         homeCell: this.#o.homeCell,
       });
@@ -137,7 +137,8 @@ export class Activator {
       if (decision.action === 'take-over') {
         // OWNERSHIP rule 1: the claimant first reaches the cell, so that nobody holds what nobody can serve.
         await this.#o.cell(assignment!.cell).raiseFence(shard, assignment!.epoch);
-        compare.push({ key: CONTROL_KEYS.node(decision.from), version: 0 });
+        if (!environment.mutations?.has('takeover-from-the-living'))
+          compare.push({ key: CONTROL_KEYS.node(decision.from), version: 0 });
       }
       const swapped = await this.swap(shard, assignment?.version ?? 0, next, compare);
       if (swapped.won) swappedIn = generation;
@@ -193,7 +194,7 @@ export class Activator {
   /** OWNERSHIP rule 1: an owner that cannot reach its cell names another live node. Best effort, once. */
   async swapOut(assignment: Assignment): Promise<void> {
     const heir = this.heir(assignment.shard, this.#o.region);
-    if (heir === undefined) return;
+    if (heir === undefined || this.#o.environment.mutations?.has('cut-off-owner-stays')) return;
     const { shard, version, epoch, cell } = assignment;
     try {
       await this.swap(shard, version, { epoch: epoch + 1, primary: heir.processId, cell, standbys: [] });
@@ -286,7 +287,7 @@ export class Activator {
     for (;;) {
       try {
         // OWNERSHIP rule 2: raises, then reads snapshot, end and fence in one transaction.
-        const opening = await cell.open(shard, epoch, knownSeq === undefined ? undefined : { knownSeq });
+        const opening = await this.#openLog(cell, shard, epoch, knownSeq);
         if (opening.fence !== epoch) return opening;
         const entries: LogEntry[] = opening.entries;
         let at = entries.at(-1)?.seq ?? opening.snapshot?.seq ?? Math.min(knownSeq ?? 0, opening.end);
@@ -307,6 +308,20 @@ export class Activator {
         await this.#pause();
       }
     }
+  }
+
+  async #openLog(cell: CellStore, shard: ShardId, epoch: number, knownSeq?: number): Promise<Opening> {
+    const { mutations } = this.#o.environment;
+    const options = knownSeq === undefined ? undefined : { knownSeq };
+    if (mutations?.has('log-read-apart-from-fence')) {
+      const fence = await cell.raiseFence(shard, epoch);
+      return { ...(await cell.open(shard, epoch, options)), fence };
+    }
+    if (mutations?.has('read-before-raise')) {
+      const opening = await cell.open(shard, 0, options);
+      return { ...opening, fence: await cell.raiseFence(shard, epoch) };
+    }
+    return cell.open(shard, epoch, options);
   }
 
   #pause(): Promise<void> {

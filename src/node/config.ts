@@ -15,6 +15,8 @@ export interface NodeLimits {
   routeBudgetMs: number;
   /** A cell silent for so long loses its shards here (OWNERSHIP rule 1). */
   cellSilenceMs: number;
+  /** A log shorter than this, in bytes of deltas, is replayed rather than replaced by a snapshot. */
+  snapshotLogBytesMin: number;
   /** A draining node waits so long for the controller to make progress before it hands shards off itself. */
   drainGraceMs: number;
   /**
@@ -30,6 +32,7 @@ export const NODE_LIMITS_DEFAULT: NodeLimits = {
   idleMs: 120_000,
   routeBudgetMs: 8_000,
   cellSilenceMs: 10_000,
+  snapshotLogBytesMin: 64 * 1024,
   drainGraceMs: 5_000,
   drainMsMax: 20_000,
 };

@@ -66,6 +66,11 @@ export class HandOver implements Pick<ParticipantHost, 'seal' | 'unseal' | 'hand
   async unseal(shard: ShardId): Promise<'serving' | 'demoted'> {
     const replica = this.#host.replica(shard);
     if (replica === undefined || replica.ended || !replica.takesRequests) return 'demoted';
+    if (replica.mutations?.has('unseal-without-touch')) {
+      replica.role = 'primary';
+      replica.state.unseal();
+      return 'serving';
+    }
     const { epoch, primary, cell, standbys } = replica.assignment;
     const same: AssignmentRecord = { epoch, primary, cell, standbys };
     for (;;) {

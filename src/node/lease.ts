@@ -12,6 +12,7 @@
  * A silent store loses nothing: validity runs out, keep-alives are tried on, and answers go through fence checks.
  */
 import type { Io } from '../io/io.ts';
+import type { Mutations } from '../model/mutations.ts';
 import { CONTROL_KEYS, decodeRecord, encodeRecord, type NodeRecord } from '../model/records.ts';
 import { type ControlStore, StoreError } from '../store/store.ts';
 
@@ -28,6 +29,7 @@ export interface NodeLeaseOptions {
    * what is no longer ours. Until it resolves no query is answered by the lease.
    */
   catchUp: (revision: number) => Promise<void>;
+  mutations?: Mutations | undefined;
 }
 
 export class NodeLease {
@@ -38,6 +40,7 @@ export class NodeLease {
   readonly #record: Omit<NodeRecord, 'leaseId' | 'state'>;
   readonly #catchUp: (revision: number) => Promise<void>;
   readonly #key: string;
+  readonly #mutations: Mutations | undefined;
   #leaseId = '';
   #version = 0;
   #generation = 0;
@@ -53,7 +56,8 @@ export class NodeLease {
     this.#control = options.control;
     this.#ttlMs = options.ttlMs;
     // Clocks of two machines run apart by far less than a tenth.
-    this.#marginMs = options.ttlMs / 10;
+    this.#marginMs = options.mutations?.has('no-lease-margin') ? 0 : options.ttlMs / 10;
+    this.#mutations = options.mutations;
     this.#record = options.record;
     this.#catchUp = options.catchUp;
     this.#key = CONTROL_KEYS.node(options.record.processId);
@@ -181,6 +185,7 @@ export class NodeLease {
   }
 
   #extend(sentMs: number): void {
+    if (this.#mutations?.has('no-lease-margin')) sentMs = this.#io.clock.monotonicMs();
     this.#validUntilMs = Math.max(this.#validUntilMs, sentMs + this.#ttlMs - this.#marginMs);
   }
 
@@ -197,7 +202,7 @@ export class NodeLease {
       await this.#control.grantLease(leaseId, this.#ttlMs);
       const value = encodeRecord({ ...this.#record, leaseId, state: this.#state } satisfies NodeRecord);
       const { succeeded, revision, read } = await this.#control.transact({
-        compare: [{ key: this.#key, version: 0 }],
+        compare: this.#mutations?.has('registration-overwrites') ? [] : [{ key: this.#key, version: 0 }],
         operations: [{ put: this.#key, value, lease: leaseId }],
         read: [this.#key],
       });
@@ -217,7 +222,7 @@ export class NodeLease {
       this.#leaseId = named;
       this.#version = version;
       this.#validUntilMs = 0;
-      if (!first) await this.#catchUp(revision);
+      if (!first && !this.#mutations?.has('no-catch-up')) await this.#catchUp(revision);
       if (this.#generation !== generation) return false;
       this.#extend(validFromMs);
       this.#caughtUp = true;

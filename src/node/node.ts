@@ -6,6 +6,7 @@
  */
 import type { Io } from '../io/io.ts';
 import type { ShardId } from '../model/ids.ts';
+import type { Mutations } from '../model/mutations.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { ShardRuntime } from '../shard/contract.ts';
@@ -40,6 +41,8 @@ export interface SkeinNodeOptions {
   watch?: HandlerWatch;
   /** Resident memory of the process, bytes. */
   rssBytes?: () => number;
+  /** Rules that the simulated world takes out to prove that it notices; see `model/mutations.ts`. */
+  mutations?: Mutations;
 }
 
 export class SkeinNode {
@@ -94,6 +97,7 @@ export class SkeinNode {
         startedAtMs: io.clock.realtimeMs(),
       },
       catchUp: () => this.#replicas.catchUp(),
+      mutations: options.mutations,
     });
     this.#metering = new Metering({
       io,
@@ -115,6 +119,7 @@ export class SkeinNode {
       accepting: () => this.#started && !this.#stopped && this.#lease.state === 'ready',
       route: (request) => this.#router.route(request),
       onLeave: (replica) => this.#metering.leave(replica),
+      mutations: options.mutations,
     });
     this.#router = new Router({
       io,

@@ -6,6 +6,7 @@
  */
 import type { Io } from '../io/io.ts';
 import type { CellId, Epoch, ProcessId, Seq, ShardId } from '../model/ids.ts';
+import type { Mutations } from '../model/mutations.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ShardReplica } from '../shard/contract.ts';
 import type { CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
@@ -44,6 +45,7 @@ export interface ParticipantHost {
   readonly io: Io;
   readonly self: Peer;
   readonly control: ControlStore;
+  readonly mutations?: Mutations | undefined;
   cell(id: CellId): CellStore;
   peer(address: string): NodePeer;
   replica(shard: ShardId): LocalReplica | undefined;

@@ -156,7 +156,8 @@ export class Promotions implements Pick<ParticipantHost, 'promote'> {
     if (replica.assignment.epoch >= epoch) {
       throw new RpcError('moved', `${shard} is at epoch ${replica.assignment.epoch} already`);
     }
-    const opened = this.#host.opened.get(shard);
+    const isForgetful = replica.mutations?.has('epoch-reopened');
+    const opened = isForgetful ? undefined : this.#host.opened.get(shard);
     // OWNERSHIP rule 1: an epoch is opened once. What was opened before is opened anew, by the next request.
     if (opened !== undefined && opened !== 'forgotten' && opened.epoch >= epoch) {
       this.#host.endFollower(replica, 'the epoch was opened before');

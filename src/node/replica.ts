@@ -10,6 +10,7 @@
 import type { CpuSegments } from '../io/cpu-segments.ts';
 import type { Io } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
+import type { Mutations } from '../model/mutations.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ShardHost, ShardReplica } from '../shard/contract.ts';
 import type { CellStore, LogEntry, Opening } from '../store/store.ts';
@@ -21,8 +22,6 @@ import type { HandlerWatch } from './watchdog.ts';
 const FENCE_CHECK_MS_MAX = 5_000;
 const FENCE_CHECK_RETRY_MS = 100;
 
-/** A log shorter than this is replayed rather than replaced. */
-const SNAPSHOT_LOG_BYTES_MIN = 64 * 1024;
 const DELTA_BYTES_GUESS = 128;
 
 export type ReplicaRole = 'primary' | 'follower' | 'opening' | 'sealed';
@@ -32,6 +31,9 @@ export interface ReplicaEnvironment {
   readonly io: Io;
   readonly undurable: UndurableBytes;
   readonly watch: HandlerWatch;
+  readonly mutations: Mutations | undefined;
+  /** See `NodeLimits`. */
+  readonly snapshotLogBytesMin: number;
   /** Unique and growing within the process: the id of an append. */
   nextAppendId(): string;
   leaseValid(): boolean;
@@ -154,6 +156,10 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     this.environment.io.clock.defer(run);
   }
 
+  get mutations(): Mutations | undefined {
+    return this.environment.mutations;
+  }
+
   get cpu(): CpuSegments | undefined {
     return this.environment.io.cpu;
   }
@@ -173,6 +179,7 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     this.#undurable.push({ seq, id, delta });
     this.logBytes += delta.byteLength;
     this.batcher.add(this, this.assignment.epoch, seq, id, delta);
+    if (this.mutations?.has('stream-before-durable')) this.#stream([{ seq, id, delta }], seq);
   }
 
   mayAnswer(): true | Promise<boolean> {
@@ -181,7 +188,9 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     if (this.#unconfirmed !== undefined)
       return this.#unconfirmed.settled.then((opened) => opened && this.mayAnswer());
     // OWNERSHIP rule 4: by a valid lease, under which the assignment is known to name this process ...
+    if (this.mutations?.has('answer-unproven')) return true;
     if (this.environment.leaseValid()) {
+      if (this.mutations?.has('no-catch-up')) return true;
       if (this.confirmedGeneration === this.environment.leaseGeneration()) return true;
       if (!this.confirming) this.environment.confirm(this);
     }
@@ -250,7 +259,6 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
       this.#unconfirmed.durableSeq = seq;
       return;
     }
-    const listeners = this.#durableListeners;
     const queue = this.#undurable;
     let count = 0;
     while (count < queue.length && queue[count]!.seq <= seq) count++;
@@ -258,11 +266,15 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     if (this.state === undefined) this.#durableBeforeOpen = seq;
     else this.state.durable(seq);
     // The log has outgrown what replaces it.
-    if (this.logBytes > SNAPSHOT_LOG_BYTES_MIN && this.logBytes > this.snapshotBytes) this.snapshotWanted();
+    if (this.logBytes > this.environment.snapshotLogBytesMin && this.logBytes > this.snapshotBytes)
+      this.snapshotWanted();
     // OWNERSHIP rule 7: only durable deltas go to others.
-    if (listeners !== undefined && entries.length > 0) {
-      for (const listener of [...listeners]) listener(entries, seq);
-    }
+    if (entries.length > 0) this.#stream(entries, seq);
+  }
+
+  #stream(entries: LogEntry[], seq: Seq): void {
+    const listeners = this.#durableListeners;
+    if (listeners !== undefined) for (const listener of [...listeners]) listener(entries, seq);
   }
 
   appendFailed(reason: string, cutOff: boolean): void {

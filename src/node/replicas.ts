@@ -7,6 +7,7 @@
  */
 import type { Io } from '../io/io.ts';
 import type { CellId, ProcessId, Seq, ShardId } from '../model/ids.ts';
+import type { Mutations } from '../model/mutations.ts';
 import { type Assignment, CONTROL_KEYS } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { HeldRequest, ShardRuntime } from '../shard/contract.ts';
@@ -49,6 +50,7 @@ export interface ReplicasOptions {
   route: (request: ShardRequest) => Promise<ShardReply>;
   /** A replica is about to end: its load must not be lost. */
   onLeave: (replica: HostedReplica) => void;
+  mutations?: Mutations | undefined;
 }
 
 export class Replicas implements ParticipantHost, ReplicaEnvironment {
@@ -57,6 +59,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly control: ControlStore;
   readonly undurable: UndurableBytes;
   readonly watch: HandlerWatch;
+  readonly mutations: Mutations | undefined;
+  readonly snapshotLogBytesMin: number;
   readonly activator: Activator;
   readonly opened = new OpenedEpochs();
   readonly #o: ReplicasOptions;
@@ -77,6 +81,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     this.self = options.self;
     this.control = options.control;
     this.watch = options.watch;
+    this.mutations = options.mutations;
+    this.snapshotLogBytesMin = options.limits.snapshotLogBytesMin;
     this.undurable = new UndurableBytes(options.limits.undurableBytesMax);
     this.#appendPrefix = `${options.self.processId}:`;
     this.#handlerRandom = options.io.random.split('handlers');

@@ -275,6 +275,7 @@ export function commit(
   core.gate ??= new OutputGate();
   core.gate.push({ seq, held, reply, after: core.applied, bytes });
   core.meter.wrote(delta.length);
+  if (core.host.mutations?.has('commands-ungated') && held && reply) held.resolve(reply);
   // Last: the host may answer `durable` or demote from within.
   core.host.append(seq, delta);
 }

@@ -7,6 +7,7 @@
  */
 import type { CpuSegments } from '../io/cpu-segments.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
+import type { Mutations } from '../model/mutations.ts';
 import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry, Opening, StoredSnapshot } from '../store/store.ts';
@@ -40,6 +41,7 @@ export interface ShardHost {
   leaveHandler(): void;
   /** The log since the last snapshot has outgrown the state: take one when convenient. */
   snapshotWanted(): void;
+  readonly mutations?: Mutations | undefined;
 }
 
 /** One service's measured work since the last reading; handler time and CPU exclude waiting. */

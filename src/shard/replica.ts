@@ -96,7 +96,8 @@ export class Replica implements ShardReplica {
     const core = this.#core;
     // All taken in this turn, from immutable parts: later commands do not show.
     const { seq, state, stateBytes, version, timeMs } = core.durable;
-    const window = core.window?.toSnapshot(seq) ?? EMPTY_WINDOW;
+    const isWindowLost = core.host.mutations?.has('window-not-in-snapshot');
+    const window = (!isWindowLost && core.window?.toSnapshot(seq)) || EMPTY_WINDOW;
     const bytes = await encodeSnapshot(
       { version, timeMs, state: seq === 0 ? undefined : state, stateBytes, window },
       core.host,

@@ -47,7 +47,7 @@ export function answer(core: ReplicaCore, held: HeldRequest, reply: ShardReply, 
   if (core.role === 'follower') {
     // A follower holds durable deltas only (rule 7), and its caller has asked the primary for the seq to reach.
     deliver(core, held, reply);
-  } else if (seq <= core.durable.seq) {
+  } else if (seq <= core.durable.seq || core.host.mutations?.has('queries-ungated')) {
     confirm(core, held, reply);
   } else {
     core.gate ??= new OutputGate();
@@ -65,7 +65,8 @@ function confirm(core: ReplicaCore, held: HeldRequest, reply: ShardReply): void 
     hold(core, held);
     return;
   }
-  const may = core.host.mayAnswer();
+  const isUnproven = core.host.mutations?.has('no-delta-unproven') && isCommand(core, held);
+  const may = isUnproven || core.host.mayAnswer();
   if (may === true) {
     deliver(core, held, reply);
     return;
@@ -85,6 +86,10 @@ function confirm(core: ReplicaCore, held: HeldRequest, reply: ShardReply): void 
       settleSeal(core);
     },
   );
+}
+
+function isCommand(core: ReplicaCore, { request }: HeldRequest): boolean {
+  return core.loaded.handlers.get(request.handler)?.isCommand === true;
 }
 
 function deliver(core: ReplicaCore, held: HeldRequest, reply: ShardReply): void {
@@ -114,12 +119,13 @@ export function openGate(core: ReplicaCore, seq: number): void {
 /** OWNERSHIP rule 5: sealed means that no handler runs, every delta is durable and every reply is out. */
 export function settleSeal(core: ReplicaCore): void {
   if (core.sealWaiters === undefined || !core.sealed) return;
+  const isEarly = core.host.mutations?.has('swap-before-appends-resolve');
   const isBusy =
     core.running !== undefined ||
     (core.asyncQueries?.size ?? 0) > 0 ||
     (core.gate?.size ?? 0) > 0 ||
     core.confirming > 0;
-  if (isBusy || core.durable.seq !== core.applied.seq) return;
+  if (!isEarly && (isBusy || core.durable.seq !== core.applied.seq)) return;
   const waiters = core.sealWaiters;
   core.sealWaiters = undefined;
   for (const { resolve } of waiters) resolve();

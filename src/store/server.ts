@@ -23,6 +23,22 @@ type Calls<Area extends string> = {
   ) => StoreCalls[Method][1] | Promise<StoreCalls[Method][1]>;
 };
 
+/** A call as it reached the store. */
+export interface StoreCall {
+  method: string;
+  payload: unknown;
+  /** Who calls, as it named itself. */
+  identity: string;
+}
+
+/** Stands between the wire and the store: how the simulated world makes one slow, failing or late. */
+export interface StoreFilter {
+  /** Runs, delays or refuses `run`; what it returns is the answer. */
+  call(call: StoreCall, run: () => unknown): unknown;
+  /** Sends news to a watcher, now or later. */
+  emit(send: () => void): void;
+}
+
 export interface StoreServer {
   /** Where clients connect: host and port. */
   readonly address: string;
@@ -43,6 +59,7 @@ export async function serveStore(options: {
   token: string;
   control?: SqliteControl;
   cell?: SqliteCell;
+  filter?: StoreFilter;
 }): Promise<StoreServer> {
   const { io } = options;
   const control = options.control && new LocalControlStore(options.control, io);
@@ -54,6 +71,7 @@ export async function serveStore(options: {
     handlers.streams!['control.watch'] = (payload, context) => watch(control, payload, context);
   }
   if (cell) Object.assign(calls, cellCalls(cell, new Staging(() => io.clock.monotonicMs())));
+  if (options.filter) filtered(handlers, options.filter);
   const listener = await serveRpc({
     network: io.network,
     address: options.address,
@@ -68,6 +86,21 @@ export async function serveStore(options: {
       await listener.close();
     },
   };
+}
+
+function filtered(handlers: RpcHandlers, filter: StoreFilter): void {
+  const { calls = {}, streams = {} } = handlers;
+  for (const [method, handler] of Object.entries(calls)) {
+    calls[method] = (payload, context) =>
+      filter.call({ method, payload, identity: context.identity }, () => handler(payload, context));
+  }
+  for (const [name, handler] of Object.entries(streams)) {
+    streams[name] = (payload, context) => {
+      const { emit } = context;
+      context.emit = (item) => filter.emit(() => emit(item));
+      return handler(payload, context);
+    };
+  }
 }
 
 function controlCalls(store: LocalControlStore): Calls<'control'> {

@@ -7,6 +7,7 @@
  * so a confirmed `copiedSeq = N` is the proof that the new log is contiguous to N.
  */
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
+import type { Mutations } from '../../model/mutations.ts';
 import type { AppendResult, CellStore, LogEntry } from '../../store/store.ts';
 import type { LocalReplica } from '../participant.ts';
 import { codeOf, Refusal } from './refusal.ts';
@@ -28,6 +29,7 @@ export class CellCopy {
   readonly #replica: LocalReplica;
   readonly #from: CellStore;
   readonly #to: CellStore;
+  readonly #mutations: Mutations | undefined;
   readonly #unsubscribe: () => void;
   #queue: LogEntry[] = [];
   #queueBytes = 0;
@@ -42,12 +44,14 @@ export class CellCopy {
     replica: LocalReplica;
     from: CellStore;
     to: CellStore;
+    mutations?: Mutations | undefined;
   }) {
     this.#shard = options.shard;
     this.#epoch = options.epoch;
     this.#replica = options.replica;
     this.#from = options.from;
     this.#to = options.to;
+    this.#mutations = options.mutations;
     // Before the snapshot is taken: no delta can fall between the two.
     this.#unsubscribe = this.#replica.onDurable((entries) => {
       for (const entry of entries) this.#queueBytes += entry.delta.byteLength;
@@ -66,7 +70,10 @@ export class CellCopy {
 
   /** Fence, snapshot and most of the tail. @throws Refusal when the new cell is fenced higher or is outrun. */
   async precopy(): Promise<void> {
-    const raise = () => this.#to.raiseFence(this.#shard, this.#epoch);
+    const raise = () =>
+      this.#mutations?.has('copy-before-fence')
+        ? Promise.resolve(this.#epoch)
+        : this.#to.raiseFence(this.#shard, this.#epoch);
     const raised = raise();
     // Heard of below; a snapshot that cannot be taken must not leave it unheard.
     raised.catch(() => {});
@@ -95,6 +102,7 @@ export class CellCopy {
 
   /** Copies durable deltas up to `seq`; when it resolves, the new log is contiguous to `seq`. */
   async copyThrough(seq: Seq): Promise<void> {
+    if (this.#mutations?.has('tail-not-copied')) return;
     let stuck = 0;
     while (this.#copiedSeq < seq) {
       const batch = await this.#next(seq);
@@ -119,6 +127,7 @@ export class CellCopy {
 
   /** The new log is known to end exactly at `seq`. */
   isVerified(seq: Seq): boolean {
+    if (this.#mutations?.has('tail-not-copied')) return true;
     return this.#verifiedSeq === seq && this.#copiedSeq === seq;
   }
 

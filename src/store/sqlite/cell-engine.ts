@@ -11,6 +11,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
+import type { Mutations } from '../../model/mutations.ts';
 import {
   checkAppends,
   checkShardId,
@@ -82,6 +83,7 @@ export interface CellOpening extends Omit<Opening, 'snapshot'> {
 
 export class SqliteCell implements TransactionalEngine {
   readonly #database: DatabaseSync;
+  readonly #mutations: Mutations | undefined;
   readonly #cache = new Map<ShardId, ShardState>();
   readonly #cacheMax: number;
   readonly #begin: StatementSync;
@@ -108,11 +110,14 @@ export class SqliteCell implements TransactionalEngine {
     database?: DatabaseSync;
     databaseBytesMax?: number;
     cachedShardsMax?: number;
+    /** Rules that the simulated world takes out; see `model/mutations.ts`. */
+    mutations?: Mutations;
   }) {
     const database =
       options.database ??
       openDatabase(options.path ?? ':memory:', options.databaseBytesMax ?? DATABASE_BYTES_MAX);
     this.#database = database;
+    this.#mutations = options.mutations;
     this.#cacheMax = options.cachedShardsMax ?? CACHED_SHARDS_MAX;
     database.exec(SCHEMA);
     const prepare = (sql: string) => {
@@ -230,8 +235,11 @@ export class SqliteCell implements TransactionalEngine {
       added.end = 1;
       return APPENDED;
     }
-    if (item.seq === state.end + 1) {
-      if (state.fence > item.epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    const isNext =
+      item.seq === state.end + 1 || (item.seq > state.end && this.#mutations?.has('append-over-a-gap'));
+    if (isNext) {
+      if (state.fence > item.epoch && !this.#mutations?.has('append-unfenced'))
+        return { ok: false, reason: 'fenced', fence: state.fence };
       this.#insertEntry.run(state.id, item.seq, item.id, item.delta);
       state.end = item.seq;
       return APPENDED;
@@ -266,8 +274,9 @@ export class SqliteCell implements TransactionalEngine {
       );
     }
     const state = this.#find(shard) ?? this.#add(shard, 0);
-    if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
-    if (snapshot.seq < state.snapshotSeq) return { ok: false, reason: 'stale' };
+    if (this.#isFenced(state, epoch)) return { ok: false, reason: 'fenced', fence: state.fence };
+    if (snapshot.seq < state.snapshotSeq && !this.#mutations?.has('snapshot-goes-back'))
+      return { ok: false, reason: 'stale' };
     if (snapshot.seq === state.snapshotSeq) return APPENDED;
     this.#putSnapshot.run(state.id, snapshot.seq, crc32(snapshot.bytes), snapshot.bytes);
     this.#setSnapshotSeq.run(snapshot.seq, state.id);
@@ -285,7 +294,7 @@ export class SqliteCell implements TransactionalEngine {
     checkWholeNumber('throughSeq', throughSeq);
     const state = this.#find(shard);
     if (!state) return APPENDED;
-    if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    if (this.#isFenced(state, epoch)) return { ok: false, reason: 'fenced', fence: state.fence };
     this.#trimThrough.run(state.id, Math.min(throughSeq, state.snapshotSeq));
     return APPENDED;
   }
@@ -295,7 +304,7 @@ export class SqliteCell implements TransactionalEngine {
     checkWholeNumber('epoch', epoch);
     const state = this.#find(shard);
     if (!state) return APPENDED;
-    if (state.fence > epoch) return { ok: false, reason: 'fenced', fence: state.fence };
+    if (this.#isFenced(state, epoch)) return { ok: false, reason: 'fenced', fence: state.fence };
     this.#trimThrough.run(state.id, state.end);
     this.#dropSnapshot.run(state.id);
     this.#setSnapshotSeq.run(NO_SNAPSHOT, state.id);
@@ -307,6 +316,11 @@ export class SqliteCell implements TransactionalEngine {
   listShards(limit: number = SHARDS_PER_LIST_MAX, after: ShardId = ''): ShardId[] {
     const rows = this.#listShards.all(after, Math.min(limit, SHARDS_PER_LIST_MAX)) as unknown as [string][];
     return rows.map((row) => row[0]);
+  }
+
+  /** OWNERSHIP rule 8: maintenance carries an epoch. */
+  #isFenced(state: ShardState, epoch: Epoch): boolean {
+    return state.fence > epoch && !this.#mutations?.has('maintenance-unfenced');
   }
 
   #raise(shard: ShardId, epoch: Epoch): ShardState {
