@@ -23,7 +23,9 @@ import { realIo } from '../src/io/real.ts';
 import type { LoadSample, NodeSample } from '../src/model/load.ts';
 import { encodeDelta } from '../src/shard/delta.ts';
 import { openDraft } from '../src/shard/draft.ts';
+import { AppEffects } from '../src/shard/effects.ts';
 import {
+  type ContextSource,
   HandlerContext,
   inputText,
   isThenable,
@@ -215,8 +217,15 @@ async function load(pool: Pool, durationMs: number, kept: 'before' | 'calls'): P
   return failed;
 }
 
-const services = new Map<string, LoadedService>(app.services.map((one) => [one.name, loadService(one)]));
-const source = { random: () => 0.5 };
+const services = new Map<string, LoadedService>(
+  app.services.map((one) => [one.name, loadService(one, new AppEffects(undefined))]),
+);
+const source: ContextSource = {
+  random: () => 0.5,
+  effectsOf() {
+    throw new Error('a replay has no outside');
+  },
+};
 
 /** Replays calls as a replica would execute them, and nothing else. Gives the state they leave. */
 async function replay(loaded: LoadedService, from: Json, calls: Call[]): Promise<Json> {
@@ -234,11 +243,11 @@ async function replay(loaded: LoadedService, from: Json, calls: Call[]): Promise
     };
     const value = validInput(handler, inputText(input));
     if (!handler.isCommand) {
-      resultText(handler.run(new HandlerContext(state, request, '', 0, source), value));
+      resultText(handler.run(new HandlerContext(state, { request }, '', 0, source), value));
       continue;
     }
     const draft = openDraft(state as object);
-    const result = handler.run(new HandlerContext(draft.state, request, '', 0, source), value);
+    const result = handler.run(new HandlerContext(draft.state, { request }, '', 0, source), value);
     const output = resultText(isThenable(result) ? await result : result);
     const next = draft.commit() as Json;
     if (next === state) continue;

@@ -66,12 +66,45 @@ export interface Log {
   child(fields: object): Log;
 }
 
+/** One HTTP exchange with the outside, on behalf of a handler. */
+export interface HttpSend {
+  method: string;
+  /** `http:` or `https:`. */
+  url: string;
+  headers: [name: string, value: string][];
+  body: Uint8Array | undefined;
+  /** Of the decoded body; a longer one rejects with {@link ResponseTooLarge} as soon as that is known. */
+  responseBytesMax: number;
+  /** Aborted: the exchange ends and rejects. Time limits are the caller's. */
+  signal: AbortSignal;
+}
+
+export interface HttpAnswer {
+  status: number;
+  headers: [name: string, value: string][];
+  body: Uint8Array;
+}
+
+/** HTTP to the outside. Redirects are answers like any other: whoever asks decides whether to follow. */
+export interface HttpClient {
+  /** Rejects where there is no whole answer; what was sent may have arrived all the same. */
+  send(request: HttpSend): Promise<HttpAnswer>;
+  /** A short name of a text that nobody can find another text for: for keys that outsiders see. */
+  digest(text: string): string;
+}
+
+export class ResponseTooLarge extends Error {
+  override readonly name = 'ResponseTooLarge';
+}
+
 export interface Io {
   clock: Clock;
   random: Random;
   network: Network;
   disk: Disk;
   log: Log;
+  /** For `ctx.fetch`; absent: this world has no outside. */
+  readonly http?: HttpClient;
   /** CPU time of the calling thread in microseconds; only differences mean something. */
   threadCpuMicros(): number;
   /** Times short stretches of this thread's work; absent where CPU time is not real. */

@@ -4,6 +4,7 @@ import { mkdir, open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import pino from 'pino';
 import { CpuSegments, threadCpuMicros } from './cpu-segments.ts';
+import { FetchHttpClient } from './http-client.ts';
 import type { Clock, Disk, Io, Log, Network } from './io.ts';
 import { SeededRandom } from './random.ts';
 import { TcpNetwork } from './tcp-network.ts';
@@ -60,6 +61,7 @@ export function realIo(options: RealIoOptions = {}): Io {
     random: new SeededRandom(options.seed ?? randomBytes(16).toString('hex')),
     network: options.network ?? new TcpNetwork(),
     disk: realDisk,
+    http: new FetchHttpClient(),
     log: pino(
       { level, base: options.log ?? {} },
       pino.destination({ dest: 2, sync: true }),

@@ -87,6 +87,18 @@ const definitions = {
     remedy:
       'Make the handler faster, or raise `handlerMsMax` of its service. The command was rolled back and its late writes are refused.',
   },
+  'fetch-refused': {
+    status: 500,
+    title: 'A `ctx.fetch` of the handler is not allowed',
+    remedy:
+      'Correct what `detail` names, or add the origin to `allowFetch` of the app. Nothing was sent; the command was rolled back.',
+  },
+  'fetch-failed': {
+    status: 502,
+    title: 'A `ctx.fetch` of the handler got no whole answer',
+    remedy:
+      'Look at `reason`; catch the error in the handler where it can go on without. It may have arrived: a repeated command sends the same `Idempotency-Key`. The command was rolled back.',
+  },
   'command-poisoned': {
     status: 500,
     title: 'The command was running when two nodes died and is not tried again',

@@ -17,6 +17,8 @@ export interface ShardRequest {
   /** Stable per user, 32 bits: which side of a shift the user is on. */
   userHash: number;
   idempotency?: IdempotencyKey;
+  /** Made for a command without a key at its first effect; travels with it, so that a repeat repeats its keys. */
+  effectId?: string;
   /** Milliseconds since the client first sent this key, where it says so. */
   idempotencyAgeMs?: number;
   /** A query may ask for a state at least as new as this. */

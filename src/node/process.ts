@@ -10,6 +10,7 @@ import { type Front, serveFront } from '../gateway/http-front.ts';
 import { type Io, sleep } from '../io/io.ts';
 import type { Topology } from '../model/topology.ts';
 import { appOf } from '../sdk/service.ts';
+import type { EffectCounts } from '../shard/effects.ts';
 import { loadApp } from '../shard/runtime.ts';
 import { connectStores } from '../store/client.ts';
 import { type RpcHandlers, serveRpc } from '../wire/rpc.ts';
@@ -111,7 +112,7 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeP
     rssBytes: () => process.memoryUsage.rss(),
   });
   node = running;
-  const registry = nodeMetrics(running);
+  const registry = nodeMetrics(running, () => runtime.effects?.());
   handlers.calls = running.handlers().calls;
   handlers.streams = running.handlers().streams;
   const endWatchdog = options.watchdog === false ? () => {} : startWatchdog(options, watch);
@@ -139,7 +140,8 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeP
       await sleep(io.clock, LINGER_MS);
       front?.drain();
       const untilMs = io.clock.monotonicMs() + PASSING_MS_MAX;
-      while (running.passingRequests > 0 && io.clock.monotonicMs() < untilMs) {
+      const isBusy = () => running.passingRequests > 0 || (runtime.effects?.().callbacksUnderWay ?? 0) > 0;
+      while (isBusy() && io.clock.monotonicMs() < untilMs) {
         await sleep(io.clock, PASSING_POLL_MS);
       }
       closing ??= close();
@@ -200,7 +202,7 @@ function startWatchdog(options: NodeProcessOptions, watch: SharedHandlerWatch): 
 }
 
 /** What `/metrics` of a node shows beside the process's own. */
-function nodeMetrics(node: SkeinNode): Registry {
+function nodeMetrics(node: SkeinNode, effects: () => EffectCounts | undefined): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ node: node.config.name, region: node.config.region });
   const gauge = (name: string, help: string, read: () => number) =>
@@ -221,6 +223,28 @@ function nodeMetrics(node: SkeinNode): Registry {
       return node.passingRequests;
     },
   );
+  gauge('skein_node_fetches_sent_total', 'Requests that handlers sent by ctx.fetch.', () => {
+    return effects()?.fetchesSent ?? 0;
+  });
+  gauge(
+    'skein_node_fetches_failed_total',
+    'Of those and of what was not sent: without a whole answer.',
+    () => {
+      return effects()?.fetchesFailed ?? 0;
+    },
+  );
+  gauge('skein_node_callbacks_total', 'Callbacks of ctx.afterCommit that ran.', () => {
+    return effects()?.callbacksRun ?? 0;
+  });
+  gauge('skein_node_callbacks_failed_total', 'Of those: threw, rejected or ran out of time.', () => {
+    return effects()?.callbacksFailed ?? 0;
+  });
+  gauge('skein_node_callbacks_dropped_total', 'Callbacks that never ran, as too many waited.', () => {
+    return effects()?.callbacksDropped ?? 0;
+  });
+  gauge('skein_node_callbacks_waiting', 'Callbacks that run or wait.', () => {
+    return effects()?.callbacksUnderWay ?? 0;
+  });
   gauge('skein_node_lease_valid', '1 while the lease is valid.', () => (node.leaseValid() ? 1 : 0));
   gauge('skein_node_ready', '1 while new shards are taken.', () => (node.ready ? 1 : 0));
   gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());

@@ -8,7 +8,7 @@
  *                   \________________________________ ended
  */
 import type { CpuSegments } from '../io/cpu-segments.ts';
-import type { Io } from '../io/io.ts';
+import type { HttpClient, Io } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import type { Mutations } from '../model/mutations.ts';
 import type { Assignment } from '../model/records.ts';
@@ -213,6 +213,18 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
 
   leaveHandler(): void {
     this.environment.watch.leave();
+  }
+
+  get http(): HttpClient | undefined {
+    return this.environment.io.http;
+  }
+
+  effectFailed(shard: ShardId, handler: string, what: 'failed' | 'dropped', error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.environment.io.log.warn(
+      { shard, handler, error: text },
+      `a callback after the commit ${what === 'failed' ? 'failed' : 'was dropped'}`,
+    );
   }
 
   snapshotWanted(): void {

@@ -2,6 +2,7 @@
  * An app without any cluster: shards in this process's memory, gone with it. For unit tests of services and for trying
  * things out; the same handlers, limits, errors and idempotency as on a node, and no durability at all.
  */
+import { exchange } from '../io/http-exchange.ts';
 import { type WebIo, webIo } from '../io/web.ts';
 import { problem } from '../model/errors.ts';
 import { shardId } from '../model/ids.ts';
@@ -12,8 +13,13 @@ import { type Client, type ClientOptions, createClient } from './client.ts';
 import type { App } from './service.ts';
 
 export interface InMemoryOptions {
-  /** Replaces clocks and randomness, so that a test can say what `ctx.now` is. */
+  /**
+   * Replaces clocks, randomness and the outside, so that a test can say what `ctx.now` is and what `ctx.fetch` gets:
+   * `io: { fetch: async () => Response.json({ paid: true }) }`.
+   */
   io?: Partial<WebIo>;
+  /** Hears of callbacks of `ctx.afterCommit` that failed; to the console without it. */
+  onEffectFailed?: (error: unknown) => void;
 }
 
 /**
@@ -25,11 +31,14 @@ export interface InMemoryOptions {
 export class InMemory<Of extends App> {
   readonly #runtime: ShardRuntime;
   readonly #io: WebIo;
+  readonly #onEffectFailed: (error: unknown) => void;
   readonly #replicas = new Map<string, Promise<ShardReplica>>();
 
   constructor(app: Of, options: InMemoryOptions = {}) {
     this.#runtime = loadApp(app);
     this.#io = { ...webIo, ...options.io };
+    this.#onEffectFailed =
+      options.onEffectFailed ?? ((error) => console.error('a callback after the commit failed:', error));
   }
 
   /** A typed client whose calls stay in this process. */
@@ -91,6 +100,9 @@ export class InMemory<Of extends App> {
       admit: () => true,
       enterHandler() {},
       leaveHandler() {},
+      // Nothing outlives this process, so keys need no more than to differ.
+      http: { send: (request) => exchange(io.fetch, request), digest: (text) => encodeURIComponent(text) },
+      effectFailed: (_shard, _handler, _what, error) => this.#onEffectFailed(error),
       snapshotWanted() {},
     };
     opened = await this.#runtime.open({ shard, epoch: 1, role: 'primary', opening: { entries: [] }, host });

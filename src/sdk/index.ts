@@ -12,11 +12,16 @@ export { createClient } from './client.ts';
 export type { InMemoryOptions } from './in-memory.ts';
 export { InMemory } from './in-memory.ts';
 export type {
+  AfterCommit,
+  AfterCommitContext,
+  AllowFetch,
   App,
   AppOptions,
   AuthorizeRequest,
   AuthorizeShard,
   CommandContext,
+  Fetch,
+  FetchInit,
   QueryContext,
   Service,
   ServiceOptions,

@@ -5,7 +5,49 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { isHandlerName, isServiceName } from '../model/ids.ts';
+import { checkAllowFetch } from '../shard/fetch-rules.ts';
 import type { DeepReadonly, RequireJson } from './types.ts';
+
+/** What `ctx.fetch` takes beside the address: the part of the platform's `fetch` that can be repeated and bounded. */
+export interface FetchInit {
+  /** `GET` by default. Queries send `GET`, `HEAD` and `OPTIONS` only. */
+  method?: string;
+  headers?: Readonly<Record<string, string>> | Headers;
+  /** At most 1 MB. */
+  body?: string | Uint8Array;
+  /** From the call to the whole answer, milliseconds; 10,000 by default, at most 30,000. */
+  timeoutMs?: number;
+  /** The longest answer taken, bytes; 4 MB by default and at most. */
+  responseBytesMax?: number;
+}
+
+/**
+ * HTTP to another system. Waits until everything the handler has seen is durable, sends once, and resolves with the
+ * whole answer; redirects are not followed.
+ *
+ * @throws ProblemError `fetch-refused` (nothing was sent), `fetch-failed` (it may have arrived; `extensions.reason` is
+ *   `timeout`, `network`, `too-large`, `overloaded`, `not-primary` or `ended`).
+ */
+export type Fetch = (url: string | URL, init?: FetchInit) => Promise<Response>;
+
+/** What a callback of `ctx.afterCommit` gets. */
+export interface AfterCommitContext {
+  readonly key: string;
+  /** Of the command's delta: the state it left is this one or newer. */
+  readonly seq: number;
+  /** As `ctx.fetch`, with keys of its own. */
+  readonly fetch: Fetch;
+  /** Aborted when the callback's time is up. */
+  readonly signal: AbortSignal;
+}
+
+export type AfterCommit = (context: AfterCommitContext) => unknown;
+
+/**
+ * Where `ctx.fetch` may go: origins (`https://api.example.com`, `https://*.example.com` for its subdomains), or a
+ * function that says so.
+ */
+export type AllowFetch = readonly string[] | ((url: URL) => boolean);
 
 interface BaseContext {
   /** The shard's key, as the client wrote it. */
@@ -18,6 +60,16 @@ interface BaseContext {
   readonly origin: string;
   /** 32-bit hash that is stable per user; not an identity. */
   readonly user: number;
+  /**
+   * HTTP to another system, from a command or (reading only) a query.
+   *
+   * From a command it carries an `Idempotency-Key` that is the same whenever the command is repeated: after a crash, a
+   * move, or a retry by the client.
+   *
+   * @example
+   * const answer = await ctx.fetch('https://pay.example.com/charges', { method: 'POST', body: JSON.stringify(charge) });
+   */
+  readonly fetch: Fetch;
 }
 
 export interface CommandContext<State> extends BaseContext {
@@ -25,6 +77,15 @@ export interface CommandContext<State> extends BaseContext {
   readonly state: State;
   /** The client's own key for this command, where it sent one. */
   readonly idempotencyKey: string | undefined;
+  /**
+   * Runs `callback` once the command's changes are durable; never if it threw or lost its shard. At most once, and not
+   * at all if the process ends in between. It holds no shard and changes no answer.
+   *
+   * @throws RangeError for more than 16 in one command.
+   * @example
+   * ctx.afterCommit(({ fetch }) => fetch('https://hooks.example.com/order', { method: 'POST', body: ctx.key }));
+   */
+  readonly afterCommit: (callback: AfterCommit) => void;
 }
 
 export interface QueryContext<State> extends BaseContext {
@@ -221,6 +282,11 @@ export interface AppOptions {
    * An error of any other kind is answered 500 and nothing is executed.
    */
   authorize?: (request: AuthorizeRequest, shard: AuthorizeShard) => boolean | Promise<boolean>;
+  /**
+   * Where handlers may send HTTP by `ctx.fetch`. Without it: anywhere, addresses inside your own network included, so
+   * give it wherever an address depends on what a user sent.
+   */
+  allowFetch?: AllowFetch;
 }
 
 export interface App<Services extends readonly AnyService[] = readonly AnyService[]> {
@@ -233,7 +299,7 @@ export interface App<Services extends readonly AnyService[] = readonly AnyServic
 /**
  * The app a node runs: `export const app = defineApp([...])`, or the default export of the module.
  *
- * @throws RangeError for two services of one name.
+ * @throws RangeError for two services of one name, or an `allowFetch` that does not list origins.
  * @example
  * export const app = defineApp([counter, room]);
  */
@@ -241,6 +307,7 @@ export function defineApp<const Services extends readonly AnyService[]>(
   services: Services,
   options: AppOptions = {},
 ): App<Services> {
+  checkAllowFetch(options.allowFetch);
   const names = new Set<string>();
   for (const { name } of services) {
     if (names.has(name)) throw new RangeError(`two services are called ${name}`);

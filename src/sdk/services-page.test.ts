@@ -39,16 +39,42 @@ describe('docs/services.md', () => {
     expect(Refusal).toBeDefined();
   });
 
+  it('has a service that calls other systems as described', async () => {
+    const code = blocks.find((block) => block.includes('ctx.afterCommit'))!;
+    const head = "import { command, defineApp, Refusal, service } from 'skein';\n";
+    const { shop } = await load('shop', head + code);
+    const sent: { url: string; key: string | null; body: string }[] = [];
+    const fetch: typeof globalThis.fetch = async (url, init) => {
+      const body = new TextDecoder().decode(init!.body as Uint8Array<ArrayBuffer>);
+      sent.push({ url: String(url), key: new Headers(init!.headers).get('idempotency-key'), body });
+      return Response.json({ id: 'c-1' });
+    };
+    const memory = new InMemory(shop as never, { io: { fetch } });
+    const post = (handler: string, input: string) =>
+      memory.fetch(`http://x/order/o1/${handler}`, { method: 'POST', body: JSON.stringify(input) });
+    expect((await post('add', 'tea')).status).toBe(200);
+    expect((await post('pay', 'visa')).status).toBe(200);
+    await expect.poll(() => sent.length).toBe(2);
+    expect(new Set(sent.map(({ url }) => url))).toEqual(
+      new Set(['https://hooks.example.com/added', 'https://pay.example.com/charges']),
+    );
+    expect(sent.every(({ key }) => key !== null)).toBe(true);
+    expect(JSON.parse(sent.find(({ url }) => url.includes('pay'))!.body)).toEqual({
+      card: 'visa',
+      items: ['tea'],
+    });
+  });
+
   it('has other examples that load', async () => {
     const imports =
-      "import { command, defineApp, InMemory, query, service } from 'skein';\nimport { app } from './app.ts';\n";
+      "import { command, defineApp, InMemory, query, Refusal, service } from 'skein';\nimport { app } from './app.ts';\n";
     const room = 'const room = app.services[0];\n';
     for (const [i, block] of blocks.entries()) {
       if (i < 2) continue;
       const own = block.replace(/import { InMemory } from 'skein';\n/, '');
       await load(
         `block-${i}`,
-        `${imports}${room}${own}\nvoid [command, defineApp, InMemory, query, service, room];`,
+        `${imports}${room}${own}\nvoid [command, defineApp, InMemory, query, Refusal, service, room];`,
       );
     }
   });
@@ -62,6 +88,16 @@ describe('docs/services.md', () => {
     ]);
     expect([limits.PENDING_COMMANDS_MAX, limits.PENDING_BYTES_MAX]).toEqual([1_000, 4 * mb]);
     expect([limits.WINDOW_KEYS_MAX, limits.WINDOW_BYTES_MAX]).toEqual([10_000, mb]);
+    expect([limits.FETCH_MS_DEFAULT, limits.FETCH_MS_MAX, limits.AFTER_COMMIT_MS_MAX]).toEqual([
+      10_000, 30_000, 30_000,
+    ]);
+    expect([limits.FETCH_BODY_BYTES_MAX, limits.FETCH_RESPONSE_BYTES_MAX]).toEqual([mb, 4 * mb]);
+    expect([limits.FETCHES_PER_CALL_MAX, limits.FETCHES_AT_ONCE_MAX]).toEqual([64, 512]);
+    expect([
+      limits.AFTER_COMMIT_MAX,
+      limits.AFTER_COMMITS_AT_ONCE_MAX,
+      limits.AFTER_COMMITS_WAITING_MAX,
+    ]).toEqual([16, 256, 10_000]);
     expect([limits.WINDOW_AGE_MS_MAX, limits.STATE_DEPTH_MAX, HANDLER_MS_MAX]).toEqual([
       86_400_000, 256, 30_000,
     ]);

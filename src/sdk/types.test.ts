@@ -91,9 +91,38 @@ function queriesDoNotWrite(): void {
   );
 }
 
+function effectsAreTyped(): void {
+  service(
+    'f',
+    { state: () => ({ n: 1 }) },
+    {
+      pay: command(async (ctx) => {
+        expectTypeOf(await ctx.fetch('https://a.example', { method: 'POST' })).toEqualTypeOf<Response>();
+        ctx.afterCommit(async ({ fetch, seq, key, signal }) => {
+          expectTypeOf(seq).toEqualTypeOf<number>();
+          expectTypeOf(key).toEqualTypeOf<string>();
+          expectTypeOf(signal).toEqualTypeOf<AbortSignal>();
+          await fetch(new URL('https://a.example'));
+        });
+        // @ts-expect-error a body that cannot be repeated
+        ctx.fetch('https://a.example', { method: 'POST', body: new ReadableStream() });
+        // @ts-expect-error shards do not call each other from a handler
+        ctx.call('other', 'k', 'add', 1);
+      }),
+      look: query(async (ctx) => {
+        await ctx.fetch('https://a.example');
+        // @ts-expect-error a query commits nothing
+        ctx.afterCommit(() => {});
+        // @ts-expect-error shards do not call each other from a handler
+        ctx.call('other', 'k', 'get');
+      }),
+    },
+  );
+}
+
 describe('types', () => {
   it('flow from handlers to the client (checked by the compiler)', () => {
     expectTypeOf(counter.name).toEqualTypeOf<'counter'>();
-    void [typesFlowFromHandlersToClient, stateIsJsonByType, queriesDoNotWrite];
+    void [typesFlowFromHandlersToClient, stateIsJsonByType, queriesDoNotWrite, effectsAreTyped];
   });
 });

@@ -22,15 +22,18 @@ export function invoke(
   const host = core.host;
   host.enterHandler(core.shard, handler.name, keyText(request.idempotency));
   try {
-    return handler.isAsync ? core.meter.follow(host, handler, context, input) : handler.run(context, input);
+    return handler.isAsync
+      ? core.meter.follow(host, handler, handler.run, context, input)
+      : handler.run(context, input);
   } finally {
     host.leaveHandler();
   }
 }
 
-/** Wall time of the call measured last; an asynchronous one's includes what it waited for. */
+/** Wall time of the call measured last; an asynchronous one's includes what it awaited, save its own fetches. */
 export function handlerMsOf(core: ReplicaCore, run: AsyncRun | undefined): number {
-  return run === undefined ? core.meter.handlerMs : core.host.monotonicMs() - run.startedMs;
+  if (run === undefined) return core.meter.handlerMs;
+  return core.host.monotonicMs() - run.startedMs - (run.held.effects?.waitedMs ?? 0);
 }
 
 export function beginAsync(
@@ -56,6 +59,7 @@ export function beginAsync(
 export function endAsync(core: ReplicaCore, run: AsyncRun): boolean {
   if (run.over) return false;
   run.over = true;
+  run.held.effects?.end();
   run.cancelTimer();
   if (core.running === run) core.running = undefined;
   else core.asyncQueries?.delete(run);
@@ -67,6 +71,6 @@ export function timedOut(core: ReplicaCore, run: AsyncRun): void {
   if (!endAsync(core, run)) return;
   run.draft?.discard();
   const detail = `${run.handler.name} did not finish within ${core.loaded.handlerMsMax} ms`;
-  core.meter.executed(run.handler.isCommand, true, core.loaded.handlerMsMax);
+  core.meter.executed(run.handler.isCommand, true, handlerMsOf(core, run));
   answer(core, run.held, problem('handler-timeout', detail), core.applied.seq);
 }

@@ -167,7 +167,7 @@ function runCommand(
   run: AsyncRun | undefined,
 ): void {
   const draft = openDraft(core.applied.state as object);
-  const context = new HandlerContext(draft.state, held.request, core.key, nowMs, core.host);
+  const context = new HandlerContext(draft.state, held, core.key, nowMs, core);
   let result: unknown;
   try {
     result = invoke(core, handler, context, input, held.request);
@@ -180,6 +180,7 @@ function runCommand(
     }
   } catch (error) {
     draft.discard();
+    held.effects?.end();
     core.meter.end(core.host, handler);
     if (run !== undefined) endAsync(core, run);
     answerFailed(core, held, handler, error, core.meter.handlerMs);
@@ -200,14 +201,14 @@ function runCommand(
       } catch (error) {
         draft.discard();
         core.meter.end(core.host, handler);
-        answerFailed(core, held, handler, error, core.host.monotonicMs() - pending.startedMs);
+        answerFailed(core, held, handler, error, handlerMsOf(core, pending));
       }
       pump(core);
     },
     (error) => {
       if (!endAsync(core, pending)) return;
       draft.discard();
-      answerFailed(core, held, handler, error, core.host.monotonicMs() - pending.startedMs);
+      answerFailed(core, held, handler, error, handlerMsOf(core, pending));
       pump(core);
     },
   );
@@ -224,6 +225,7 @@ function finishCommand(
   hash: number,
   run: AsyncRun | undefined,
 ): void {
+  held.effects?.end();
   // Before the commit: a handler may return a part of its draft.
   const text = resultText(result);
   const next = draft.commit();
@@ -233,6 +235,7 @@ function finishCommand(
   if (diff === undefined || diff.operations.length === 0) {
     core.meter.end(core.host, handler);
     core.meter.executed(handler.isCommand, false, handlerMsOf(core, run));
+    held.effects?.keep(handler, core.applied.seq);
     // OWNERSHIP rule 4: without a delta there is no append to prove ownership, so it is answered as a query.
     answer(core, held, { status: 200, body: Buffer.from(text) }, core.applied.seq);
     return;
@@ -253,6 +256,7 @@ function finishCommand(
     core.window ??= new IdempotencyWindow();
     core.window.record(idempotency, { hash, atMs: nowMs, seq, result: text });
   }
+  held.effects?.keep(handler, seq);
   const reply: ShardReply = { status: 200, body: Buffer.from(text), epoch: core.epoch, seq };
   commit(core, seq, next as Json, nowMs, stateBytes, delta, held, reply, input.length);
 }

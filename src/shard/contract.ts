@@ -6,11 +6,13 @@
  * leases or other nodes: it asks its {@link ShardHost}.
  */
 import type { CpuSegments } from '../io/cpu-segments.ts';
+import type { HttpClient } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import type { Mutations } from '../model/mutations.ts';
 import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry, Opening, StoredSnapshot } from '../store/store.ts';
+import type { EffectCounts, HandlerEffects } from './effects.ts';
 
 /** What a replica needs of its node. */
 export interface ShardHost {
@@ -39,6 +41,10 @@ export interface ShardHost {
   /** Marks what is on the CPU for the watchdog; called around every handler's synchronous part. */
   enterHandler(shard: ShardId, handler: string, idempotencyKey: string | undefined): void;
   leaveHandler(): void;
+  /** What `ctx.fetch` goes through; absent: it is refused. */
+  readonly http?: HttpClient | undefined;
+  /** A callback of `ctx.afterCommit` failed, or (`dropped`) never ran: for the log. */
+  effectFailed?(shard: ShardId, handler: string, what: 'failed' | 'dropped', error: unknown): void;
   /** The log since the last snapshot has outgrown the state: take one when convenient. */
   snapshotWanted(): void;
   readonly mutations?: Mutations | undefined;
@@ -122,6 +128,8 @@ export interface HeldRequest {
   request: ShardRequest;
   resolve: (reply: ShardReply) => void;
   reject: (error: unknown) => void;
+  /** Of the handler's last run; made when it first asks for one. */
+  effects?: HandlerEffects | undefined;
 }
 
 /** The replica stopped being primary. `executed` tells whether the command ran (its delta's fate is then unknown). */
@@ -152,4 +160,6 @@ export interface ShardRuntime {
    * A reply means: refused, answer this.
    */
   admission(request: ShardRequest): ShardReply | undefined | Promise<ShardReply | undefined>;
+  /** What handlers sent out of this process since it began. */
+  effects?(): EffectCounts;
 }

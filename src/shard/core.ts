@@ -12,8 +12,9 @@ import { parseShardId, type ShardId } from '../model/ids.ts';
 import type { ShardReply } from '../model/request.ts';
 import type { HeldRequest, ShardHost } from './contract.ts';
 import type { Draft } from './draft.ts';
+import { HandlerEffects } from './effects.ts';
 import type { Committed, OutputGate } from './gate.ts';
-import type { LoadedHandler, LoadedService } from './handlers.ts';
+import type { ContextSource, LoadedHandler, LoadedService } from './handlers.ts';
 import { IdempotencyWindow } from './idempotency.ts';
 import { ReplicaMeter } from './metering.ts';
 import type { SeqWaiters } from './seq-waiters.ts';
@@ -44,7 +45,7 @@ export interface CoreOptions {
   seq: number;
 }
 
-export class ReplicaCore {
+export class ReplicaCore implements ContextSource {
   readonly shard: ShardId;
   readonly loaded: LoadedService;
   readonly host: ShardHost;
@@ -73,6 +74,8 @@ export class ReplicaCore {
   confirming = 0;
   sealWaiters: { resolve: () => void; reject: (error: unknown) => void }[] | undefined;
   seqWaiters: SeqWaiters | undefined;
+  /** Effects that wait until what their handlers have seen is durable. */
+  effectWaiters: Set<() => void> | undefined;
 
   constructor(options: CoreOptions) {
     this.shard = options.shard;
@@ -98,6 +101,15 @@ export class ReplicaCore {
 
   get pendingCommands(): number {
     return this.undurableCommands + (this.queue?.length ?? 0) + (this.running === undefined ? 0 : 1);
+  }
+
+  random(): number {
+    return this.host.random();
+  }
+
+  effectsOf(held: HeldRequest): HandlerEffects {
+    held.effects ??= new HandlerEffects(this, held.request);
+    return held.effects;
   }
 
   /** `ctx.now` of what runs next: never goes back within a shard. */

@@ -2,6 +2,7 @@
  * A host for tests: a log in memory whose durability comes when the test says so, virtual clocks, and a lease that can
  * be taken away.
  */
+import type { HttpAnswer, HttpClient, HttpSend } from '../io/io.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
 import type { ShardHost, ShardReplica } from './contract.ts';
@@ -66,6 +67,24 @@ export class FakeHost implements ShardHost {
   }
   snapshotWanted(): void {}
 
+  // ---- the outside: what left, and what a test lets come back
+
+  sent: HttpSend[] = [];
+  /** Answers at once; undefined: never, until the fetch is ended. */
+  outside: (request: HttpSend) => HttpAnswer | Promise<HttpAnswer> | undefined = () => answerOf(200, 'ok');
+  effectErrors: { what: string; error: unknown }[] = [];
+  readonly http: HttpClient = {
+    send: async (request) => {
+      this.sent.push(request);
+      return this.outside(request) ?? new Promise<HttpAnswer>(() => {});
+    },
+    digest: (text) => encodeURIComponent(text),
+  };
+
+  effectFailed(_shard: string, _handler: string, what: string, error: unknown): void {
+    this.effectErrors.push({ what, error });
+  }
+
   /** Moves the clocks and fires what is due. */
   advance(ms: number): void {
     this.nowMs += ms;
@@ -78,6 +97,10 @@ export class FakeHost implements ShardHost {
   runDeferred(): void {
     for (const run of this.deferred.splice(0)) run();
   }
+}
+
+export function answerOf(status: number, body: string, headers: [string, string][] = []): HttpAnswer {
+  return { status, headers, body: new TextEncoder().encode(body) };
 }
 
 export function request(

@@ -6,7 +6,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ProblemError, problem, problemOf, Refusal } from '../model/errors.ts';
 import type { IdempotencyKey, ShardReply, ShardRequest } from '../model/request.ts';
-import { type AnyService, HANDLER_MS_MAX } from '../sdk/service.ts';
+import { type AfterCommit, type AnyService, type Fetch, HANDLER_MS_MAX } from '../sdk/service.ts';
+import type { AppEffects, HandlerEffects } from './effects.ts';
 import { BODY_BYTES_MAX } from './limits.ts';
 import type { Json } from './patch.ts';
 
@@ -26,11 +27,13 @@ export interface LoadedService {
   readonly version: number;
   readonly handlers: ReadonlyMap<string, LoadedHandler>;
   readonly handlerMsMax: number;
+  /** Shared by all services of the app. */
+  readonly effects: AppEffects;
 }
 
 const AsyncFunction = (async () => {}).constructor as FunctionConstructor;
 
-export function loadService(service: AnyService): LoadedService {
+export function loadService(service: AnyService, effects: AppEffects): LoadedService {
   const handlers = new Map<string, LoadedHandler>();
   for (const [name, handler] of Object.entries(service.handlers)) {
     const { run } = handler as unknown as { run: LoadedHandler['run'] };
@@ -44,26 +47,32 @@ export function loadService(service: AnyService): LoadedService {
     });
   }
   const handlerMsMax = service.options.handlerMsMax ?? HANDLER_MS_MAX;
-  return { service, version: service.version, handlers, handlerMsMax };
+  return { service, version: service.version, handlers, handlerMsMax, effects };
+}
+
+/** What a context asks its replica for. */
+export interface ContextSource {
+  random(): number;
+  /** What the call may do to the outside. @throws ProblemError `fetch-refused` where it may do nothing. */
+  effectsOf(call: HandlerCall): HandlerEffects;
+}
+
+export interface HandlerCall {
+  readonly request: ShardRequest;
+  readonly effects?: HandlerEffects | undefined;
 }
 
 /** What handlers see as `ctx`. Members are read-only: `ctx.state = x` throws, as it would change nothing. */
 export class HandlerContext {
   readonly #state: Json | object;
-  readonly #request: ShardRequest;
+  readonly #call: HandlerCall;
   readonly #nowMs: number;
-  readonly #source: { random(): number };
+  readonly #source: ContextSource;
   readonly key: string;
 
-  constructor(
-    state: Json | object,
-    request: ShardRequest,
-    key: string,
-    nowMs: number,
-    source: { random(): number },
-  ) {
+  constructor(state: Json | object, call: HandlerCall, key: string, nowMs: number, source: ContextSource) {
     this.#state = state;
-    this.#request = request;
+    this.#call = call;
     this.#nowMs = nowMs;
     this.key = key;
     this.#source = source;
@@ -79,13 +88,19 @@ export class HandlerContext {
     return () => this.#source.random();
   }
   get origin(): string {
-    return this.#request.origin;
+    return this.#call.request.origin;
   }
   get user(): number {
-    return this.#request.userHash;
+    return this.#call.request.userHash;
   }
   get idempotencyKey(): string | undefined {
-    return clientKeyOf(this.#request.idempotency);
+    return clientKeyOf(this.#call.request.idempotency);
+  }
+  get fetch(): Fetch {
+    return async (url, init) => this.#source.effectsOf(this.#call).fetch(url, init);
+  }
+  get afterCommit(): (callback: AfterCommit) => void {
+    return (callback) => this.#source.effectsOf(this.#call).afterCommit(callback);
   }
 }
 

@@ -30,6 +30,25 @@ export const WINDOW_GATEWAYS_MAX = 256;
 export const RECENT_QUERIES_MAX = 16;
 /** A recent query longer than this (input and answer together) is not kept. */
 export const RECENT_QUERY_CHARS_MAX = 4_096;
+/** `ctx.fetch` without a time limit of its own. */
+export const FETCH_MS_DEFAULT = 10_000;
+export const FETCH_MS_MAX = 30_000;
+/** Of one answer's body, decoded. */
+export const FETCH_RESPONSE_BYTES_MAX = 4 << 20;
+/** Of one body sent. */
+export const FETCH_BODY_BYTES_MAX = 1 << 20;
+/** Of one handler call, one after the other or at once. */
+export const FETCHES_PER_CALL_MAX = 64;
+/** Under way on one node. */
+export const FETCHES_AT_ONCE_MAX = 512;
+/** Callbacks one command may leave behind. */
+export const AFTER_COMMIT_MAX = 16;
+/** A callback that has not finished by then is given up. */
+export const AFTER_COMMIT_MS_MAX = 30_000;
+/** Callbacks under way on one node; the others wait their turn ... */
+export const AFTER_COMMITS_AT_ONCE_MAX = 256;
+/** ... and beyond so many waiting they are dropped, counted and logged. */
+export const AFTER_COMMITS_WAITING_MAX = 10_000;
 /** Users told apart per shard; more are "many". */
 export const USERS_MAX = 64;
 /** For how long a user counts as present. */

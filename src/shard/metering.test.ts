@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { query, service } from '../sdk/service.ts';
+import { AppEffects } from './effects.ts';
 import { FakeHost } from './fake-host.ts';
 import { loadService } from './handlers.ts';
 import { RECENT_QUERIES_MAX, USER_MS, USERS_MAX } from './limits.ts';
@@ -30,9 +31,8 @@ describe('a replica measures', () => {
   it('its stretches of work, and what its handlers usually take', () => {
     const meter = new ReplicaMeter();
     const host = new FakeHost();
-    const handler = loadService(service('a', { state: () => ({}) }, { h: query(() => 1) })).handlers.get(
-      'h',
-    )!;
+    const loaded = service('a', { state: () => ({}) }, { h: query(() => 1) });
+    const handler = loadService(loaded, new AppEffects(undefined)).handlers.get('h')!;
     for (let i = 0; i < 100; i++) {
       meter.begin(host, handler);
       host.cpuMicros += 70;

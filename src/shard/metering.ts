@@ -268,10 +268,15 @@ export class ReplicaMeter {
     this.#load.cpuMicros += micros;
   }
 
-  /** Runs an asynchronous handler so that what it does after its first await is charged as well. */
-  follow(host: ShardHost, handler: LoadedHandler, context: object, input: unknown): unknown {
-    if (host.cpu === undefined) return handler.run(context, input);
-    return host.cpu.follow(new LaterStretches(this, handler), handler.run, context, input);
+  /** Runs `call`, of an asynchronous handler, so that what it does after its first await is charged as well. */
+  follow<Arguments extends unknown[]>(
+    host: ShardHost,
+    handler: LoadedHandler,
+    call: (...values: Arguments) => unknown,
+    ...values: Arguments
+  ): unknown {
+    if (host.cpu === undefined) return call(...values);
+    return host.cpu.follow(new LaterStretches(this, handler), call, ...values);
   }
 
   executed(isCommand: boolean, isError: boolean, handlerMs: number): void {

@@ -3,13 +3,14 @@
  *
  * Invariant: a query sees the state as one command left it, frozen; its reply waits in the gate for what it saw.
  */
-import { problem } from '../model/errors.ts';
+import { ProblemError, problem } from '../model/errors.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { RecentQuery } from '../node/protocol.ts';
 import { beginAsync, endAsync, handlerMsOf, invoke, timedOut } from './async-run.ts';
 import type { HeldRequest } from './contract.ts';
 import type { AsyncRun, ReplicaCore } from './core.ts';
 import {
+  type ContextSource,
   failure,
   HandlerContext,
   inputText,
@@ -43,16 +44,18 @@ export function startQuery(core: ReplicaCore, held: HeldRequest, handler: Loaded
     const input = validInput(handler, text);
     const isInputPending = isThenable(input) && handler.schema !== undefined;
     const result = isInputPending
-      ? input.then((value) => runAfterValidation(core, handler, request, value))
-      : runQuery(core, handler, request, input);
+      ? input.then((value) => runAfterValidation(core, handler, held, value))
+      : runQuery(core, handler, held, input);
     if (isThenable(result)) {
       core.meter.end(core.host, handler);
       if (!isInputPending) handler.isAsync = true;
       awaitQuery(core, held, handler, result, seq);
       return;
     }
+    held.effects?.end();
     finishQuery(core, held, handler, result, seq, text, undefined);
   } catch (error) {
+    held.effects?.end();
     core.meter.end(core.host, handler);
     answerFailed(core, held, handler, error, core.meter.handlerMs);
   }
@@ -61,26 +64,20 @@ export function startQuery(core: ReplicaCore, held: HeldRequest, handler: Loaded
 function runAfterValidation(
   core: ReplicaCore,
   handler: LoadedHandler,
-  request: ShardRequest,
+  held: HeldRequest,
   input: unknown,
 ): unknown {
   core.meter.begin(core.host, handler);
   try {
-    return runQuery(core, handler, request, input);
+    return runQuery(core, handler, held, input);
   } finally {
     core.meter.end(core.host, handler);
   }
 }
 
-function runQuery(core: ReplicaCore, handler: LoadedHandler, request: ShardRequest, input: unknown): unknown {
-  const nowMs = core.nextTimeMs();
-  return invoke(
-    core,
-    handler,
-    new HandlerContext(core.applied.state, request, core.key, nowMs, core.host),
-    input,
-    request,
-  );
+function runQuery(core: ReplicaCore, handler: LoadedHandler, held: HeldRequest, input: unknown): unknown {
+  const context = new HandlerContext(core.applied.state, held, core.key, core.nextTimeMs(), core);
+  return invoke(core, handler, context, input, held.request);
 }
 
 function awaitQuery(
@@ -102,7 +99,7 @@ function awaitQuery(
       finishQuery(core, held, handler, value, Math.max(seq, core.applied.seq), undefined, run);
     } catch (thrown) {
       core.meter.end(core.host, handler);
-      answerFailed(core, held, handler, thrown, core.host.monotonicMs() - run.startedMs);
+      answerFailed(core, held, handler, thrown, handlerMsOf(core, run));
     }
     settleSeal(core);
   };
@@ -162,6 +159,16 @@ function giveUp(core: ReplicaCore, run: AsyncRun): void {
   settleSeal(core);
 }
 
+/** A rehearsal repeats a query that was answered long ago: nothing of it may be seen outside. */
+function rehearsal(core: ReplicaCore): ContextSource {
+  return {
+    random: () => core.host.random(),
+    effectsOf() {
+      throw new ProblemError('fetch-refused', 'this is a rehearsal of an earlier query');
+    },
+  };
+}
+
 export function rehearse(
   core: ReplicaCore,
   query: RecentQuery,
@@ -180,10 +187,18 @@ export function rehearse(
     return { ...unknownHandler(core.loaded, request), handlerMs: 0 };
   const host = core.host;
   const startMs = host.monotonicMs();
-  const context = new HandlerContext(core.applied.state, request, core.key, core.applied.timeMs, core.host);
+  const context = new HandlerContext(
+    core.applied.state,
+    { request },
+    core.key,
+    core.applied.timeMs,
+    rehearsal(core),
+  );
   host.enterHandler(core.shard, handler.name, undefined);
   try {
     const result = handler.run(context, validInput(handler, inputText(query.input)));
+    // A handler that awaits is not kept for rehearsals, save one that did not need to await then.
+    if (isThenable(result)) result.then(undefined, () => {});
     // To the written result, as the time of a real query is taken.
     const text = resultText(result);
     const handlerMs = host.monotonicMs() - startMs;

@@ -15,6 +15,8 @@ import { failure, type LoadedHandler } from './handlers.ts';
 import { HELD_REQUESTS_MAX, RETRY_AFTER_S } from './limits.ts';
 
 export function hold(core: ReplicaCore, held: HeldRequest): void {
+  // What it left for after the commit goes with the answer that is not given: it runs again from the beginning.
+  if (held.effects !== undefined) held.effects = undefined;
   core.heldWhileSealed ??= [];
   if (core.heldWhileSealed.length >= HELD_REQUESTS_MAX) overloaded(core, held);
   else core.heldWhileSealed.push(held);
@@ -95,6 +97,7 @@ function isCommand(core: ReplicaCore, { request }: HeldRequest): boolean {
 function deliver(core: ReplicaCore, held: HeldRequest, reply: ShardReply): void {
   core.meter.delivered(reply.body.length);
   held.resolve(reply);
+  held.effects?.committed();
 }
 
 export function openGate(core: ReplicaCore, seq: number): void {
@@ -113,6 +116,7 @@ export function openGate(core: ReplicaCore, seq: number): void {
     core.undurableBytes -= item.bytes;
     if (item.held !== undefined) deliver(core, item.held, item.reply!);
   }
+  for (const wake of core.effectWaiters ?? []) wake();
   settleSeal(core);
 }
 

@@ -7,6 +7,7 @@ import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { App } from '../sdk/service.ts';
 import type { ShardReplica, ShardRuntime } from './contract.ts';
+import { AppEffects, type EffectCounts } from './effects.ts';
 import { type LoadedHandler, type LoadedService, loadService, unknownHandler } from './handlers.ts';
 import { BODY_BYTES_MAX, SLICE_MS_MAX } from './limits.ts';
 import { Replica } from './replica.ts';
@@ -22,10 +23,14 @@ type OpenOptions = Parameters<ShardRuntime['open']>[0];
 class Runtime implements ShardRuntime {
   readonly #app: App;
   readonly #services = new Map<string, LoadedService>();
+  readonly #effects: AppEffects;
 
   constructor(app: App) {
     this.#app = app;
-    for (const service of app.services) this.#services.set(service.name, loadService(service));
+    this.#effects = new AppEffects(app.options.allowFetch);
+    for (const service of app.services) {
+      this.#services.set(service.name, loadService(service, this.#effects));
+    }
   }
 
   manifest(): Record<string, ServiceManifest> {
@@ -103,6 +108,10 @@ class Runtime implements ShardRuntime {
       return problem('body-too-large', detail);
     }
     return this.#authorize(request, shard, handler);
+  }
+
+  effects(): EffectCounts {
+    return this.#effects.counts;
   }
 
   #authorize(
