@@ -18,6 +18,7 @@ import { parseArgs } from 'node:util';
 import { command, defineApp, query, service } from 'skein';
 import { Client } from 'undici';
 import { EmulatedNetwork } from '../src/io/emulated-network.ts';
+import { SeededRandom } from '../src/io/random.ts';
 import { realClock, realIo } from '../src/io/real.ts';
 import { TcpNetwork } from '../src/io/tcp-network.ts';
 import { MigrationExecutor } from '../src/migration/driver.ts';
@@ -51,6 +52,8 @@ export default app;
 
 const TOKEN = 'bench-token';
 const PAD_BYTES = 950_000;
+/** Moves of each shard that are not counted: there the processes compile what they run for the first time. */
+const WARM_UP_ROUNDS = 2;
 
 interface Scenario {
   name: string;
@@ -156,8 +159,11 @@ async function measure(
           await realPause(2);
         }
       })();
-      for (let number = 0; number < Math.ceil(options.count / options.shards); number++) {
-        await realPause(200);
+      // Moves come when they come: in step with each other, eight at once on two cores would wait for one another.
+      const random = new SeededRandom(`shard ${index}`);
+      const rounds = WARM_UP_ROUNDS + Math.ceil(options.count / options.shards);
+      for (let round = 0; round < rounds; round++) {
+        await realPause(100 + 300 * random.next());
         const own = await stores.control.get(CONTROL_KEYS.own(shard));
         const assignment = decodeRecord<AssignmentRecord>(own!.value);
         const source = nodes.get(assignment.primary)!;
@@ -189,6 +195,7 @@ async function measure(
           console.error(`${shard}: ${view().step}: ${view().detail}`);
           continue;
         }
+        if (round < WARM_UP_ROUNDS) continue;
         // On the way back the user was far before, and near after: nothing of that is pause.
         const longestOf = (adds: typeof recent) => Math.max(before, ...adds.map(({ tookMs }) => tookMs));
         const ordered = orderedMs.get(id) ?? startedMs;
@@ -196,6 +203,10 @@ async function measure(
         moving.push(longestOf(recent) - before);
         const { handOff } = view();
         if (handOff) sealed.push(handOff.sealedMs);
+        if (pauses.length % 50 === 0)
+          console.error(
+            `${scenario.name}, ${scenario.stateBytes} bytes: ${pauses.length} of ${options.count} hand-offs`,
+          );
         if (handOff?.phasesMs) phases.push(handOff.phasesMs);
       }
       stopped = true;

@@ -3,10 +3,15 @@
  *
  * One machine then behaves as several regions for everything that goes through {@link Network}: requests, node to
  * node, cells and control store. Both ends must be emulated: the connecting side first says where it is.
+ *
+ * Timers have a resolution of 1 ms and are late rather than early: a round trip below {@link NEAR_MS} (0.8 ms inside a
+ * region) made of two delays would take 2.6 ms. There the connecting side waits for the whole of it, in one delay.
  */
 import type { Region } from '../model/ids.ts';
 import { rttMs, type Topology } from '../model/topology.ts';
 import type { Channel, Clock, Listener, Network } from './io.ts';
+
+const NEAR_MS = 2;
 
 /** Bytes this process sent to other regions over all its emulated networks: what its supervisor reports. */
 let sentBetweenRegions = 0;
@@ -35,7 +40,7 @@ export class EmulatedNetwork implements Network {
       // The first frame is the caller's region; only then is there a distance, and only then a channel to accept.
       raw.onFrame = (hello) => {
         const region = new TextDecoder().decode(hello);
-        channel.start(this.#oneWayMs(region), (bytes) => this.#count(region, bytes));
+        channel.start(this.#delayMs(region, 'accepted'), (bytes) => this.#count(region, bytes));
         accept(channel);
         raw.send(new TextEncoder().encode(this.#region));
       };
@@ -47,14 +52,16 @@ export class EmulatedNetwork implements Network {
     const channel = new DelayedChannel(raw, this.#clock);
     raw.onFrame = (hello) => {
       const region = new TextDecoder().decode(hello);
-      channel.start(this.#oneWayMs(region), (bytes) => this.#count(region, bytes));
+      channel.start(this.#delayMs(region, 'connected'), (bytes) => this.#count(region, bytes));
     };
     raw.send(new TextEncoder().encode(this.#region));
     return channel;
   }
 
-  #oneWayMs(to: Region): number {
-    return rttMs(this.#topology, this.#region, to) / 2;
+  #delayMs(to: Region, side: 'connected' | 'accepted'): number {
+    const roundTripMs = rttMs(this.#topology, this.#region, to);
+    if (roundTripMs >= NEAR_MS) return roundTripMs / 2;
+    return side === 'connected' ? roundTripMs : 0;
   }
 
   #count(to: Region, bytes: number): void {
@@ -64,7 +71,7 @@ export class EmulatedNetwork implements Network {
   }
 }
 
-/** Holds each outgoing frame for the one-way delay; the order stays. The way in is delayed by the other side. */
+/** Holds each outgoing frame for a delay; the order stays. The way in is delayed by the other side. */
 class DelayedChannel implements Channel {
   onFrame: (frame: Uint8Array) => void = () => {};
   onClose: (reason: string) => void = () => {};
@@ -72,7 +79,7 @@ class DelayedChannel implements Channel {
   readonly #clock: Clock;
   readonly #queue: { dueMs: number; frame: Uint8Array }[] = [];
   #queuedBytes = 0;
-  #oneWayMs: number | undefined;
+  #delayMs: number | undefined;
   #count: (bytes: number) => void = () => {};
   #closing = false;
   #timerSet = false;
@@ -87,11 +94,11 @@ class DelayedChannel implements Channel {
   }
 
   /** Called once, when the distance is known; frames sent before start their way now. */
-  start(oneWayMs: number, count: (bytes: number) => void): void {
-    this.#oneWayMs = oneWayMs;
+  start(delayMs: number, count: (bytes: number) => void): void {
+    this.#delayMs = delayMs;
     this.#count = count;
     this.#raw.onFrame = (frame) => this.onFrame(frame);
-    const dueMs = this.#clock.monotonicMs() + oneWayMs;
+    const dueMs = this.#clock.monotonicMs() + delayMs;
     for (const waiting of this.#queue) {
       waiting.dueMs = dueMs;
       count(waiting.frame.byteLength);
@@ -109,9 +116,14 @@ class DelayedChannel implements Channel {
 
   send(frame: Uint8Array): void {
     if (this.#closing) return;
-    this.#queue.push({ dueMs: this.#clock.monotonicMs() + (this.#oneWayMs ?? 0), frame });
+    if (this.#delayMs === 0 && this.#queue.length === 0) {
+      this.#count(frame.byteLength);
+      this.#raw.send(frame);
+      return;
+    }
+    this.#queue.push({ dueMs: this.#clock.monotonicMs() + (this.#delayMs ?? 0), frame });
     this.#queuedBytes += frame.byteLength;
-    if (this.#oneWayMs !== undefined) {
+    if (this.#delayMs !== undefined) {
       this.#count(frame.byteLength);
       this.#arm();
     }
@@ -120,7 +132,7 @@ class DelayedChannel implements Channel {
   close(): void {
     if (this.#closing) return;
     this.#closing = true;
-    if (this.#queue.length === 0 || this.#oneWayMs === undefined) this.#raw.close();
+    if (this.#queue.length === 0 || this.#delayMs === undefined) this.#raw.close();
   }
 
   #arm(): void {
