@@ -10,7 +10,9 @@ import { type CellRecord, CONTROL_KEYS, encodeRecord } from '../model/records.ts
 import { RemoteControlStore } from './client.ts';
 import { serveStore } from './server.ts';
 import { SqliteCell } from './sqlite/cell-engine.ts';
+import { Checkpointer } from './sqlite/checkpointer.ts';
 import { SqliteControl } from './sqlite/control-engine.ts';
+import { openDatabase } from './sqlite/database.ts';
 import { type ControlStore, StoreError } from './store.ts';
 
 const FORMAT = 1;
@@ -63,14 +65,22 @@ export async function runStoreProcess(options: StoreProcessOptions): Promise<Sto
 
   let control: SqliteControl | undefined;
   let cell: SqliteCell | undefined;
-  const closeEngines = () => {
+  const checkpointers: Checkpointer[] = [];
+  const closeEngines = async () => {
+    await Promise.all(checkpointers.map((one) => one.close()));
     cell?.close();
     control?.close();
   };
+  const open = (name: string) => {
+    const path = join(dataDirectory, name);
+    const database = openDatabase(path);
+    checkpointers.push(new Checkpointer(path, database, io.log));
+    return database;
+  };
   try {
     const now = () => io.clock.monotonicMs();
-    if (options.control) control = new SqliteControl({ path: join(dataDirectory, 'control.sqlite'), now });
-    if (cellId !== undefined) cell = new SqliteCell({ path: join(dataDirectory, 'cell.sqlite') });
+    if (options.control) control = new SqliteControl({ database: open('control.sqlite'), now });
+    if (cellId !== undefined) cell = new SqliteCell({ database: open('cell.sqlite') });
     const server = await serveStore({ io, address: options.address, token: options.token, control, cell });
     io.log.info({ address: server.address, cell: cellId, control: options.control }, 'the store serves');
 
@@ -91,11 +101,11 @@ export async function runStoreProcess(options: StoreProcessOptions): Promise<Sto
         stopped = true;
         registrar?.close();
         await server.close();
-        closeEngines();
+        await closeEngines();
       },
     };
   } catch (error) {
-    closeEngines();
+    await closeEngines();
     throw error;
   }
 }

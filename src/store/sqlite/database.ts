@@ -1,8 +1,9 @@
 /**
  * Opens a SQLite file the way both engines need it, and nothing else.
  *
- * WAL with synchronous=FULL: COMMIT returns only after the log was synced, so what is committed is durable. Locking is
- * exclusive: the engines cache what they wrote, so a second process on the same file must be refused, not tolerated.
+ * WAL with synchronous=FULL: COMMIT returns only after the log was synced, so what is committed is durable. A second
+ * process on the same file must be refused, not tolerated: the engines cache what they wrote. A lock file beside it sees
+ * to that, since an exclusive lock of the database itself would also keep the checkpointing thread out.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { StoreError } from '../store.ts';
@@ -29,6 +30,29 @@ export interface TransactionalEngine {
   rollback(): void;
 }
 
+/** Holds its lock file until it is closed, or the process ends in whatever way. */
+class LockedDatabase extends DatabaseSync {
+  readonly #lock: DatabaseSync | undefined;
+
+  constructor(path: string) {
+    const lock =
+      path === ':memory:' ? undefined : new DatabaseSync(`${path}-lock`, { timeout: LOCK_WAIT_MS });
+    try {
+      lock?.exec('BEGIN EXCLUSIVE');
+      super(path, { timeout: LOCK_WAIT_MS });
+    } catch (error) {
+      lock?.close();
+      throw error;
+    }
+    this.#lock = lock;
+  }
+
+  override close(): void {
+    super.close();
+    this.#lock?.close();
+  }
+}
+
 /**
  * @param path a file, or `:memory:` for tests and the simulated world.
  * @throws StoreError `unavailable` where the file cannot be opened or another process holds it.
@@ -36,12 +60,8 @@ export interface TransactionalEngine {
 export function openDatabase(path: string, bytesMax: number = DATABASE_BYTES_MAX): DatabaseSync {
   let database: DatabaseSync | undefined;
   try {
-    database = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
+    database = prepared(new LockedDatabase(path));
     database.exec(`
-      PRAGMA page_size = ${PAGE_BYTES};
-      PRAGMA locking_mode = EXCLUSIVE;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = FULL;
       PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES};
       PRAGMA journal_size_limit = ${CHECKPOINT_PAGES * PAGE_BYTES * 2};
       PRAGMA cache_size = -${CACHE_KIB};
@@ -57,6 +77,25 @@ export function openDatabase(path: string, bytesMax: number = DATABASE_BYTES_MAX
       `cannot open ${path}: ${(error as Error).message}; is another store process using it, or is it not a database?`,
       { cause: error },
     );
+  }
+}
+
+/** A further connection to a file that this process holds by {@link openDatabase}. */
+export function openConnection(path: string): DatabaseSync {
+  return prepared(new DatabaseSync(path, { timeout: LOCK_WAIT_MS }));
+}
+
+function prepared(database: DatabaseSync): DatabaseSync {
+  try {
+    database.exec(`
+      PRAGMA page_size = ${PAGE_BYTES};
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = FULL;
+    `);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
   }
 }
 
