@@ -71,6 +71,8 @@ if (!existsSync(installedNode) && !ownNodeWillDo) {
   process.exit(1);
 }
 
+if (taskName === 'test') needEtcd();
+
 const env = {
   ...process.env,
   PATH: `${bin}${process.platform === 'win32' ? ';' : ':'}${process.env.PATH ?? ''}`,
@@ -80,6 +82,25 @@ for (const [index, command] of task.entries()) {
   const args = index === task.length - 1 ? [...fixed, ...extra] : fixed;
   const status = await run(program === 'node' ? nodeBinary() : join(bin, program), args, env);
   if (status !== 0) process.exit(status);
+}
+
+/** Tests run against a real etcd; none of them is skipped without it. As root on Debian it is installed here. */
+function needEtcd() {
+  const there = () => spawnSync('etcd', ['--version'], { stdio: 'ignore' }).status === 0;
+  if (there()) return;
+  const command = 'apt-get update && apt-get install -y --no-install-recommends etcd-server';
+  if (process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+    console.error(`skein: the tests need etcd; installing it (${command}) ...`);
+    spawnSync('sh', ['-c', command], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+    if (there()) return;
+  }
+  console.error(
+    `skein: the tests need etcd 3.4 or later, and there is no \`etcd\` in PATH. On Debian or Ubuntu, as root: ${command}. Elsewhere install etcd by your package manager, then run npm test again.`,
+  );
+  process.exit(1);
 }
 
 /** The child shares our terminal, so Ctrl-C reaches it by itself; we only wait for its orderly end. */

@@ -521,13 +521,14 @@ export function controlStoreConformance(name: string, make: () => Promise<Contro
 
       durable('resumes a watch that is current, and resets one that is not', async (reopen) => {
         const old = await put('a', '1');
-        const current = await put('a', '2');
+        await put('a', '2');
+        const current = await put('a', '3');
         await reopen();
         const resumed = collect(store, ['a'], current);
         const behind = collect(store, ['a'], old);
         await behind.until((events) => events.length === 1);
         expect(behind.events).toEqual([{ type: 'reset', revision: current }]);
-        const next = await put('a', '3');
+        const next = await put('a', '4');
         await resumed.until((events) => events.length === 1);
         expect(resumed.events).toMatchObject([{ type: 'put', revision: next }]);
         resumed.close();

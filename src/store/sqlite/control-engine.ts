@@ -11,15 +11,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { type ChangeEvent, History } from '../history.ts';
 import {
-  CONTROL_KEY_CHARS_MAX,
-  CONTROL_VALUE_BYTES_MAX,
-  LEASE_TTL_MS_MAX,
-  LEASE_TTL_MS_MIN,
+  checkControlKey,
+  checkLeaseTtl,
+  checkTransaction,
   LEASES_MAX,
   LIST_BYTES_MAX,
   LIST_ENTRIES_MAX,
-  TRANSACTION_BYTES_MAX,
-  TRANSACTION_PARTS_MAX,
 } from '../limits.ts';
 import { type KeyValue, StoreError, type Transaction, type TransactionResult } from '../store.ts';
 import { DATABASE_BYTES_MAX, openDatabase, type TransactionalEngine } from './database.ts';
@@ -164,7 +161,7 @@ export class SqliteControl implements TransactionalEngine {
   }
 
   get(key: string): KeyValue | undefined {
-    checkKey(key);
+    checkControlKey(key);
     const row = this.#get.get(key) as unknown as Row | undefined;
     return row && keyValueOf(row);
   }
@@ -232,13 +229,8 @@ export class SqliteControl implements TransactionalEngine {
   }
 
   grantLease(leaseId: string, ttlMs: number): void {
-    checkKey(leaseId);
-    if (!(ttlMs >= LEASE_TTL_MS_MIN && ttlMs <= LEASE_TTL_MS_MAX)) {
-      throw new StoreError(
-        'invalid',
-        `a lease of ${ttlMs} ms is not between ${LEASE_TTL_MS_MIN} and ${LEASE_TTL_MS_MAX} ms`,
-      );
-    }
+    checkControlKey(leaseId);
+    checkLeaseTtl(ttlMs);
     const lease = this.#leases.get(leaseId);
     if (!lease && this.#leases.size >= LEASES_MAX)
       throw new StoreError('too-large', `there are ${LEASES_MAX} leases already`);
@@ -306,52 +298,4 @@ function keyValueOf(row: Row): KeyValue {
 
 function leaseGone(id: string): StoreError {
   return new StoreError('lease-gone', `lease ${id} is not there: it expired or was revoked; grant it again`);
-}
-
-function checkKey(key: string): void {
-  if (typeof key !== 'string' || key.length === 0 || !key.isWellFormed())
-    throw new StoreError('invalid', `${JSON.stringify(key)} is not a key: it must be non-empty Unicode text`);
-  if (key.length > CONTROL_KEY_CHARS_MAX)
-    throw new StoreError('too-large', `a key of ${key.length} characters, over ${CONTROL_KEY_CHARS_MAX}`);
-}
-
-function checkTransaction({ compare, operations, read = [] }: Transaction): void {
-  const parts = compare.length + operations.length + read.length;
-  if (parts > TRANSACTION_PARTS_MAX) {
-    throw new StoreError(
-      'too-large',
-      `a transaction of ${parts} compares, operations and reads, over the limit of ${TRANSACTION_PARTS_MAX}`,
-    );
-  }
-  let bytes = 0;
-  const written = new Set<string>();
-  for (const operation of operations) {
-    const key = 'put' in operation ? operation.put : operation.delete;
-    checkKey(key);
-    if (written.has(key)) throw new StoreError('invalid', `${key} is written twice in one transaction`);
-    written.add(key);
-    bytes += key.length;
-    if (!('put' in operation)) continue;
-    if (typeof operation.value !== 'string' || !operation.value.isWellFormed())
-      throw new StoreError('invalid', `the value of ${key} is not Unicode text`);
-    const valueBytes = Buffer.byteLength(operation.value);
-    bytes += valueBytes;
-    if (valueBytes > CONTROL_VALUE_BYTES_MAX) {
-      throw new StoreError(
-        'too-large',
-        `the value of ${key} takes ${valueBytes} bytes, over the limit of ${CONTROL_VALUE_BYTES_MAX}`,
-      );
-    }
-  }
-  if (bytes > TRANSACTION_BYTES_MAX)
-    throw new StoreError('too-large', `a transaction of ${bytes} bytes, over ${TRANSACTION_BYTES_MAX}`);
-  const compared = new Set<string>();
-  for (const { key, version } of compare) {
-    checkKey(key);
-    if (compared.has(key)) throw new StoreError('invalid', `${key} is compared twice in one transaction`);
-    compared.add(key);
-    if (!Number.isSafeInteger(version) || version < 0)
-      throw new StoreError('invalid', `${version} is not a version to compare ${key} with`);
-  }
-  for (const key of read) checkKey(key);
 }

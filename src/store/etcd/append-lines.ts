@@ -1,0 +1,365 @@
+/**
+ * Group commit: appends of many shards in one request of nested transactions, one a shard, several requests under way.
+ *
+ *   append -> line of its shard -> (line not busy) run of consecutive seqs -> flush -> accepted | judged | unknown
+ *
+ * Invariants:
+ *  - OWNERSHIP rule 3, by etcd itself: a run is written only if fence <= its epoch and end = its first seq - 1, both
+ *    compared in the transaction that writes it. So it matters not what this process believes, nor which of its
+ *    requests arrives first or twice.
+ *  - a shard is in one request at a time, since requests under way together have no order: its line waits, in order;
+ *  - a refusal is judged from a reading made after the refusal; the same id already at that seq is success;
+ *  - an unknown outcome is told as such (`unavailable`), never guessed.
+ */
+import type { IRequestOp, ITxnResponse } from 'etcd3';
+import type { Io } from '../../io/io.ts';
+import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
+import { type Append, type AppendResult, StoreError } from '../store.ts';
+import { type ChunkReference, decodeBlock, ENTRY_BYTES, encodeBlock } from './blocks.ts';
+import type { Chunks } from './chunks.ts';
+import type { EtcdClient } from './client.ts';
+import { storeErrorOfEtcd } from './errors.ts';
+import { type CellKeys, digits, get, isAbsent, nested, numberOf, put, valueBelow, valueIs } from './keys.ts';
+
+export interface FlushLimits {
+  /** Requests under way at once. */
+  flushesInFlightMax: number;
+  /** Shards in one request: more do not fit two levels of nesting within etcd's default --max-txn-ops of 128. */
+  shardsPerFlushMax: number;
+  /** Deltas of one shard in one request. */
+  entriesPerRunMax: number;
+}
+
+export const FLUSH_LIMITS_DEFAULT: FlushLimits = {
+  flushesInFlightMax: 4,
+  shardsPerFlushMax: 1_600,
+  entriesPerRunMax: 1_000,
+};
+
+/** Beyond this a delta goes in chunks of its own. */
+export const INLINE_DELTA_BYTES_MAX = 256 * 1024;
+const FLUSH_BYTES_MAX = 1024 * 1024;
+/** What a nested transaction costs beside keys and block. */
+const PART_OVERHEAD_BYTES = 64;
+const QUEUE_ITEMS_MAX = 40_000;
+const QUEUE_BYTES_MAX = 192 * 1024 * 1024;
+const GROUP_MAX = 40;
+/** Refused, judged acceptable, and refused again: someone else keeps changing the log. */
+const JUDGEMENTS_MAX = 8;
+
+interface Item {
+  append: Append;
+  /** Where the delta's chunks are, once they are written. */
+  reference?: ChunkReference;
+  answer: (result: AppendResult) => void;
+  fail: (error: StoreError) => void;
+}
+
+interface Line {
+  shard: ShardId;
+  items: Item[];
+  /** In a request, being judged, or writing chunks. */
+  busy: boolean;
+  /** No opener ever raised the fence: it has no value that could be compared. */
+  fenceAbsent: boolean;
+  judgements: number;
+}
+
+interface Run {
+  line: Line;
+  items: Item[];
+}
+
+const ACCEPTED: AppendResult = Object.freeze({ ok: true });
+
+export class AppendLines {
+  readonly #io: Pick<Io, 'clock'>;
+  readonly #client: EtcdClient;
+  readonly #keys: CellKeys;
+  readonly #chunks: Chunks;
+  readonly #limits: FlushLimits;
+  readonly #lines = new Map<ShardId, Line>();
+  /** Lines with something to send and not busy, first come first served. */
+  readonly #ready = new Set<Line>();
+  #inFlight = 0;
+  #deferred = false;
+  #queuedItems = 0;
+  #queuedBytes = 0;
+  #closed = false;
+
+  constructor(options: {
+    io: Pick<Io, 'clock'>;
+    client: EtcdClient;
+    keys: CellKeys;
+    chunks: Chunks;
+    limits?: Partial<FlushLimits>;
+  }) {
+    this.#io = options.io;
+    this.#client = options.client;
+    this.#keys = options.keys;
+    this.#chunks = options.chunks;
+    this.#limits = { ...FLUSH_LIMITS_DEFAULT, ...options.limits };
+  }
+
+  /** The batch must have been checked. Rejects with `unavailable` where any outcome is unknown. */
+  append(batch: readonly Append[]): Promise<AppendResult[]> {
+    if (batch.length === 0) return Promise.resolve([]);
+    let bytes = 0;
+    for (const { delta } of batch) bytes += delta.byteLength;
+    if (this.#closed) return Promise.reject(new StoreError('unavailable', 'the store is closed'));
+    if (
+      this.#queuedItems > 0 &&
+      (this.#queuedItems + batch.length > QUEUE_ITEMS_MAX || this.#queuedBytes + bytes > QUEUE_BYTES_MAX)
+    )
+      return Promise.reject(
+        new StoreError('unavailable', 'the cell has too much to write; nothing was done, try again later'),
+      );
+    return new Promise((resolve, reject) => {
+      const results: AppendResult[] = new Array(batch.length);
+      let left = batch.length;
+      let failure: StoreError | undefined;
+      this.#queuedItems += batch.length;
+      this.#queuedBytes += bytes;
+      const settle = (index: number) => {
+        this.#queuedItems--;
+        this.#queuedBytes -= batch[index]!.delta.byteLength;
+        if (--left > 0) return;
+        if (failure) reject(failure);
+        else resolve(results);
+      };
+      for (let i = 0; i < batch.length; i++) {
+        this.#add({
+          append: batch[i]!,
+          answer: (result) => {
+            results[i] = result;
+            settle(i);
+          },
+          fail: (error) => {
+            // Unknown beats refused: whoever hears `too-large` believes that nothing was written.
+            if (!failure || error.code === 'unavailable') failure = error;
+            settle(i);
+          },
+        });
+      }
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    const error = new StoreError('unavailable', 'the store is closing');
+    for (const line of [...this.#lines.values()]) for (const item of line.items.splice(0)) item.fail(error);
+    this.#lines.clear();
+    this.#ready.clear();
+  }
+
+  #add(item: Item): void {
+    const { shard } = item.append;
+    let line = this.#lines.get(shard);
+    if (!line) {
+      line = { shard, items: [], busy: false, fenceAbsent: false, judgements: 0 };
+      this.#lines.set(shard, line);
+    }
+    line.items.push(item);
+    if (line.busy) return;
+    this.#ready.add(line);
+    if (this.#deferred) return;
+    this.#deferred = true;
+    this.#io.clock.defer(this.#pumpDeferred);
+  }
+
+  readonly #pumpDeferred = () => {
+    this.#deferred = false;
+    this.#pump();
+  };
+
+  #pump(): void {
+    while (!this.#closed && this.#ready.size > 0 && this.#inFlight < this.#limits.flushesInFlightMax) {
+      const runs = this.#takeRuns();
+      if (runs.length > 0) void this.#flush(runs);
+    }
+  }
+
+  #takeRuns(): Run[] {
+    const runs: Run[] = [];
+    let bytes = 0;
+    for (const line of this.#ready) {
+      if (runs.length >= this.#limits.shardsPerFlushMax || bytes >= FLUSH_BYTES_MAX) break;
+      this.#ready.delete(line);
+      line.busy = true;
+      const first = line.items[0]!;
+      if (isLarge(first)) {
+        void this.#writeChunks(line, first);
+        continue;
+      }
+      const run: Run = { line, items: [] };
+      bytes += PART_OVERHEAD_BYTES + 5 * line.shard.length;
+      for (const item of line.items) {
+        const itemBytes = bytesOf(item);
+        if (run.items.length > 0) {
+          const previous = run.items.at(-1)!.append;
+          if (
+            item.append.seq !== previous.seq + 1 ||
+            item.append.epoch !== previous.epoch ||
+            isLarge(item) ||
+            run.items.length >= this.#limits.entriesPerRunMax ||
+            bytes + itemBytes > FLUSH_BYTES_MAX
+          )
+            break;
+        } else if (runs.length > 0 && bytes + itemBytes > FLUSH_BYTES_MAX) break;
+        bytes += itemBytes;
+        run.items.push(item);
+      }
+      if (run.items.length === 0) {
+        // Too much for the rest of this request: the first of the next one.
+        line.busy = false;
+        this.#ready.add(line);
+        break;
+      }
+      line.items.splice(0, run.items.length);
+      runs.push(run);
+    }
+    return runs;
+  }
+
+  async #flush(runs: Run[]): Promise<void> {
+    this.#inFlight++;
+    const outcomes = await this.#send(runs);
+    this.#inFlight--;
+    for (let i = 0; i < runs.length; i++) {
+      const run = runs[i]!;
+      if (outcomes instanceof StoreError) this.#finish(run, outcomes);
+      else if (outcomes[i]) this.#finish(run, ACCEPTED);
+      else void this.#judge(run);
+    }
+    this.#pump();
+  }
+
+  async #send(runs: Run[]): Promise<boolean[] | StoreError> {
+    try {
+      if (runs.length <= GROUP_MAX) return outcomesOf(await this.#client.txn({ success: this.#parts(runs) }));
+      const size = Math.ceil(runs.length / Math.ceil(runs.length / GROUP_MAX));
+      const groups: Run[][] = [];
+      for (let i = 0; i < runs.length; i += size) groups.push(runs.slice(i, i + size));
+      const answer = await this.#client.txn({
+        success: groups.map((group) => nested([], this.#parts(group))),
+      });
+      return answer.responses.flatMap((response) => outcomesOf(response.response_txn));
+    } catch (error) {
+      return storeErrorOfEtcd(error);
+    }
+  }
+
+  #parts(runs: readonly Run[]): IRequestOp[] {
+    return runs.map(({ line, items }) => {
+      const { shard } = line;
+      const { epoch, seq: firstSeq } = items[0]!.append;
+      const lastSeq = items.at(-1)!.append.seq;
+      const fence = this.#keys.fence(shard);
+      const end = this.#keys.end(shard);
+      const block = encodeBlock(
+        items.map(({ append, reference }) => ({ id: append.id, content: reference ?? append.delta })),
+      );
+      // OWNERSHIP rule 3.
+      return nested(
+        [
+          line.fenceAbsent ? isAbsent(fence) : valueBelow(fence, digits(epoch + 1)),
+          firstSeq === 1 ? isAbsent(end) : valueIs(end, digits(firstSeq - 1)),
+        ],
+        [put(end, digits(lastSeq)), put(this.#keys.block(shard, lastSeq), block)],
+      );
+    });
+  }
+
+  /** Why a run was refused, from a new reading; what turns out acceptable is sent again. */
+  async #judge(run: Run): Promise<void> {
+    const { line } = run;
+    try {
+      if (++line.judgements > JUDGEMENTS_MAX)
+        throw new StoreError('unavailable', `the log of ${line.shard} kept changing; try again`);
+      const { responses } = await this.#client.txn({
+        success: [get(this.#keys.fence(line.shard)), get(this.#keys.end(line.shard))],
+      });
+      const [fenceEntry, endEntry] = responses.map((response) => response.response_range.kvs[0]);
+      const fence: Epoch = fenceEntry ? numberOf(fenceEntry.value) : 0;
+      const end: Seq = endEntry ? numberOf(endEntry.value) : 0;
+      line.fenceAbsent = fenceEntry === undefined;
+      const stored = new Map<Seq, string>();
+      while (run.items.length > 0) {
+        const { seq, epoch, id } = run.items[0]!.append;
+        // Acceptable now: the fence had no value yet, or another change came between.
+        if (seq === end + 1 && fence <= epoch) break;
+        const result: AppendResult =
+          seq <= end && (await this.#storedId(line.shard, seq, stored)) === id
+            ? ACCEPTED
+            : fence > epoch
+              ? { ok: false, reason: 'fenced', fence }
+              : { ok: false, reason: 'seq', end };
+        run.items.shift()!.answer(result);
+      }
+    } catch (error) {
+      this.#finish(run, storeErrorOfEtcd(error));
+      this.#pump();
+      return;
+    }
+    line.items.unshift(...run.items);
+    this.#release(line);
+    this.#pump();
+  }
+
+  /** Id of the delta at a seq, undefined where it is trimmed away. One reading a block. */
+  async #storedId(shard: ShardId, seq: Seq, known: Map<Seq, string>): Promise<string | undefined> {
+    if (!known.has(seq)) {
+      const { kvs } = await this.#client.range({ ...this.#keys.blocks(shard, seq), limit: 1 });
+      const [block] = kvs;
+      if (block) {
+        const lastSeq = numberOf(block.key.subarray(block.key.lastIndexOf(0) + 1));
+        for (const entry of decodeBlock(block.value, lastSeq)) known.set(entry.seq, entry.id);
+      }
+    }
+    return known.get(seq);
+  }
+
+  async #writeChunks(line: Line, item: Item): Promise<void> {
+    const { shard, epoch, seq, delta } = item.append;
+    try {
+      const reference = this.#chunks.plan(delta);
+      await this.#chunks.write('delta', shard, epoch, seq, reference, delta);
+      item.reference = reference;
+    } catch (error) {
+      line.items.shift();
+      // Nobody refers to the chunks: surely nothing was appended, but the way to the cell is broken all the same.
+      this.#finish({ line, items: [item] }, storeErrorOfEtcd(error));
+      this.#pump();
+      return;
+    }
+    this.#release(line);
+    this.#pump();
+  }
+
+  #finish(run: Run, outcome: AppendResult | StoreError): void {
+    if (outcome instanceof StoreError) for (const item of run.items) item.fail(outcome);
+    else {
+      run.line.judgements = 0;
+      for (const item of run.items) item.answer(outcome);
+    }
+    this.#release(run.line);
+  }
+
+  #release(line: Line): void {
+    line.busy = false;
+    if (line.items.length > 0) this.#ready.add(line);
+    else this.#lines.delete(line.shard);
+  }
+}
+
+function isLarge({ append, reference }: Item): boolean {
+  return reference === undefined && append.delta.byteLength > INLINE_DELTA_BYTES_MAX;
+}
+
+function bytesOf({ append, reference }: Item): number {
+  return ENTRY_BYTES + append.id.length + (reference ? 128 : append.delta.byteLength);
+}
+
+function outcomesOf(answer: ITxnResponse): boolean[] {
+  return answer.responses.map((response) => response.response_txn.succeeded);
+}
