@@ -49,6 +49,17 @@ export interface ServiceManifest {
   authorize: boolean;
   /** Regions the service's shards may live in; absent: anywhere. */
   allowedRegions?: Region[];
+  /** Copies of a shard kept up to date beside its primary; absent: none. */
+  standbys?: StandbyPolicy;
+  /** A standby may answer queries that allow it, from a state at most so old; absent: never. */
+  staleReads?: { atMostMs: number };
+}
+
+/** How many standbys a shard has, and what they must not share with its primary and with each other if avoidable. */
+export interface StandbyPolicy {
+  count: number;
+  /** `zones`: other zones of the primary's region. `regions`: other regions, as far as the service allows them. */
+  spread: 'zones' | 'regions';
 }
 
 /** `own/<bucket>/<shard>`: who may write the shard (OWNERSHIP rule 1). The revision of the key is its version. */
@@ -56,6 +67,7 @@ export interface AssignmentRecord {
   epoch: Epoch;
   primary: ProcessId;
   cell: CellId;
+  /** Processes that keep a copy, the one that should take over first in front. */
   standbys: ProcessId[];
 }
 

@@ -23,6 +23,8 @@ export interface ShardRequest {
   idempotencyAgeMs?: number;
   /** A query may ask for a state at least as new as this. */
   minSeq?: Seq;
+  /** A query may be answered from a state that was the newest so many milliseconds before it was sent. */
+  staleMsMax?: number;
   /** Connections that broke, or nodes that died, with this command on them. */
   deaths?: number;
   /** How often it was passed on; at {@link HOPS_MAX} it is refused. */
@@ -35,7 +37,13 @@ export interface ShardRequest {
    */
   sawDead?: ProcessId;
   /** With `sawDead`: the assignment that named it, as the sender read it; saves the receiver a look-up. */
-  believed?: { epoch: Epoch; primary: ProcessId; cell: CellId; version: number };
+  believed?: {
+    epoch: Epoch;
+    primary: ProcessId;
+    cell: CellId;
+    version: number;
+    standbys?: readonly ProcessId[];
+  };
 }
 
 /**
@@ -63,4 +71,6 @@ export interface ShardReply {
   moved?: { primary: ProcessId; epoch: Epoch; version: number };
   /** The answer comes from the idempotency window. */
   replayed?: boolean;
+  /** A standby answered, from a state that was the newest at most so many milliseconds before. */
+  stalenessMs?: number;
 }

@@ -59,6 +59,10 @@ export interface ActivatorOptions {
   batcher: (id: CellId) => AppendBatcher;
   /** Ready for new shards. */
   accepting: () => boolean;
+  /** Who should stand by for the shard with that primary; `present` are named now. */
+  standbysFor: (shard: ShardId, primary: ProcessId, present: readonly ProcessId[]) => ProcessId[];
+  /** The follower here becomes primary; undefined where none is here. */
+  promoteFollower: (assignment: Assignment) => Promise<HostedReplica> | undefined;
 }
 
 export class Activator {
@@ -118,7 +122,9 @@ export class Activator {
         case 'pass-on':
           return { kind: 'pass-on' };
         case 'open': {
-          const result = await this.#open(assignment!, decision.expectSeq, swappedIn);
+          const result =
+            (await this.#promoteFollower(assignment!)) ??
+            (await this.#open(assignment!, decision.expectSeq, swappedIn));
           if (result !== 'deposed') return result;
           swappedIn = -1;
           assignments.forget(shard);
@@ -131,7 +137,7 @@ export class Activator {
         epoch: decision.epoch,
         primary: self,
         cell: decision.action === 'claim' ? decision.cell : assignment!.cell,
-        standbys: [],
+        standbys: this.#o.standbysFor(shard, self, assignment?.standbys ?? []),
       };
       const compare: Compare[] = [];
       if (decision.action === 'take-over') {
@@ -196,14 +202,21 @@ export class Activator {
     const heir = this.heir(assignment.shard, this.#o.region);
     if (heir === undefined || this.#o.environment.mutations?.has('cut-off-owner-stays')) return;
     const { shard, version, epoch, cell } = assignment;
+    const primary = heir.processId;
+    const standbys = this.#o.standbysFor(shard, primary, assignment.standbys);
     try {
-      await this.swap(shard, version, { epoch: epoch + 1, primary: heir.processId, cell, standbys: [] });
+      await this.swap(shard, version, { epoch: epoch + 1, primary, cell, standbys });
     } catch (error) {
       this.#o.io.log.warn(
         { shard, error: String(error) },
         'a shard without its cell could not be given away',
       );
     }
+  }
+
+  /** See {@link ActivatorOptions.standbysFor}. */
+  standbysFor(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[] {
+    return this.#o.standbysFor(shard, primary, present);
   }
 
   /** Whether any other node takes new shards. */
@@ -226,6 +239,18 @@ export class Activator {
       );
     const near = others.filter((node) => node.region === region);
     return rendezvous(shard, near.length > 0 ? near : others, (node) => node.processId);
+  }
+
+  /** The copy here needs only what it lacks of the log. Undefined: there is none, or it was no good; open from the log. */
+  async #promoteFollower(assignment: Assignment): Promise<Activation | undefined> {
+    try {
+      const replica = await this.#o.promoteFollower(assignment);
+      return replica && { kind: 'serving', replica };
+    } catch (error) {
+      const { shard } = assignment;
+      this.#o.io.log.info({ shard, error: String(error) }, 'a copy could not go on; opening from the log');
+      return undefined;
+    }
   }
 
   async #open(

@@ -133,7 +133,9 @@ export class HandOver implements Pick<ParticipantHost, 'seal' | 'unseal' | 'hand
     const replica = this.#host.replica(shard);
     if (replica === undefined) return false;
     const { cell } = replica.assignment;
-    const next: AssignmentRecord = { epoch: epoch + 1, primary: heir.processId, cell, standbys: [] };
+    const primary = heir.processId;
+    const standbys = this.#host.activator.standbysFor(shard, primary, replica.assignment.standbys);
+    const next: AssignmentRecord = { epoch: epoch + 1, primary, cell, standbys };
     for (;;) {
       try {
         const { won, assignment } = await this.#host.activator.swap(shard, version, next);

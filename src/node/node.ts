@@ -72,7 +72,9 @@ export class SkeinNode {
       holds: (shard) => this.#replicas.get(shard) !== undefined,
       onAssignment: (assignment) => this.#replicas.onAssignment(assignment),
       onNodeGone: (node) => {
-        if (node.processId !== config.processId) this.#peers.drop(node.address);
+        if (node.processId === config.processId) return;
+        this.#peers.drop(node.address);
+        this.#replicas.nodeGone(node);
       },
       onReset: () => {
         void this.#replicas.catchUp().catch((error) => {

@@ -11,7 +11,7 @@ import type { Assignment } from '../model/records.ts';
 import type { ShardReplica } from '../shard/contract.ts';
 import type { CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
 import type { ClientStream, RpcError } from '../wire/rpc.ts';
-import type { NodeCalls, NodeStreams, Peer } from './protocol.ts';
+import type { NodeCalls, NodeStreams, Peer, STANDBY } from './protocol.ts';
 
 /** Another node, as a typed peer. */
 export interface NodePeer {
@@ -28,6 +28,16 @@ export interface NodePeer {
   ): ClientStream;
 }
 
+/** Why a primary ended that left memory with nothing in flight. */
+export const IDLE = 'idle';
+
+/** Another process that follows a shard: for a migration, or as its standby. */
+export interface DeltaReader {
+  process: ProcessId;
+  /** Its name, or {@link STANDBY}. */
+  migration: string;
+}
+
 /** A replica on this node. */
 export interface LocalReplica {
   readonly shard: ShardId;
@@ -35,8 +45,11 @@ export interface LocalReplica {
   /** As this node last wrote or read it. */
   readonly assignment: Assignment;
   readonly state: ShardReplica;
-  /** Durable deltas as they become durable, in order; returns the unsubscription. Only on a primary. */
-  onDurable(listener: (entries: LogEntry[], durableSeq: Seq) => void): () => void;
+  /**
+   * Durable deltas as they become durable, in order; returns the unsubscription. Only on a primary. `reader` tells who
+   * gets them, where that is another process.
+   */
+  onDurable(listener: (entries: LogEntry[], durableSeq: Seq) => void, reader?: DeltaReader): () => void;
   /** Called when the replica ends, with the reason. */
   onEnd(listener: (reason: string) => void): () => void;
 }
@@ -65,6 +78,16 @@ export interface ParticipantHost {
   /** Feeds a follower. Throws RangeError on a gap (reload from a snapshot: OWNERSHIP rule 7). */
   applyToFollower(shard: ShardId, entries: LogEntry[], sourceDurableSeq: Seq): void;
   dropFollower(shard: ShardId): void;
+  /** What a follower is for from now on: a migration, or {@link STANDBY}; and whom it follows. */
+  repurposeFollower?(
+    shard: ShardId,
+    migration: string | typeof STANDBY,
+    source: { processId: ProcessId; address: string },
+  ): void;
+  /** Who should stand by once `primary` is it; `present` have a copy already. */
+  standbysFor?(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[];
+  /** Why this node takes no further standby, if so. */
+  refusesStandby?(): string | undefined;
   /** OWNERSHIP rule 5: holds every request, resolves every append in flight. Rejects if the replica was deposed. */
   seal(shard: ShardId): Promise<{ seq: Seq; epoch: Epoch; version: number }>;
   /**

@@ -29,6 +29,8 @@ export interface PromotionsHost {
   confirm(replica: HostedReplica): void;
   deposed(replica: HostedReplica, reason: string, cutOff?: boolean): void;
   endFollower(replica: HostedReplica, reason: string): void;
+  /** The replica serves as primary. */
+  began(replica: HostedReplica): void;
 }
 
 /** A follower on its way to primary. */
@@ -139,6 +141,7 @@ export class Promotions implements Pick<ParticipantHost, 'promote'> {
     replica.state.promote(assignment.epoch);
     replica.role = 'primary';
     this.#host.confirm(replica);
+    this.#host.began(replica);
   }
 
   async #promote(

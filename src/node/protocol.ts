@@ -10,6 +10,9 @@ import type { Assignment } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
 
+/** Stands for a migration's name where a follower is kept for good: no migration is called so. */
+export const STANDBY = 'standby';
+
 /** Method name -> [payload, result]. */
 export interface NodeCalls {
   /** Run, forward or refuse a request. Never rejects for the request's own faults: those are replies. */
@@ -25,6 +28,12 @@ export interface NodeCalls {
   /** Stop taking new shards, let the controller move what is here. Idempotent. */
   'node.drain': [Record<string, never>, { replicas: number }];
   'node.replicas': [{ after?: ShardId; limit: number }, { replicas: ReplicaStatus[] }];
+
+  /**
+   * From a shard's primary to a process that its assignment names as standby: follow me, from the copy that is here if
+   * there is one. Answers when it follows, or why it does not (yet): the primary asks again later.
+   */
+  'standby.follow': [StandbyOrder, { following: boolean; reason?: string }];
 
   // ---- a migration's participants; every call is idempotent and names its migration
   /** At the target: pull a snapshot from the source, apply, follow. Returns at once; see `replica.status`. */
@@ -51,7 +60,7 @@ export interface NodeCalls {
   'follow.recentQueries': [{ shard: ShardId; limit: number }, { queries: RecentQuery[] }];
   /** From the old primary to the new one, right after its swap: open now, do not wait for the watch. */
   'follow.promoted': [
-    { shard: ShardId; epoch: Epoch; seq: Seq; version: number; cell: CellId },
+    { shard: ShardId; epoch: Epoch; seq: Seq; version: number; cell: CellId; standbys?: ProcessId[] },
     { opened: boolean },
   ];
 }
@@ -63,6 +72,13 @@ export interface NodeStreams {
     { shard: ShardId; migration: string; afterSeq: Seq },
     { entries: LogEntry[]; durableSeq: Seq; epoch: Epoch },
   ];
+}
+
+export interface StandbyOrder {
+  shard: ShardId;
+  primary: ProcessId;
+  primaryAddress: string;
+  epoch: Epoch;
 }
 
 export interface PrepareOrder {

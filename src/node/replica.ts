@@ -9,13 +9,15 @@
  */
 import type { CpuSegments } from '../io/cpu-segments.ts';
 import type { HttpClient, Io } from '../io/io.ts';
-import type { Epoch, Seq, ShardId } from '../model/ids.ts';
+import type { Epoch, ProcessId, Seq, ShardId } from '../model/ids.ts';
 import type { Mutations } from '../model/mutations.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ShardHost, ShardReplica } from '../shard/contract.ts';
 import type { CellStore, LogEntry, Opening } from '../store/store.ts';
 import type { AppendBatcher, Appender, UndurableBytes } from './append-batcher.ts';
-import type { LocalReplica } from './participant.ts';
+import type { DeltaReader, LocalReplica } from './participant.ts';
+import { STANDBY } from './protocol.ts';
+import { Freshness } from './standby/freshness.ts';
 import type { HandlerWatch } from './watchdog.ts';
 
 /** How long a fence check keeps trying a cell that gives no answer. */
@@ -77,12 +79,13 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   source: { processId: string; address: string } | undefined;
   sourceSeq: Seq | undefined;
   migration: string | undefined;
+  #freshness: Freshness | undefined;
   #durableBeforeOpen: Seq = 0;
   /** Serves before its opening is confirmed: what became durable meanwhile, and who waits. */
   #unconfirmed: { durableSeq: Seq; settled: Promise<boolean>; settle: (opened: boolean) => void } | undefined;
   /** Appended and not durable, in order; kept for those who follow. */
   #undurable: LogEntry[] = [];
-  #durableListeners: Set<(entries: LogEntry[], durableSeq: Seq) => void> | undefined;
+  #durableListeners: Map<(entries: LogEntry[], durableSeq: Seq) => void, DeltaReader | undefined> | undefined;
   #endListeners: Set<(reason: string) => void> | undefined;
   #checkUnderWay: Promise<boolean> | undefined;
   #nextCheck: Promise<boolean> | undefined;
@@ -286,7 +289,7 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
 
   #stream(entries: LogEntry[], seq: Seq): void {
     const listeners = this.#durableListeners;
-    if (listeners !== undefined) for (const listener of [...listeners]) listener(entries, seq);
+    if (listeners !== undefined) for (const listener of [...listeners.keys()]) listener(entries, seq);
   }
 
   appendFailed(reason: string, cutOff: boolean): void {
@@ -311,9 +314,9 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
 
   // ---- LocalReplica
 
-  onDurable(listener: (entries: LogEntry[], durableSeq: Seq) => void): () => void {
-    this.#durableListeners ??= new Set();
-    this.#durableListeners.add(listener);
+  onDurable(listener: (entries: LogEntry[], durableSeq: Seq) => void, reader?: DeltaReader): () => void {
+    this.#durableListeners ??= new Map();
+    this.#durableListeners.set(listener, reader);
     return () => this.#durableListeners?.delete(listener);
   }
 
@@ -323,9 +326,25 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     return () => this.#endListeners?.delete(listener);
   }
 
-  /** Someone streams its deltas. */
+  /** A migration streams its deltas; standbys do not count, they end with their primary. */
   get followed(): boolean {
-    return this.#durableListeners !== undefined && this.#durableListeners.size > 0;
+    if (this.#durableListeners === undefined) return false;
+    for (const reader of this.#durableListeners.values()) if (reader?.migration !== STANDBY) return true;
+    return false;
+  }
+
+  /** Whether the process follows as a standby. */
+  standsBy(process: ProcessId): boolean {
+    if (this.#durableListeners === undefined) return false;
+    for (const reader of this.#durableListeners.values())
+      if (reader?.process === process && reader.migration === STANDBY) return true;
+    return false;
+  }
+
+  /** How old a follower's state is at most. */
+  get freshness(): Freshness {
+    this.#freshness ??= new Freshness();
+    return this.#freshness;
   }
 
   /** Stops appending and tells those who follow; the state is the caller's to demote or close. */

@@ -8,7 +8,7 @@
 import type { Io } from '../io/io.ts';
 import type { CellId, ProcessId, Seq, ShardId } from '../model/ids.ts';
 import type { Mutations } from '../model/mutations.ts';
-import { type Assignment, CONTROL_KEYS } from '../model/records.ts';
+import { type Assignment, CONTROL_KEYS, type NodeRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { HeldRequest, ShardRuntime } from '../shard/contract.ts';
 import type { CellDirectory, CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
@@ -21,17 +21,19 @@ import { HandOver } from './hand-over.ts';
 import type { NodeLease } from './lease.ts';
 import { OpenedEpochs, staysPrimary } from './ownership.ts';
 import type { LocalReplica, NodePeer, ParticipantHost } from './participant.ts';
+import { Passivation } from './passivation.ts';
 import type { Peers } from './peers.ts';
 import { Promotions } from './promotions.ts';
 import type { Peer } from './protocol.ts';
+import { STANDBY } from './protocol.ts';
 import { HostedReplica, type ReplicaEnvironment } from './replica.ts';
 import { SnapshotKeeper } from './snapshots.ts';
+import { StandbyTakeOver } from './standby/take-over.ts';
+import { StandbyUpkeep } from './standby/upkeep.ts';
 import type { HandlerWatch } from './watchdog.ts';
 
 /** Assignments read in one transaction when many must be read again. */
 const CONFIRM_PAGE = 256;
-/** So that a sweep never holds the event loop for long. */
-const PASSIVATIONS_A_SWEEP_MAX = 2_000;
 
 export interface ReplicasOptions {
   io: Io;
@@ -70,6 +72,11 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly #snapshots: SnapshotKeeper;
   readonly #promotions: Promotions;
   readonly #handOver: HandOver;
+  readonly #passivation: Passivation;
+  /** Of primaries here. */
+  readonly standbys: StandbyUpkeep;
+  /** By copies here. */
+  readonly #takeOver: StandbyTakeOver;
   readonly #appendPrefix: string;
   readonly #handlerRandom: { next(): number };
   #appendNumber = 0;
@@ -103,6 +110,35 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       cell: (id) => this.cell(id),
       batcher: (id) => this.#batcher(id),
       accepting: options.accepting,
+      standbysFor: (shard, primary, present) => this.standbysFor(shard, primary, present),
+      promoteFollower: (assignment) => this.#promoteFollower(assignment),
+    });
+    const table = this.#replicas;
+    this.#passivation = new Passivation({
+      io: options.io,
+      limits: options.limits,
+      opened: this.opened,
+      get size() {
+        return table.size;
+      },
+      all: () => table.values(),
+      end: (replica, reason) => this.#end(replica, reason),
+    });
+    this.standbys = new StandbyUpkeep({
+      io: options.io,
+      self: options.self.processId,
+      services: options.runtime.manifest(),
+      nodes: () => options.assignments.nodes(),
+      node: (process) => options.assignments.node(process),
+      peer: (address) => this.peer(address),
+      swap: (shard, version, next) => this.activator.swap(shard, version, next),
+    });
+    this.#takeOver = new StandbyTakeOver({
+      io: options.io,
+      self: options.self.processId,
+      all: () => this.#replicas.values(),
+      replica: (shard) => this.#replicas.get(shard),
+      activate: (shard) => this.activate(shard),
     });
     const shared = {
       io: options.io,
@@ -118,6 +154,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       batcher: (id) => this.#batcher(id),
       confirm: (replica) => this.confirm(replica),
       endFollower: (replica, reason) => this.#endFollower(replica, reason),
+      began: (replica) => this.standbys.began(replica),
     });
     this.#handOver = new HandOver({
       ...shared,
@@ -157,12 +194,27 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     return under;
   }
 
+  /** A copy here, on its way to primary where it is not yet: it needs only what it lacks of the log. */
+  #promoteFollower(assignment: Assignment): Promise<HostedReplica> | undefined {
+    const replica = this.#replicas.get(assignment.shard);
+    if (replica?.role !== 'follower' && replica?.role !== 'opening') return undefined;
+    return this.promote(assignment.shard, assignment).then(() => replica);
+  }
+
   #install(replica: HostedReplica): void {
+    if (this.#replicas.get(replica.shard) === replica) return;
     // A follower that was here is superseded by what was opened from the log.
     const before = this.#replicas.get(replica.shard);
     if (before !== undefined) this.#endFollower(before, 'opened from the log');
     this.#replicas.set(replica.shard, replica);
     if (this.#closed) this.deposed(replica, 'the node stops');
+    else this.standbys.began(replica);
+  }
+
+  /** A process is gone: who stood by here for its shards goes on with them. */
+  nodeGone(node: NodeRecord): void {
+    this.standbys.nodeGone(node);
+    if (!this.#closed) this.#takeOver.nodeGone(node.processId);
   }
 
   // ---- ReplicaEnvironment
@@ -277,44 +329,9 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     for (const { request, resolve, reject } of held) this.#o.route(request).then(resolve, reject);
   }
 
-  // ---- passivation
-
-  /** Idle primaries leave memory; where there are too many, the longest idle first. */
+  /** See {@link Passivation.sweep}. */
   sweep(): void {
-    const { idleMs, residentReplicasMax } = this.#o.limits;
-    const usedBeforeMs = this.io.clock.monotonicMs() - idleMs;
-    let count = 0;
-    for (const replica of this.#replicas.values()) {
-      if (!mayLeave(replica) || replica.state.lastUsedMs > usedBeforeMs) continue;
-      void this.passivate(replica);
-      if (++count >= PASSIVATIONS_A_SWEEP_MAX) return;
-    }
-    const excess = this.#replicas.size - count - residentReplicasMax;
-    if (excess <= 0) return;
-    const rest = [...this.#replicas.values()].filter(mayLeave);
-    rest.sort((x, y) => x.state.lastUsedMs - y.state.lastUsedMs);
-    for (const replica of rest.slice(0, Math.min(excess, PASSIVATIONS_A_SWEEP_MAX))) {
-      void this.passivate(replica);
-    }
-  }
-
-  /** The state leaves memory with nothing in flight: the same epoch may be opened again where it ended. */
-  async passivate(replica: HostedReplica): Promise<void> {
-    if (!mayLeave(replica)) return;
-    replica.passivating = true;
-    try {
-      await replica.state.seal();
-    } catch {
-      // Demoted meanwhile: it has left already.
-    }
-    replica.passivating = false;
-    if (replica.ended || replica.role !== 'primary') return;
-    const { durableSeq, appliedSeq } = replica.state;
-    this.opened.set(replica.shard, {
-      epoch: replica.epoch,
-      ...(durableSeq === appliedSeq ? { cleanSeq: durableSeq } : {}),
-    });
-    this.#end(replica, 'idle');
+    this.#passivation.sweep();
   }
 
   // ---- ParticipantHost
@@ -371,7 +388,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     replica.source = options.source;
     replica.migration = options.migration;
     replica.fed = true;
-    replica.prepared = true;
+    replica.prepared = options.migration !== STANDBY;
     const state = await this.#o.runtime.open({
       shard,
       epoch: assignment.epoch,
@@ -406,6 +423,30 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   dropFollower(shard: ShardId): void {
     const replica = this.#replicas.get(shard);
     if (replica?.role === 'follower') this.#endFollower(replica, 'dropped');
+  }
+
+  repurposeFollower(
+    shard: ShardId,
+    migration: string,
+    source: { processId: ProcessId; address: string },
+  ): void {
+    const replica = this.#replicas.get(shard);
+    if (replica?.role !== 'follower') return;
+    replica.migration = migration;
+    replica.source = source;
+    replica.prepared = migration !== STANDBY;
+  }
+
+  standbysFor(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[] {
+    return this.standbys.wanted(shard, primary, present);
+  }
+
+  refusesStandby(): string | undefined {
+    if (!this.#o.accepting()) return 'this node takes nothing new';
+    const { residentReplicasMax } = this.#o.limits;
+    return this.#replicas.size >= residentReplicasMax
+      ? `${residentReplicasMax} replicas are here`
+      : undefined;
   }
 
   #endFollower(replica: HostedReplica, reason: string): void {
@@ -451,6 +492,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
 
   close(): void {
     this.#closed = true;
+    this.standbys.close();
     for (const replica of [...this.#replicas.values()]) {
       if (replica.role === 'follower') this.#endFollower(replica, 'the node stops');
       else if (replica.role === 'opening') replica.end('the node stops');
@@ -463,16 +505,4 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     }
     for (const batcher of this.#batchers.values()) batcher.close();
   }
-}
-
-function mayLeave(replica: HostedReplica): boolean {
-  return (
-    replica.role === 'primary' &&
-    !replica.ended &&
-    !replica.passivating &&
-    !replica.followed &&
-    !replica.snapshotQueued &&
-    !replica.unconfirmed &&
-    replica.state.pendingCommands === 0
-  );
 }

@@ -8,7 +8,7 @@
 import { type GatewayKey, GatewayKeys } from '../gateway/gateway-keys.ts';
 import type { Io } from '../io/io.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
-import type { NodeRecord } from '../model/records.ts';
+import type { Assignment, NodeRecord } from '../model/records.ts';
 import { HOPS_MAX, type ShardReply, type ShardRequest } from '../model/request.ts';
 import { Demoted, type ShardRuntime } from '../shard/contract.ts';
 import { keyText } from '../shard/handlers.ts';
@@ -170,7 +170,9 @@ export class Router {
     const { sawDead, believed, shard } = request;
     if (sawDead !== undefined) {
       this.#assignments.hearGone(sawDead);
-      if (believed?.primary === sawDead) this.#assignments.learn({ ...believed, standbys: [], shard });
+      if (believed?.primary === sawDead) {
+        this.#assignments.learn({ ...believed, standbys: [...(believed.standbys ?? [])], shard });
+      }
     }
     try {
       return await this.#goRound(request);
@@ -224,6 +226,30 @@ export class Router {
     ) {
       return this.#forward(request, known.primary);
     }
+    if (known !== undefined && request.hops < DOUBT_HOPS) {
+      const standby = this.#standbyOf(known);
+      if (standby !== undefined) {
+        request.sawDead = known.primary;
+        request.believed = known;
+        return this.#send(request, standby);
+      }
+    }
+    return this.#activateAnd(request);
+  }
+
+  /** Where the primary is gone and this node has no copy: a process that has one and takes shards. */
+  #standbyOf({ primary, standbys }: Assignment): NodeRecord | undefined {
+    if (standbys.length === 0 || standbys.includes(this.#self)) return undefined;
+    if (this.#assignments.presence(primary) !== 'gone') return undefined;
+    for (const process of standbys) {
+      const node = this.#assignments.node(process);
+      if (node?.state === 'ready') return node;
+    }
+    return undefined;
+  }
+
+  async #activateAnd(request: ShardRequest): Promise<Attempt> {
+    const { shard } = request;
     let activation: Awaited<ReturnType<Replicas['activate']>>;
     try {
       activation = await this.#replicas.activate(shard);
@@ -278,7 +304,8 @@ export class Router {
   async #atFollower(replica: HostedReplica, request: ShardRequest): Promise<Attempt> {
     const { assignment, source } = replica;
     const address = this.#assignments.node(assignment.primary)?.address ?? source?.address;
-    if (!this.isCommand(request) && replica.fed && address !== undefined) {
+    const gone = this.#assignments.presence(assignment.primary) === 'gone';
+    if (!this.isCommand(request) && replica.fed && address !== undefined && !gone) {
       try {
         // The primary's durable seq, learnt after the question came: the answer is as fresh as the primary's own.
         const seq = await this.#readIndex(replica.shard, address);
@@ -295,12 +322,12 @@ export class Router {
       if (await this.#replicas.promotionBegins(replica.shard, PROMOTION_WAIT_MS))
         return this.#attempt(request);
     }
-    if (this.#assignments.node(assignment.primary) === undefined) {
-      // The source is gone: what was followed is not durable proof of anything; open from the log.
-      if ((await this.#assignments.lookUpNode(assignment.primary)) === undefined) {
-        if (replica.role === 'follower') this.#replicas.dropFollower(replica.shard);
-        return 'again';
-      }
+    if (
+      this.#assignments.presence(assignment.primary) !== 'present' &&
+      (await this.#assignments.lookUpNode(assignment.primary)) === undefined
+    ) {
+      // The primary is gone: this copy takes over where it may, and lacks at most the end of the log.
+      return this.#activateAnd(request);
     }
     return this.#forward(request, assignment.primary);
   }

@@ -27,4 +27,4 @@ export type {
   ServiceOptions,
   WarmUpContext,
 } from './service.ts';
-export { command, defineApp, HANDLER_MS_MAX, query, service } from './service.ts';
+export { command, defineApp, HANDLER_MS_MAX, query, STANDBYS_MAX, service } from './service.ts';

@@ -182,7 +182,26 @@ export interface ServiceOptions<State> {
   allowedRegions?: readonly string[];
   /** How long one handler may take, milliseconds, awaiting included; {@link HANDLER_MS_MAX} by default. */
   handlerMsMax?: number;
+  /**
+   * Copies of each shard in use, kept up to date on other nodes: when the primary's node dies, one of them goes on
+   * without loading anything. Each costs as much memory as the shard itself. None by default, {@link STANDBYS_MAX} at
+   * most; where fewer nodes can hold one, there are fewer.
+   */
+  standbys?: number;
+  /**
+   * Where standbys are: in other zones of the primary's region (`zones`, the default), or in other regions (`regions`),
+   * which costs egress for every delta.
+   */
+  standbySpread?: 'zones' | 'regions';
+  /**
+   * Lets standbys answer queries that ask for it (`Skein-Max-Staleness`, the client's `atMostStaleMs`), from a state
+   * that was the newest at most so many milliseconds before. Without it every query is answered as by the primary.
+   */
+  staleReads?: { atMostMs: number };
 }
+
+/** Most standbys of one shard: each gets every delta. */
+export const STANDBYS_MAX = 4;
 
 export interface Service<Name extends string, State, Handlers extends Record<string, Handler<State>>> {
   readonly name: Name;
@@ -258,7 +277,21 @@ export function service(
   if (handlerMsMax !== undefined && !(handlerMsMax > 0)) {
     throw new RangeError(`handlerMsMax of ${name} is ${handlerMsMax}: use milliseconds over 0`);
   }
+  checkStandbys(name, options);
   return Object.freeze({ name, version, options, handlers: Object.freeze({ ...handlers }) });
+}
+
+function checkStandbys(name: string, options: ServiceOptions<unknown>): void {
+  const { standbys, standbySpread, staleReads } = options;
+  if (standbys !== undefined && !(Number.isInteger(standbys) && standbys >= 0 && standbys <= STANDBYS_MAX)) {
+    throw new RangeError(`standbys of ${name} is ${standbys}: use whole numbers from 0 to ${STANDBYS_MAX}`);
+  }
+  if (standbySpread !== undefined && standbySpread !== 'zones' && standbySpread !== 'regions') {
+    throw new RangeError(`standbySpread of ${name} is ${standbySpread}: use 'zones' or 'regions'`);
+  }
+  if (staleReads !== undefined && !(Number.isFinite(staleReads.atMostMs) && staleReads.atMostMs > 0)) {
+    throw new RangeError(`staleReads.atMostMs of ${name} is ${staleReads.atMostMs}: use milliseconds over 0`);
+  }
 }
 
 /** What `authorize` decides on, before the shard is looked up. */

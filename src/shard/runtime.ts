@@ -40,12 +40,14 @@ class Runtime implements ShardRuntime {
       for (const handler of loaded.handlers.values()) {
         handlers[handler.name] = handler.isCommand ? 'command' : 'query';
       }
-      const { allowedRegions } = loaded.service.options;
+      const { allowedRegions, standbys = 0, standbySpread, staleReads } = loaded.service.options;
       manifest[name] = {
         version: loaded.version,
         handlers,
         authorize: this.#app.options.authorize !== undefined,
         ...(allowedRegions === undefined ? {} : { allowedRegions: [...allowedRegions] }),
+        ...(standbys === 0 ? {} : { standbys: { count: standbys, spread: standbySpread ?? 'zones' } }),
+        ...(staleReads === undefined ? {} : { staleReads: { atMostMs: staleReads.atMostMs } }),
       };
     }
     return manifest;

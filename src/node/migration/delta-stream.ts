@@ -7,7 +7,7 @@
 import type { Seq, ShardId } from '../../model/ids.ts';
 import type { LogEntry } from '../../store/store.ts';
 import type { StreamContext } from '../../wire/rpc.ts';
-import type { ParticipantHost } from '../participant.ts';
+import { IDLE, type ParticipantHost } from '../participant.ts';
 import type { NodeStreams } from '../protocol.ts';
 import { codeOf, messageOf, Refusal } from './refusal.ts';
 
@@ -22,7 +22,7 @@ type Item = NodeStreams['follow.deltas'][1];
 /** Stays pending while the stream is open; rejects with `gap`, `not-primary` or `no-replica`. */
 export function serveDeltas(
   host: ParticipantHost,
-  order: { shard: ShardId; afterSeq: Seq },
+  order: { shard: ShardId; migration: string; afterSeq: Seq },
   context: StreamContext,
 ): Promise<never> {
   const replica = host.replica(order.shard);
@@ -81,7 +81,7 @@ export function serveDeltas(
         host.io.clock.setTimer(RETRY_DELAY_MS, resolve);
       });
 
-    const unsubscribe = replica.onDurable((entries, seq) => {
+    const onDurable = (entries: LogEntry[], seq: Seq) => {
       if (over) return;
       if (seq > durableSeq) durableSeq = seq;
       const fresh =
@@ -89,8 +89,14 @@ export function serveDeltas(
       const contiguous = fresh[0]?.seq === sentSeq + 1;
       if (!catchingUp && contiguous && context.bufferedBytes <= CHANNEL_BYTES_MAX) emit(fresh);
       else void catchUp();
+    };
+    const unsubscribe = replica.onDurable(onDurable, {
+      process: context.identity,
+      migration: order.migration,
     });
-    const unwatchEnd = replica.onEnd((reason) => finish(new Refusal('not-primary', reason)));
+    const unwatchEnd = replica.onEnd((reason) =>
+      finish(new Refusal(reason === IDLE ? 'idle' : 'not-primary', reason)),
+    );
     context.onCancel = () => finish(undefined);
     // At once, even without entries: so the follower learns how far behind it is.
     emit([]);

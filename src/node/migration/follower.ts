@@ -1,19 +1,20 @@
 /**
- * The target's side of a move: pull a snapshot, apply it, follow the source's durable deltas.
+ * A copy of a shard kept up to date: pull a snapshot, apply it, follow the source's durable deltas. The target of a move
+ * is one until it is primary; a standby is one for good, and each becomes the other without a copy being made anew.
  *
  *   transferring -> applying -> following -> (stopped: promoted or dropped)
  *        ^______________________|  gap: reload (OWNERSHIP rule 7)
  *   any -> failed
  *
  * Boundary: it feeds the follower that the node's core keeps and never makes it primary. Invariants: entries are
- * applied in order of seq and each once (the core refuses a gap); after `stop` nothing is applied any more; a
- * follower nobody asks about for {@link ORPHAN_MS} drops itself, so a dead controller leaves no copies behind.
+ * applied in order of seq and each once (the core refuses a gap); after `stop` nothing is applied any more; a move's
+ * follower nobody asks about for {@link ORPHAN_MS} is an orphan, so a dead controller leaves no copies behind.
  */
 import { sleep } from '../../io/io.ts';
 import type { Seq, ShardId } from '../../model/ids.ts';
 import type { ClientStream } from '../../wire/rpc.ts';
 import type { LocalReplica, ParticipantHost } from '../participant.ts';
-import type { NodeStreams, RecentQuery, ReplicaStatus } from '../protocol.ts';
+import { type NodeStreams, type RecentQuery, type ReplicaStatus, STANDBY } from '../protocol.ts';
 import { pullSnapshot } from './pull.ts';
 import { codeOf, messageOf, Refusal } from './refusal.ts';
 
@@ -22,6 +23,7 @@ const RELOADS_MAX = 5;
 /** How long the source may be out of reach before the follower calls itself failed. */
 const SOURCE_SILENT_MS_MAX = 15_000;
 const RECONNECT_DELAY_MS = 50;
+const RECONNECT_DELAY_MS_MAX = 1_000;
 export const ORPHAN_MS = 10 * 60_000;
 const BEGIN_TIMEOUT_MS = 30_000;
 
@@ -32,8 +34,8 @@ export interface FollowSource {
 
 export class Follower {
   readonly shard: ShardId;
-  readonly migration: string;
   readonly source: FollowSource;
+  #migration: string;
   phase: NonNullable<ReplicaStatus['phase']> = 'transferring';
   error: string | undefined;
   bytesTransferred = 0;
@@ -43,12 +45,15 @@ export class Follower {
   recentQueries: RecentQuery[] | undefined;
   readonly #host: ParticipantHost;
   readonly #bytesPerSecond: number;
-  readonly #onGone: () => void;
+  readonly #onOrphan: () => void;
+  readonly #onFailed: () => void;
   readonly #waiters = new Set<{ untilSeq: Seq; wake: () => void }>();
   /** The copy that is being opened, which a stop cannot interrupt. */
   #applying: Promise<void> | undefined;
   #stopped = false;
   #stream: ClientStream | undefined;
+  /** Opens the stream anew, where one is open. */
+  #reopen: () => void = () => {};
   #forgetOrphan: () => void = () => {};
 
   constructor(options: {
@@ -57,16 +62,36 @@ export class Follower {
     migration: string;
     source: FollowSource;
     bytesPerSecond: number;
-    /** The follower dropped itself. */
-    onGone: () => void;
+    /** Nobody asked about it for long. */
+    onOrphan: () => void;
+    /** There is nothing to follow any more, or it cannot be followed. */
+    onFailed: () => void;
   }) {
     this.#host = options.host;
     this.shard = options.shard;
-    this.migration = options.migration;
+    this.#migration = options.migration;
     this.source = options.source;
     this.#bytesPerSecond = Math.max(1, options.bytesPerSecond);
-    this.#onGone = options.onGone;
+    this.#onOrphan = options.onOrphan;
+    this.#onFailed = options.onFailed;
     this.touch();
+  }
+
+  /** What it follows for: a migration, or {@link STANDBY}. */
+  get migration(): string {
+    return this.#migration;
+  }
+
+  get isStandby(): boolean {
+    return this.#migration === STANDBY;
+  }
+
+  /** Goes on for another purpose, from the copy that is here: the source hears of it by a new stream. */
+  serveAs(migration: string): void {
+    if (this.#stopped || this.#migration === migration) return;
+    this.#migration = migration;
+    this.touch();
+    this.#reopen();
   }
 
   /**
@@ -95,15 +120,11 @@ export class Follower {
     this.#wake();
   }
 
-  /** Somebody still cares. */
+  /** Somebody still cares. A standby needs nobody to: its primary ends it. */
   touch(): void {
     this.#forgetOrphan();
-    if (this.#stopped) return;
-    this.#forgetOrphan = this.#host.io.clock.setTimer(ORPHAN_MS, () => {
-      this.stop();
-      this.#host.dropFollower(this.shard);
-      this.#onGone();
-    });
+    if (this.#stopped || this.isStandby) return;
+    this.#forgetOrphan = this.#host.io.clock.setTimer(ORPHAN_MS, () => this.#onOrphan());
   }
 
   get appliedSeq(): Seq {
@@ -147,6 +168,7 @@ export class Follower {
     this.error = reason;
     this.#stream?.cancel();
     this.#wake();
+    this.#onFailed();
   }
 
   async #run(load: boolean): Promise<void> {
@@ -228,6 +250,7 @@ export class Follower {
   #follow(): Promise<string> {
     const { clock } = this.#host.io;
     let lastHeardMs = clock.monotonicMs();
+    let delayMs = RECONNECT_DELAY_MS;
     return new Promise((settle) => {
       // Once it is settled, an old stream's last words must not open another beside its successor's.
       let over = false;
@@ -235,10 +258,15 @@ export class Follower {
         over = true;
         settle(reason);
       };
+      this.#stream = undefined;
       const open = () => {
-        if (over) return;
+        if (over || this.#stream !== undefined) return;
         if (this.#stopped) {
           resolve('stopped');
+          return;
+        }
+        if (!this.#replica()) {
+          resolve('the copy is no follower any more');
           return;
         }
         const stream = this.#host.peer(this.source.address).open(
@@ -247,6 +275,7 @@ export class Follower {
           (item) => {
             if (over || this.#stopped || this.#stream !== stream) return;
             lastHeardMs = clock.monotonicMs();
+            delayMs = RECONNECT_DELAY_MS;
             try {
               this.#apply(item);
             } catch (error) {
@@ -255,7 +284,7 @@ export class Follower {
             }
           },
           (error) => {
-            if (over) return;
+            if (over || this.#stream !== stream) return;
             const silentMs = clock.monotonicMs() - lastHeardMs;
             if (this.#stopped) resolve('stopped');
             else if (error?.code === 'gap') resolve('gap');
@@ -264,10 +293,21 @@ export class Follower {
               resolve(
                 `nothing from the source for ${SOURCE_SILENT_MS_MAX} ms: ${error?.message ?? 'it ended'}`,
               );
-            else clock.setTimer(RECONNECT_DELAY_MS, open);
+            else {
+              this.#stream = undefined;
+              clock.setTimer(delayMs, open);
+              // Thousands of standbys may wait for one primary.
+              if (this.isStandby) delayMs = Math.min(RECONNECT_DELAY_MS_MAX, delayMs * 2);
+            }
           },
         );
         this.#stream = stream;
+      };
+      this.#reopen = () => {
+        const stream = this.#stream;
+        this.#stream = undefined;
+        stream?.cancel();
+        open();
       };
       open();
     });

@@ -14,7 +14,7 @@
  */
 
 import { sleep } from '../../io/io.ts';
-import type { ShardId } from '../../model/ids.ts';
+import type { ProcessId, ShardId } from '../../model/ids.ts';
 import {
   type Assignment,
   type AssignmentRecord,
@@ -185,7 +185,7 @@ export class HandOffs {
         epoch,
         primary: order.target,
         cell: order.cell,
-        standbys: replica.assignment.standbys.filter((standby) => standby !== order.target),
+        standbys: this.#standbys(order, replica),
       };
       let version: number | undefined;
       try {
@@ -218,6 +218,13 @@ export class HandOffs {
     } finally {
       copy?.close();
     }
+  }
+
+  /** Who stands by for the target; this node has the state, so it keeps it where it may. */
+  #standbys({ shard, target }: HandOffOrder, { assignment }: LocalReplica): ProcessId[] {
+    const { self, standbysFor } = this.#host;
+    const others = assignment.standbys.filter((standby) => standby !== target);
+    return standbysFor?.call(this.#host, shard, target, [self.processId, ...others]) ?? others;
   }
 
   /** Resolves with an objection when the target is not a follower that has come as far as `seq`. */
@@ -330,6 +337,7 @@ export class HandOffs {
           seq,
           version: next.version,
           cell: next.cell,
+          standbys: next.standbys,
         });
         if (opened) return true;
       } catch (error) {

@@ -1,6 +1,6 @@
 /**
- * A node's part in moves: the calls and streams of `node/protocol.ts` that begin with `replica.`, `transfer.` and
- * `follow.`, on top of the node's core ({@link ParticipantHost}).
+ * A node's part in moves and as standby: the calls and streams of `node/protocol.ts` that begin with `replica.`,
+ * `standby.`, `transfer.` and `follow.`, on top of the node's core ({@link ParticipantHost}).
  *
  * Boundary: it decides nothing about who should own what; it follows orders that are still true. Every call may come
  * twice, late or for a migration long over.
@@ -8,7 +8,14 @@
 import type { Seq, ShardId } from '../../model/ids.ts';
 import type { RpcHandlers, StreamContext } from '../../wire/rpc.ts';
 import type { LocalReplica, ParticipantHost } from '../participant.ts';
-import type { NodeCalls, NodeStreams, PrepareOrder, ReplicaStatus } from '../protocol.ts';
+import {
+  type NodeCalls,
+  type NodeStreams,
+  type PrepareOrder,
+  type ReplicaStatus,
+  STANDBY,
+  type StandbyOrder,
+} from '../protocol.ts';
 import { serveDeltas } from './delta-stream.ts';
 import { Follower } from './follower.ts';
 import { type HandedOver, HandOffs } from './hand-off.ts';
@@ -18,11 +25,17 @@ import { warmUp } from './warm-up.ts';
 
 /** Followers a node takes at once; the executor's own limits are far below. */
 export const FOLLOWERS_MAX = 1_000;
+/** Standbys a node keeps. */
+export const STANDBYS_MAX = 100_000;
+/** Rate of one copy for a standby, bytes a second; how many are made at once is its primary's to say. */
+const STANDBY_BYTES_PER_SECOND = 32 * 1024 * 1024;
+/** How long an order to stand by waits for the copy to follow. */
+const STANDBY_WAIT_MS = 20_000;
 /** Longest a status call is held back. */
 const WAIT_MS_MAX = 30_000;
 
 type Calls = {
-  [Method in Extract<keyof NodeCalls, `${'replica' | 'transfer' | 'follow'}.${string}`>]: (
+  [Method in Extract<keyof NodeCalls, `${'replica' | 'standby' | 'transfer' | 'follow'}.${string}`>]: (
     payload: NodeCalls[Method][0],
   ) => NodeCalls[Method][1] | Promise<NodeCalls[Method][1]>;
 };
@@ -42,6 +55,7 @@ export function migrationParticipant(host: ParticipantHost): RpcHandlers {
     'replica.warmUp': ({ migration, shard }) => participant.warmUp(migration, shard),
     'replica.handOff': (order) => participant.handOffs.handOff(order),
     'replica.drop': ({ migration, shard }) => participant.drop(migration, shard),
+    'standby.follow': (order) => participant.standBy(order),
     'transfer.begin': ({ shard, migration }) => participant.begin(shard, migration),
     'transfer.chunk': ({ transfer, offset, bytes }) => participant.transfers.chunk(transfer, offset, bytes),
     'transfer.end': ({ transfer }) => {
@@ -55,8 +69,10 @@ export function migrationParticipant(host: ParticipantHost): RpcHandlers {
   return {
     calls,
     streams: {
-      'follow.deltas': (payload: NodeStreams['follow.deltas'][0], context: StreamContext) =>
-        serveDeltas(host, payload, context),
+      'follow.deltas': (payload: NodeStreams['follow.deltas'][0], context: StreamContext) => {
+        participant.countFor(payload.shard, payload.migration);
+        return serveDeltas(host, payload, context);
+      },
     },
   };
 }
@@ -79,10 +95,14 @@ class MigrationParticipant {
   prepare(order: PrepareOrder): ReplicaStatus | Promise<ReplicaStatus> {
     const replica = this.#host.replica(order.shard);
     const follower = this.#followers.get(order.shard);
-    const going =
-      follower?.migration === order.migration &&
-      follower.source.processId === order.source &&
-      follower.phase !== 'failed';
+    const follows = follower?.source.processId === order.source && follower.phase !== 'failed';
+    // A standby of the source has the copy already: it is the target from now on.
+    if (follows && follower.isStandby && replica?.role === 'follower') {
+      follower.serveAs(order.migration);
+      replica.state.resetExecuted();
+      this.#host.repurposeFollower?.(order.shard, order.migration, follower.source);
+    }
+    const going = follows && follower.migration === order.migration;
     // Already primary or opening: the move has happened, or the order is late. The status says so.
     if (!going && (!replica || replica.role === 'follower')) this.#follow(order, replica);
     return this.status(order.shard, order.waitMs);
@@ -92,7 +112,7 @@ class MigrationParticipant {
     const { shard } = order;
     if (order.source === this.#host.self.processId) throw new Refusal('refused', 'the source is the target');
     const earlier = this.#followers.get(shard);
-    if (!earlier && this.#followers.size >= FOLLOWERS_MAX)
+    if (!earlier && this.#moving >= FOLLOWERS_MAX)
       throw new Refusal('refused', `this node follows ${FOLLOWERS_MAX} shards already; try later`);
     earlier?.stop();
     if (replica) this.#host.dropFollower(shard);
@@ -103,6 +123,43 @@ class MigrationParticipant {
       order.bytesPerSecond,
     );
     follower.start(earlier);
+  }
+
+  /** Late, double and stale orders are harmless: whoever is named follows whoever is primary, and asks it for proof. */
+  async standBy(order: StandbyOrder): Promise<{ following: boolean; reason?: string }> {
+    const { shard } = order;
+    const source = { processId: order.primary, address: order.primaryAddress };
+    const replica = this.#host.replica(shard);
+    const earlier = this.#followers.get(shard);
+    if (order.primary === this.#host.self.processId) return { following: false, reason: 'it is the primary' };
+    if (replica && (replica.role !== 'follower' || replica.assignment.epoch > order.epoch))
+      return { following: false, reason: `${replica.role} here, epoch ${replica.assignment.epoch}` };
+    if (earlier && !earlier.isStandby && earlier.phase !== 'failed')
+      return { following: false, reason: `it follows for ${earlier.migration}` };
+    let follower = earlier;
+    if (!earlier || earlier.phase === 'failed' || earlier.source.processId !== order.primary) {
+      const refusal =
+        this.#host.refusesStandby?.() ??
+        (this.#followers.size >= STANDBYS_MAX ? `it keeps ${STANDBYS_MAX} standbys already` : undefined);
+      if (refusal !== undefined && !replica) return { following: false, reason: refusal };
+      follower = this.#newFollower(shard, STANDBY, source, STANDBY_BYTES_PER_SECOND);
+      // A copy that followed an earlier primary holds a part of the one log: it goes on from there.
+      if (replica) {
+        this.#host.repurposeFollower?.(shard, STANDBY, source);
+        follower.startFromHere();
+      } else follower.start(earlier);
+    }
+    await follower!.settled(0, STANDBY_WAIT_MS);
+    return follower!.phase === 'following'
+      ? { following: true }
+      : { following: false, reason: follower!.error ?? follower!.phase };
+  }
+
+  /** Followers for moves; standbys have a limit of their own. */
+  get #moving(): number {
+    let count = 0;
+    for (const follower of this.#followers.values()) if (!follower.isStandby) count++;
+    return count;
   }
 
   #newFollower(
@@ -117,8 +174,10 @@ class MigrationParticipant {
       migration,
       source,
       bytesPerSecond,
-      onGone: () => {
-        if (this.#followers.get(shard) === follower) this.#followers.delete(shard);
+      onOrphan: () => this.#let(follower),
+      // A move's failure is for whoever ordered it to see; a standby's primary just orders another.
+      onFailed: () => {
+        if (follower.isStandby) this.#end(follower);
       },
     });
     this.#followers.get(shard)?.stop();
@@ -172,19 +231,43 @@ class MigrationParticipant {
     if (this.#countedFor.get(shard) === migration) this.#countedFor.delete(shard);
     const follower = this.#followers.get(shard);
     if (follower?.migration !== migration) return {};
-    follower.stop();
-    this.#followers.delete(shard);
-    if (this.#host.replica(shard)?.role === 'follower') this.#host.dropFollower(shard);
+    this.#let(follower);
     return {};
   }
 
-  begin(shard: ShardId, migration: string) {
-    // Both sides then count from the same moment: what the gates compare.
-    if (this.#countedFor.get(shard) !== migration) {
-      this.#countedFor.set(shard, migration);
-      this.#host.replica(shard)?.state.resetExecuted();
+  /** The move is over for this follower: it stays as standby where the assignment names this process, or goes. */
+  #let(follower: Follower): void {
+    const { shard } = follower;
+    const replica = this.#host.replica(shard);
+    const named = replica?.assignment.standbys.includes(this.#host.self.processId) === true;
+    if (!named || replica.role !== 'follower' || follower.phase !== 'following') {
+      this.#end(follower);
+      return;
     }
+    follower.serveAs(STANDBY);
+    this.#host.repurposeFollower?.(shard, STANDBY, follower.source);
+  }
+
+  #end(follower: Follower): void {
+    const { shard } = follower;
+    follower.stop();
+    if (this.#followers.get(shard) !== follower) return;
+    this.#followers.delete(shard);
+    if (this.#host.replica(shard)?.role === 'follower') this.#host.dropFollower(shard);
+  }
+
+  begin(shard: ShardId, migration: string) {
+    this.countFor(shard, migration);
     return this.transfers.begin(shard, migration);
+  }
+
+  /** Both sides of a move then count from the same moment: what the gates compare. */
+  countFor(shard: ShardId, migration: string): void {
+    if (migration === STANDBY || this.#countedFor.get(shard) === migration) return;
+    const replica = this.#host.replica(shard);
+    if (!replica) return;
+    this.#countedFor.set(shard, migration);
+    replica.state.resetExecuted();
   }
 
   /** OWNERSHIP rule 4: the seq is read first, then it is proven that this is still the primary; sealed says nothing. */
@@ -226,6 +309,7 @@ class MigrationParticipant {
     seq,
     version,
     cell,
+    standbys = [],
   }: NodeCalls['follow.promoted'][0]): Promise<{ opened: boolean }> {
     const replica = this.#host.replica(shard);
     if (replica && replica.role !== 'follower' && replica.assignment.epoch >= epoch)
@@ -237,7 +321,6 @@ class MigrationParticipant {
     const follower = this.#followers.get(shard);
     follower?.stop();
     this.#followers.delete(shard);
-    const standbys = replica.assignment.standbys.filter((standby) => standby !== this.#host.self.processId);
     const primary = this.#host.self.processId;
     await this.#host.promote(shard, { shard, epoch, version, cell, primary, standbys }, seq);
     return { opened: true };

@@ -9,6 +9,8 @@ export type RefusalCode =
   | 'not-primary'
   /** The wanted deltas were trimmed: reload from a snapshot (OWNERSHIP rule 7). */
   | 'gap'
+  /** The primary left memory with nothing in flight: there is nothing to follow until a request brings it back. */
+  | 'idle'
   | 'bad-checksum'
   /** The order makes no sense here, is stale, or a limit is reached. Nothing was changed. */
   | 'refused';
