@@ -22,6 +22,7 @@ const total = {
   seeds: 0,
   requests: 0,
   acknowledged: 0,
+  stale: 0,
   failed: 0,
   completed: 0,
   rolledBack: 0,
@@ -35,6 +36,7 @@ for (let seed = from; seed < from + Number(values.count); seed++) {
   total.seeds++;
   total.requests += report.requests;
   total.acknowledged += report.acknowledged;
+  total.stale += report.stale;
   total.failed += report.failed;
   total.completed += report.migrations.completed;
   total.rolledBack += report.migrations.rolledBack;
@@ -56,7 +58,7 @@ if (values.json) console.log(JSON.stringify({ machine, ...total, faults, failing
 else {
   console.log(`\n${formatMachine(machine)}`);
   console.log(
-    `${total.seeds} seeds in ${tookS.toFixed(0)} s: ${total.virtualHours.toFixed(1)} virtual hours, ${total.requests} requests, ${total.acknowledged} acknowledged, ${total.completed} migrations completed, ${total.rolledBack} rolled back, ${failing.length} seeds with violations`,
+    `${total.seeds} seeds in ${tookS.toFixed(0)} s: ${total.virtualHours.toFixed(1)} virtual hours, ${total.requests} requests, ${total.acknowledged} acknowledged, ${total.stale} of them answers that standbys gave late with leave, ${total.completed} migrations completed, ${total.rolledBack} rolled back, ${failing.length} seeds with violations`,
   );
   console.log(
     `faults: ${Object.entries(faults)

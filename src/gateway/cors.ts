@@ -20,9 +20,11 @@ const OWN_REQUEST_HEADERS = [
   'idempotency-key',
   'idempotency-key-age',
   'skein-min-seq',
+  'skein-max-staleness',
   'skein-user',
 ];
-const EXPOSED_HEADERS = 'skein-epoch, skein-seq, skein-replayed, skein-served-by, retry-after';
+const EXPOSED_HEADERS =
+  'skein-epoch, skein-seq, skein-staleness, skein-replayed, skein-served-by, retry-after';
 const MAX_AGE_S_DEFAULT = 600;
 
 type Headers = Readonly<Record<string, string | string[] | undefined>>;

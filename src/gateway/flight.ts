@@ -105,6 +105,11 @@ export class Flight implements Waiter, Question {
     if (this.request.method === 'get') return false;
     return this.#host.table.manifest(this.service)?.handlers[this.request.handler] !== 'query';
   }
+  /** Not again once a try came to nothing: the primary surely answers. */
+  get mayBeStale(): boolean {
+    if (this.request.staleMsMax === undefined || this.#tries > 0 || this.command) return false;
+    return this.#host.table.manifest(this.service)?.staleReads !== undefined;
+  }
   /** As last looked at by {@link go}. */
   route: Route | undefined;
   shift: RouteShift | undefined;
@@ -143,9 +148,9 @@ export class Flight implements Waiter, Question {
       }
       // A hint for the node: it need not wait to see for itself. It still checks (OWNERSHIP rule 1).
       if (choice.why === 'primary-gone') {
-        const { epoch, primary, cell, version } = this.route!;
+        const { epoch, primary, cell, version, standbys } = this.route!;
         this.request.sawDead = primary;
-        this.request.believed = cell === '' ? undefined : { epoch, primary, cell, version };
+        this.request.believed = cell === '' ? undefined : { epoch, primary, cell, version, standbys };
       }
       this.#send(choice.node);
     } else if ('wait' in choice) this.#waitFor(choice.wait);

@@ -138,6 +138,7 @@ class HttpFront {
     if (seq !== undefined) headers.push('skein-seq', String(seq));
     if (reply.servedBy !== undefined) headers.push('skein-served-by', reply.servedBy);
     if (retryAfterS !== undefined) headers.push('retry-after', String(retryAfterS));
+    if (reply.stalenessMs !== undefined) headers.push('skein-staleness', String(reply.stalenessMs));
     if (reply.replayed) headers.push('skein-replayed', 'true');
     if (allow !== undefined) headers.push('allow', allow);
     if (this.#corsUsed) this.#cors.addTo(headers, request.headers);

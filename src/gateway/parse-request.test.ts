@@ -231,18 +231,26 @@ describe('headers', () => {
 
   it('carries key, age and least seq, and refuses malformed ones', () => {
     const request = accepted(
-      post('/room/a/add', { 'idempotency-key': '"k"', 'idempotency-key-age': '1500', 'skein-min-seq': '9' }),
+      post('/room/a/add', {
+        'idempotency-key': '"k"',
+        'idempotency-key-age': '1500',
+        'skein-min-seq': '9',
+        'skein-max-staleness': '300',
+      }),
     );
     expect(request).toMatchObject({
       idempotency: { kind: 'client', key: 'k' },
       idempotencyAgeMs: 1500,
       minSeq: 9,
+      staleMsMax: 300,
       hops: 0,
     });
     for (const headers of [
       { 'idempotency-key': 'a b' },
       { 'idempotency-key': 'a', 'idempotency-key-age': '-1' },
       { 'skein-min-seq': '1e3' },
+      { 'skein-max-staleness': '-1' },
+      { 'skein-max-staleness': '0.5' },
       { 'skein-min-seq': '9'.repeat(16) },
     ])
       expect(refused(post('/room/a/add', headers)).code).toBe('header-invalid');

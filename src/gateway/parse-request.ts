@@ -130,6 +130,12 @@ export function parseRequest(input: ParseInput, config: ParseConfig): ParseResul
       return refuse('header-invalid', 'Skein-Min-Seq must be a whole number');
     request.minSeq = Number(minSeq);
   }
+  const staleness = headers['skein-max-staleness'];
+  if (staleness !== undefined) {
+    if (!WHOLE_NUMBER.test(String(staleness)))
+      return refuse('header-invalid', 'Skein-Max-Staleness must be whole milliseconds');
+    request.staleMsMax = Number(staleness);
+  }
   if (config.needsHeaders(service)) request.headers = plainHeaders(headers);
   return { ok: true, request };
 }

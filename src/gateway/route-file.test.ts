@@ -6,12 +6,16 @@ import { decodeRoutes, encodeRoutes } from './route-file.ts';
 
 const node = { processId: 'n.1', name: 'n', services: {} } as unknown as NodeRecord;
 const encode = (routes: [string, Route][]) => Buffer.concat([...encodeRoutes(routes, [node], 42)]);
-const route = fc.record({
-  epoch: fc.nat(),
-  primary: fc.constantFrom('n.1', 'm.2'),
-  cell: fc.constantFrom('c1', 'c2'),
-  version: fc.nat(),
-});
+const route = fc.record(
+  {
+    epoch: fc.nat(),
+    primary: fc.constantFrom('n.1', 'm.2'),
+    cell: fc.constantFrom('c1', 'c2'),
+    version: fc.nat(),
+    standbys: fc.array(fc.constantFrom('o.1', 'p.2', 'n.1'), { minLength: 1, maxLength: 3 }),
+  },
+  { requiredKeys: ['epoch', 'primary', 'cell', 'version'] },
+);
 
 describe('the file of routes', () => {
   it('gives back nodes and routes in their order of use', () => {

@@ -20,7 +20,14 @@ interface Head {
 }
 
 /** A route as a row: names by their number in the block. */
-type Row = [shard: ShardId, epoch: number, primary: number, cell: number, version: number];
+type Row = [
+  shard: ShardId,
+  epoch: number,
+  primary: number,
+  cell: number,
+  version: number,
+  standbys?: number[],
+];
 interface Block {
   names: string[];
   rows: Row[];
@@ -49,8 +56,10 @@ export function* encodeRoutes(
     }
     return number;
   };
-  for (const [shard, { epoch, primary, cell, version }] of routes) {
-    block.rows.push([shard, epoch, numberOf(primary), numberOf(cell), version]);
+  for (const [shard, { epoch, primary, cell, version, standbys }] of routes) {
+    const row: Row = [shard, epoch, numberOf(primary), numberOf(cell), version];
+    if (standbys !== undefined) row.push(standbys.map(numberOf));
+    block.rows.push(row);
     if (block.rows.length < BLOCK_ROUTES) continue;
     yield line(block);
     block = { names: [], rows: [] };
@@ -78,8 +87,14 @@ export function decodeRoutes(bytes: Uint8Array, table: RouteTable): number | und
     if (lines[i] === '') continue;
     const { names, rows } = JSON.parse(lines[i]!) as Block;
     for (let r = rows.length - 1; r >= 0; r--) {
-      const [shard, epoch, primary, cell, version] = rows[r]!;
-      table.restore(shard, { epoch, primary: names[primary]!, cell: names[cell]!, version });
+      const [shard, epoch, primary, cell, version, standbys = []] = rows[r]!;
+      table.restore(shard, {
+        epoch,
+        primary: names[primary]!,
+        cell: names[cell]!,
+        version,
+        standbys: standbys.map((number) => names[number]!),
+      });
     }
   }
   return head.savedAtMs;

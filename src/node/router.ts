@@ -305,13 +305,19 @@ export class Router {
     const { assignment, source } = replica;
     const address = this.#assignments.node(assignment.primary)?.address ?? source?.address;
     const gone = this.#assignments.presence(assignment.primary) === 'gone';
+    const stale = this.isCommand(request) ? undefined : await this.#answerStale(replica, request);
+    if (stale !== undefined) return this.#stamp(stale);
     if (!this.isCommand(request) && replica.fed && address !== undefined && !gone) {
       try {
         // The primary's durable seq, learnt after the question came: the answer is as fresh as the primary's own.
         const seq = await this.#readIndex(replica.shard, address);
         if (!replica.active) this.#o.onActive(replica);
         const reply = await replica.state.queryAt(request, seq, FOLLOWER_WAIT_MS);
-        if (reply !== undefined) return this.#stamp(reply);
+        if (reply !== undefined) {
+          if (request.staleMsMax !== undefined) reply.stalenessMs = 0;
+          reply.epoch = replica.assignment.epoch;
+          return this.#stamp(reply);
+        }
       } catch (error) {
         if (!(error instanceof RpcError) && !(error instanceof Demoted)) throw error;
       }
@@ -332,6 +338,37 @@ export class Router {
     return this.#forward(request, assignment.primary);
   }
 
+  /**
+   * A query that allows it, from what is here: its state is proven to have been the newest no longer ago than that
+   * (`standby/freshness.ts`). Undefined: it is too old, or has not come as far as the query asks; ask the primary.
+   */
+  async #answerStale(replica: HostedReplica, request: ShardRequest): Promise<ShardReply | undefined> {
+    const allowed = this.#services[request.shard.slice(0, request.shard.indexOf('/'))]?.staleReads;
+    if (request.staleMsMax === undefined || allowed === undefined || !replica.fed) return undefined;
+    const staleMsMax = Math.min(request.staleMsMax, allowed.atMostMs);
+    const { clock } = this.#o.io;
+    const asOfMs = replica.freshness.asOfMs(replica.state.appliedSeq);
+    const leftMs = asOfMs + staleMsMax - clock.monotonicMs();
+    const primary = this.#assignments.node(replica.assignment.primary);
+    // Ahead of time, so that a shard which is asked often keeps nobody waiting.
+    if (leftMs < staleMsMax / 2 && leftMs >= 0 && primary !== undefined) {
+      this.#readIndex(replica.shard, primary.address).catch(() => {});
+    }
+    if (leftMs < 0) return undefined;
+    if (!replica.active) this.#o.onActive(replica);
+    try {
+      const waitMs = Math.min(FOLLOWER_WAIT_MS, leftMs);
+      const reply = await replica.state.queryAt(request, 0, waitMs);
+      if (reply === undefined) return undefined;
+      reply.epoch = replica.assignment.epoch;
+      reply.stalenessMs = Math.max(0, Math.ceil(Math.min(staleMsMax, clock.monotonicMs() - asOfMs)));
+      return reply;
+    } catch (error) {
+      if (error instanceof Demoted) return undefined;
+      throw error;
+    }
+  }
+
   #readIndex(shard: ShardId, address: string): Promise<number> {
     const known = this.#readIndexes.get(shard);
     if (known !== undefined) {
@@ -345,10 +382,14 @@ export class Router {
   }
 
   #startReadIndex(shard: ShardId, address: string): Promise<number> {
+    const askedMs = this.#o.io.clock.monotonicMs();
     const under = this.#o.peers
       .peer(address)
       .call('follow.readIndex', { shard }, { timeoutMs: READ_INDEX_TIMEOUT_MS })
-      .then(({ seq }) => seq);
+      .then(({ seq }) => {
+        this.#replicas.get(shard)?.freshness.heard(askedMs, seq);
+        return seq;
+      });
     const entry = { under };
     this.#readIndexes.set(shard, entry);
     const done = () => {

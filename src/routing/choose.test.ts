@@ -48,6 +48,7 @@ const question: Question = {
 };
 const ask = (changes: Partial<Question>, world = view(all)) =>
   choose({ ...question, ...changes }, world, AWS_THREE_REGIONS);
+const withStandbys = { epoch: 3, primary: 'us1.a', cell: 'c', version: 9, standbys: ['eu1.a', 'us2.a'] };
 const shift = { from: 'us1.a', to: 'eu1.a', percent: 25 };
 
 describe('choosing a node', () => {
@@ -66,6 +67,41 @@ describe('choosing a node', () => {
       view(all),
       'us1.a',
       'primary',
+    ],
+    [
+      'the nearest copy for a query that may be stale',
+      { mayBeStale: true, route: withStandbys },
+      view(all),
+      'eu1.a',
+      'nearest',
+    ],
+    [
+      'the primary for a query that may not',
+      { mayBeStale: false, route: withStandbys },
+      view(all),
+      'us1.a',
+      'primary',
+    ],
+    [
+      'the next nearest copy where that is sick: of two equally near ones the standby',
+      { mayBeStale: true, route: withStandbys },
+      view(all, ['eu1.a']),
+      'us2.a',
+      'nearest',
+    ],
+    [
+      'the primary where it is the nearest alone',
+      { mayBeStale: true, route: withStandbys, origin: 'us-east-1' },
+      view(all, ['us2.a']),
+      'us1.a',
+      'nearest',
+    ],
+    [
+      'a standby that is there and well when the primary is gone',
+      { route: withStandbys },
+      view(all.slice(1), ['eu1.a']),
+      'us2.a',
+      'primary-gone',
     ],
     ['the old side for the others', { shift, userHash: 2_500 }, view(all), 'us1.a', 'shift-from'],
     [

@@ -3,10 +3,13 @@
  * the same origin chooses the same node, and claims meet.
  *
  *   1 a query, and a shift is under way -> by user: `to` for the first `percent` of user hashes, `from` for the others
- *   2 the primary is usable   -> the primary: commands always, since either side of a shift would only pass them on
- *   3 its process is there but does not answer -> wait for news of it, then 4
- *   4 unknown shard, or the primary's node key is gone -> rendezvous among the usable nodes that take new shards, in
- *     the allowed region nearest the origin
+ *   2 a query that a standby may answer -> the usable one of primary and standbys that is nearest the origin; of equally
+ *     near ones a standby, by user, so that the primary keeps its time for commands
+ *   3 the primary is usable   -> the primary: commands always, since either side of a shift would only pass them on
+ *   4 its process is there but does not answer -> wait for news of it, then 5
+ *   5 the primary's node key is gone -> the first usable standby: it has the state
+ *   6 else, or an unknown shard -> rendezvous among the usable nodes that take new shards, in the allowed region nearest
+ *     the origin
  *
  * A node that gets a request for a shard it does not own forwards it, claims it, or takes it over if it may
  * (OWNERSHIP rule 1): a wrong choice costs a hop, never correctness.
@@ -25,6 +28,8 @@ export interface Question {
   command: boolean;
   route: Route | undefined;
   shift: RouteShift | undefined;
+  /** A query that a standby may answer. */
+  mayBeStale?: boolean;
 }
 
 /** What is known of the nodes. */
@@ -37,7 +42,10 @@ export interface NodesView {
 }
 
 export type Choice =
-  | { node: NodeRecord; why: 'shift-to' | 'shift-from' | 'primary' | 'unknown-shard' | 'primary-gone' }
+  | {
+      node: NodeRecord;
+      why: 'shift-to' | 'shift-from' | 'nearest' | 'primary' | 'unknown-shard' | 'primary-gone';
+    }
   /** All candidates look dead: the view may be wrong, so one is tried all the same. */
   | { node: NodeRecord; why: 'none-healthy' }
   /** The primary's process does not answer but holds its lease: nobody else may take over yet. */
@@ -62,13 +70,45 @@ export function choose(question: Question, view: NodesView, topology: Topology):
     // That side is in trouble: the migration will notice; until then the primary serves everyone.
   }
   if (route === undefined) return chooseNew(question, view, topology, 'unknown-shard');
+  if (question.mayBeStale === true && route.standbys !== undefined) {
+    const node = nearestReplica(question, route, view, topology);
+    if (node !== undefined) return { node, why: 'nearest' };
+  }
   const primary = view.node(route.primary);
-  if (primary === undefined) return chooseNew(question, view, topology, 'primary-gone');
+  if (primary === undefined) {
+    const heir = route.standbys?.map((process) => view.node(process)).find((node) => mayTakeOver(node, view));
+    if (heir !== undefined) return { node: heir, why: 'primary-gone' };
+    return chooseNew(question, view, topology, 'primary-gone');
+  }
   if (!view.healthy(route.primary)) return { wait: route.primary };
   return { node: primary, why: 'primary' };
 }
 
-/** Rule 4 alone: also for a request that has waited long enough for its primary. */
+function mayTakeOver(node: NodeRecord | undefined, view: NodesView): node is NodeRecord {
+  return node !== undefined && node.state === 'ready' && view.healthy(node.processId);
+}
+
+function nearestReplica(
+  { origin, userHash }: Question,
+  { primary, standbys = [] }: Route,
+  view: NodesView,
+  topology: Topology,
+): NodeRecord | undefined {
+  let nearest: NodeRecord[] = [];
+  let nearestMs = Number.POSITIVE_INFINITY;
+  for (const process of [...standbys, primary]) {
+    const node = view.node(process);
+    if (node === undefined || !view.healthy(process)) continue;
+    const ms = node.region === origin ? 0 : rttMs(topology, origin, node.region);
+    if (ms > nearestMs || (ms === nearestMs && process === primary && nearest.length > 0)) continue;
+    if (ms < nearestMs) nearest = [];
+    nearestMs = ms;
+    nearest.push(node);
+  }
+  return nearest[userHash % nearest.length];
+}
+
+/** Rule 6 alone: also for a request that has waited long enough for its primary. */
 export function chooseNew(
   question: Question,
   view: NodesView,

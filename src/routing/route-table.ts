@@ -33,6 +33,8 @@ export interface Route {
   readonly cell: CellId;
   /** Of the control store's key; as last read, where a reply taught a newer epoch. */
   readonly version: number;
+  /** Processes with a copy, the first to take over in front; absent: none. */
+  readonly standbys?: readonly ProcessId[];
 }
 
 export interface RouteShift {
@@ -48,6 +50,7 @@ export type RouteChange =
   | { type: 'node-gone'; process: ProcessId }
   | { type: 'shard'; shard: ShardId };
 
+const NO_STANDBYS = {};
 /** What an `own/` key is about, without its value. */
 const OWN = 'own/';
 const SHIFT = 'shift/';
@@ -193,6 +196,7 @@ export class RouteTable {
       primary: this.#intern(primary),
       cell: known?.cell ?? '',
       version: version ?? known?.version ?? 0,
+      ...this.#standbys(known?.standbys?.filter((process) => process !== primary)),
     });
     return { type: 'shard', shard };
   }
@@ -211,6 +215,7 @@ export class RouteTable {
       primary: this.#intern(route.primary),
       cell: this.#intern(route.cell),
       version,
+      ...this.#standbys(route.standbys),
     });
   }
 
@@ -265,12 +270,23 @@ export class RouteTable {
       this.#complete = false;
       return undefined;
     }
-    const { epoch, primary, cell } = decodeRecord<AssignmentRecord>(entry.value);
+    const { epoch, primary, cell, standbys } = decodeRecord<AssignmentRecord>(entry.value);
     if (known && (known.epoch > epoch || (known.epoch === epoch && known.version > entry.version)))
       return undefined;
-    const route = { epoch, primary: this.#intern(primary), cell: this.#intern(cell), version: entry.version };
-    this.#store(shard, route);
+    this.#store(shard, {
+      epoch,
+      primary: this.#intern(primary),
+      cell: this.#intern(cell),
+      version: entry.version,
+      ...this.#standbys(standbys),
+    });
     return { type: 'shard', shard };
+  }
+
+  /** Nothing at all where there are none: most routes have none, and there are millions. */
+  #standbys(standbys: readonly ProcessId[] | undefined): Pick<Route, 'standbys'> {
+    if (standbys === undefined || standbys.length === 0) return NO_STANDBYS;
+    return { standbys: standbys.map((process) => this.#intern(process)) };
   }
 
   #store(shard: ShardId, route: Route): void {

@@ -72,6 +72,7 @@ describe('the client', () => {
     expect(await client.counter('k/1 é').get.detailed(undefined, { minSeq: 2 })).toEqual({
       value: 7,
       epoch: 1,
+      stalenessMs: 0,
       seq: 2,
       replayed: false,
     });
@@ -88,6 +89,19 @@ describe('the client', () => {
     expect(sent[0]).toMatchObject({ url: 'http://somewhere/counter/k/add', body: '1' });
     const again = await client.counter('k').add.detailed(1);
     expect(again).toMatchObject({ value: 1, replayed: true });
+  });
+
+  it('asks for answers that may be late, and says how late one may be', async () => {
+    const { io, sent } = world([
+      new Response('5', { status: 200, headers: { 'skein-seq': '9', 'skein-staleness': '120' } }),
+    ]);
+    const client = createClient<typeof app>('http://x', { io });
+    expect(await client.counter('k').get.detailed(undefined, { atMostStaleMs: 250.9 })).toMatchObject({
+      value: 5,
+      seq: 9,
+      stalenessMs: 120,
+    });
+    expect(sent[0]!.headers['skein-max-staleness']).toBe('250');
   });
 
   it('gives up after the retries it was given', async () => {

@@ -31,6 +31,11 @@ export interface CallOptions {
   idempotencyKey?: string;
   /** A query answers from a state at least this new: `seq` of an earlier reply of the same shard. */
   minSeq?: number;
+  /**
+   * A standby may answer the query, from a state that was the newest at most so many milliseconds before it was sent:
+   * nearer, and also while the primary's node is being replaced. Counts up to what the service's `staleReads` allows.
+   */
+  atMostStaleMs?: number;
   signal?: AbortSignal;
 }
 
@@ -41,6 +46,8 @@ export interface Reply<Value> {
   epoch: number | undefined;
   /** The state that the reply saw: pass it as `minSeq` to read your own write. */
   seq: number | undefined;
+  /** The state may have been out of date by so many milliseconds; 0 where the primary, or one as fresh, answered. */
+  stalenessMs: number;
   /** An earlier attempt had done the work already. */
   replayed: boolean;
 }
@@ -140,6 +147,8 @@ class Caller {
     const headers: Record<string, string> = { ...this.#headers };
     headers['idempotency-key'] = `"${options.idempotencyKey ?? io.uniqueKey()}"`;
     if (options.minSeq !== undefined) headers['skein-min-seq'] = String(options.minSeq);
+    if (options.atMostStaleMs !== undefined)
+      headers['skein-max-staleness'] = String(Math.floor(options.atMostStaleMs));
     const body = input === undefined ? undefined : JSON.stringify(input);
     const startedMs = io.monotonicMs();
     for (let attempt = 0; ; attempt++) {
@@ -187,6 +196,7 @@ function replyOf(response: Response, text: string): Reply<unknown> {
     value: text === '' ? undefined : JSON.parse(text),
     epoch: numberHeader(response, 'skein-epoch'),
     seq: numberHeader(response, 'skein-seq'),
+    stalenessMs: numberHeader(response, 'skein-staleness') ?? 0,
     replayed: response.headers.get('skein-replayed') === 'true',
   };
 }

@@ -8,9 +8,17 @@ export interface TallyReply {
   total: number;
 }
 
+/** As old as a standby's answer may be. */
+export const STALE_MS_MAX = 2_000;
+
 const tally = service(
   'tally',
-  { version: 1, state: (): FinalState => ({ total: 0, clients: {} }) },
+  {
+    version: 1,
+    state: (): FinalState => ({ total: 0, clients: {} }),
+    standbys: 1,
+    staleReads: { atMostMs: STALE_MS_MAX },
+  },
   {
     add: command((ctx, input: { client: string; number: number }): TallyReply => {
       ctx.state.total++;

@@ -78,3 +78,20 @@ it('does not count unanswered commands as acknowledged', () => {
   const made = history([{ number: 1, status: 503 }]);
   expect(made.checkFinal(new Map())).toEqual([]);
 });
+
+it('lets an answer be as old as it says, and finds one that is older, or older than was asked for', () => {
+  const stale = (more: Partial<Operation>) =>
+    rules(
+      history([
+        { number: 1, invokedMs: 0, returnedMs: 10, seq: 1 },
+        { number: 2, invokedMs: 20, returnedMs: 30, seq: 2 },
+        { kind: 'query', invokedMs: 100, returnedMs: 110, staleMsMax: 80, ...more },
+      ]),
+    );
+  expect(stale({ stalenessMs: 75, seq: 1 })).toEqual([]);
+  expect(stale({ stalenessMs: 65, seq: 1 })).toEqual(['stale']);
+  expect(stale({ seq: 1 })).toEqual(['stale']);
+  expect(stale({ stalenessMs: 75, seq: 0 })).toEqual(['stale']);
+  expect(stale({ stalenessMs: 81, seq: 2 })).toEqual(['stale']);
+  expect(stale({ stalenessMs: 75, staleMsMax: undefined, seq: 2 })).toEqual(['stale']);
+});

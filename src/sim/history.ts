@@ -24,6 +24,10 @@ export interface Operation {
   value?: number;
   /** Who answered. */
   servedBy?: string;
+  /** A query that a standby may answer: from a state at most so old. */
+  staleMsMax?: number;
+  /** How old the answer said it may be; absent where it was as fresh as any. */
+  stalenessMs?: number;
 }
 
 export interface Violation {
@@ -124,13 +128,23 @@ function checkShard(shard: ShardId, operations: Operation[]): Violation[] {
     }
     bySeq.set(operation.seq, operation);
   }
-  // Sweep over invocations in time, with the highest seq that had returned by then.
-  const byInvocation = [...operations].sort((a, b) => a.invokedMs - b.invokedMs);
+  for (const operation of operations) {
+    const { stalenessMs = 0, staleMsMax = 0 } = operation;
+    if (stalenessMs <= staleMsMax) continue;
+    violations.push({
+      rule: 'stale',
+      text: `${shard}: ${describe(operation)} is up to ${stalenessMs} ms old, and may be ${staleMsMax}`,
+    });
+  }
+  // Sweep over invocations in time, with the highest seq that had returned by then; an answer that may be out of date
+  // must show what had returned by so much earlier.
+  const dueMs = ({ invokedMs, stalenessMs = 0 }: Operation) => invokedMs - stalenessMs;
+  const byInvocation = [...operations].sort((a, b) => dueMs(a) - dueMs(b));
   const byReturn = [...operations].sort((a, b) => a.returnedMs! - b.returnedMs!);
   let returned = 0;
   let floor: Operation | undefined;
   for (const operation of byInvocation) {
-    while (returned < byReturn.length && byReturn[returned]!.returnedMs! < operation.invokedMs) {
+    while (returned < byReturn.length && byReturn[returned]!.returnedMs! < dueMs(operation)) {
       const candidate = byReturn[returned++]!;
       if (floor === undefined || (candidate.seq ?? 0) > (floor.seq ?? 0)) floor = candidate;
     }

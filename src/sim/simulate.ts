@@ -7,7 +7,7 @@ import type { Random } from '../io/io.ts';
 import type { Region, ShardId } from '../model/ids.ts';
 import { hash32, shardId } from '../model/ids.ts';
 import type { ShardRequest } from '../model/request.ts';
-import { type TallyReply, tallyApp } from './app.ts';
+import { STALE_MS_MAX, type TallyReply, tallyApp } from './app.ts';
 import { SimCluster, type SimClusterOptions } from './cluster.ts';
 import { type FinalState, History, type Violation } from './history.ts';
 import { RandomEngine } from './random-engine.ts';
@@ -35,6 +35,8 @@ export interface SimulationReport {
   violations: Violation[];
   requests: number;
   acknowledged: number;
+  /** Of those, answers of standbys that may have been out of date, as their users allowed. */
+  stale: number;
   failed: number;
   faults: Record<string, number>;
   migrations: { completed: number; rolledBack: number; failed: number };
@@ -105,6 +107,7 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
     violations,
     requests: history.operations.length,
     acknowledged,
+    stale: answered.filter(({ stalenessMs = 0 }) => stalenessMs > 0).length,
     failed: answered.length - acknowledged,
     faults: faults.counts,
     migrations: { completed: count('completed'), rolledBack: count('rolledBack'), failed: count('failed') },
@@ -227,12 +230,15 @@ class Users {
       const isCommand = random.next() < 0.6;
       const number = isCommand ? (numbers.get(shard) ?? 0) + 1 : 0;
       if (isCommand) numbers.set(shard, number);
+      // Some who only look do not mind a little delay; some ask for more than the service gives.
+      const staleMsMax = !isCommand && random.next() < 0.5 ? Math.floor(random.next() * 4_000) : undefined;
       const operation = this.#history.invoke({
         shard,
         kind: isCommand ? 'command' : 'query',
         client,
         number,
         invokedMs: world.nowMs,
+        ...(staleMsMax === undefined ? {} : { staleMsMax: Math.min(staleMsMax, STALE_MS_MAX) }),
       });
       const sent = request(
         shard,
@@ -241,12 +247,14 @@ class Users {
         region,
         hash32(client),
       );
+      if (staleMsMax !== undefined) sent.staleMsMax = staleMsMax;
       const reply = await Promise.race([this.#cluster.execute(at, sent), world.sleep(GIVE_UP_MS)]);
       if (!reply) continue;
       operation.returnedMs = world.nowMs;
       operation.status = reply.status;
       operation.seq = reply.seq;
       operation.epoch = reply.epoch;
+      if (reply.stalenessMs !== undefined) operation.stalenessMs = reply.stalenessMs;
       operation.servedBy = reply.servedBy;
       if (reply.status === 200)
         operation.value = (JSON.parse(new TextDecoder().decode(reply.body)) as TallyReply).total;

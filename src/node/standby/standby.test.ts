@@ -35,6 +35,17 @@ const kept = service(
     get: query((ctx) => ctx.state.value),
   },
 );
+const strict = service(
+  'strict',
+  { version: 1, state: () => ({ value: 0 }), standbys: 1 },
+  {
+    add: command((ctx) => {
+      ctx.state.value += 1;
+      return ctx.state.value;
+    }),
+    get: query((ctx) => ctx.state.value),
+  },
+);
 const SHARD = 'kept/a';
 
 let stores: MemoryStores;
@@ -55,7 +66,7 @@ async function start(name: string, zone: string, limits: Partial<NodeLimits> = {
     zone,
     limits,
     leaseTtlMs: 1_000,
-    runtime: loadApp(defineApp([kept])),
+    runtime: loadApp(defineApp([kept, strict])),
     participant: migrationParticipant,
   });
   nodes.push(node);
@@ -201,6 +212,56 @@ describe('a standby', () => {
     await standsBy(b, 2);
   }, 20_000);
 });
+
+describe('a query that may be stale', () => {
+  const ask = (node: TestNode, more: object = {}) =>
+    node.node.execute({ ...request(SHARD, 'get'), method: 'get', staleMsMax: 60_000, ...more });
+
+  it('is answered by the standby, which says how old that may be, also when the primary is silent', async () => {
+    const a = await start('a', 'za');
+    const b = await start('b', 'zb');
+    await add(a, 3);
+    await standsBy(b, 3);
+    // The first question in a while is as fresh as the primary's own answer.
+    const first = await ask(b);
+    expect(first).toMatchObject({ status: 200, servedBy: b.processId, seq: 3, stalenessMs: 0 });
+    await silence(a);
+    const second = await ask(b);
+    expect(second).toMatchObject({ status: 200, servedBy: b.processId, epoch: 1, seq: 3 });
+    expect(second.stalenessMs).toBeGreaterThan(0);
+    expect(second.stalenessMs).toBeLessThanOrEqual(60_000);
+  });
+
+  it('is answered by the primary where the state here is older, or not as far, as asked', async () => {
+    const a = await start('a', 'za');
+    const b = await start('b', 'zb');
+    await add(a, 3);
+    await standsBy(b, 3);
+    expect(await ask(b)).toMatchObject({ stalenessMs: 0 });
+    expect(await ask(b, { staleMsMax: 0 })).toMatchObject({ servedBy: b.processId, stalenessMs: 0 });
+    const { seq } = await add(a);
+    expect(await ask(b, { minSeq: seq })).toMatchObject({ status: 200, seq });
+    expect(await ask(b, { minSeq: seq! + 1 })).toMatchObject({ status: 503 });
+  });
+
+  it('is answered as any other where its service allows no staleness', async () => {
+    const a = await start('a', 'za');
+    const b = await start('b', 'zb');
+    await a.node.execute(request('strict/a', 'add'));
+    await until(() => at(b, 'strict/a')?.seq === 1);
+    const query = { ...request('strict/a', 'get'), method: 'get' as const, staleMsMax: 60_000 };
+    expect(await b.node.execute(query)).toMatchObject({ status: 200, seq: 1 });
+    await kill(a);
+    // Nothing proves that the copy is up to date: it takes over before it answers.
+    expect(await b.node.execute(query)).toMatchObject({ status: 200, seq: 1, epoch: 2 });
+  });
+});
+
+/** Closes its listener alone: it lives, keeps its lease, and answers nobody. */
+async function silence(node: TestNode): Promise<void> {
+  nodes = nodes.filter((one) => one !== node);
+  await node.crash();
+}
 
 /** Another delta of the same kind. */
 function changed(delta: Uint8Array): Uint8Array {
