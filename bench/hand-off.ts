@@ -26,7 +26,7 @@ import { type AssignmentRecord, CONTROL_KEYS, decodeRecord, type NodeRecord } fr
 import { AWS_THREE_REGIONS, rttMs } from '../src/model/topology.ts';
 import { Peers } from '../src/node/peers.ts';
 import type { HandOffPhases } from '../src/node/protocol.ts';
-import { connectStores } from '../src/store/client.ts';
+import { connectStores } from '../src/store/connect.ts';
 import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
 import { quantile, startLoad } from './lib/load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';

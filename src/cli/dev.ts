@@ -4,12 +4,17 @@
  *
  * Ctrl-C stops everything in order and leaves no process behind; a second one kills.
  */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { realIo } from '../io/real.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
+import type { StoresConfig } from '../store/etcd/stores.ts';
+import { type EtcdCluster, startEtcdCluster } from '../supervisor/etcd-cluster.ts';
+import type { GivenStores } from '../supervisor/local-cluster.ts';
 import { type RemoteCluster, startRemoteCluster } from '../supervisor/remote-cluster.ts';
+import { chooseStores } from './stores.ts';
 
 const HTTP_PORT_DEFAULT = 8080;
 /** Where the other commands look for it by themselves. */
@@ -35,6 +40,8 @@ interface DevFlags {
   apiPort: number;
   regions: string;
   stepMs: number;
+  store: 'process' | 'etcd';
+  stores?: string;
 }
 
 /** The part of `examples/demo/main.ts` that is used here; the published package does not hold it. */
@@ -65,6 +72,12 @@ export function addDevCommand(program: Command): void {
     .option('--port <number>', 'HTTP port of the first gateway; 0: any', port, HTTP_PORT_DEFAULT)
     .option('--api-port <number>', 'port of the admin API; 0: any', port, API_PORT_DEFAULT)
     .option('--regions <names>', 'regions for your app, the first holds the control store', REGIONS_DEFAULT)
+    .addOption(
+      new Option('--store <kind>', 'store processes, or etcd members that it starts (needs etcd in PATH)')
+        .choices(['process', 'etcd'])
+        .default('process'),
+    )
+    .option('--stores <file>', 'etcd clusters that are there already (docs/operations.md)')
     .option('--step-ms <number>', 'measuring step of the controller', positive, 1000)
     .action(async (flags: DevFlags) => {
       process.exitCode = await dev(flags);
@@ -76,6 +89,12 @@ export async function dev(flags: DevFlags): Promise<number> {
   const interrupted = interruption();
   try {
     if (flags.app !== undefined || !flags.load) return await serveApp(flags, interrupted.signal);
+    if (flags.store === 'etcd' || flags.stores !== undefined) {
+      process.stderr.write(
+        'skein dev: the demo runs on store processes. With etcd, give your app (--app FILE) or --no-load\n',
+      );
+      return 2;
+    }
     if (!existsSync(DEMO)) {
       process.stderr.write(
         'skein dev: the demo is part of the repository only. Give your app: skein dev --app FILE\n',
@@ -128,9 +147,11 @@ async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
     );
     return 2;
   }
+  const etcd = await devStores(flags, regions, dataDirectory);
   const cluster: RemoteCluster = await startRemoteCluster({
     app,
     regions,
+    stores: etcd?.stores,
     nodes: flags.nodes,
     dataDirectory,
     policy: flags.policy,
@@ -143,6 +164,9 @@ async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
       const why = 'reason' in event ? `: ${event.reason}` : '';
       process.stdout.write(`${event.name} ${event.type}${why}\n`);
     },
+  }).catch(async (error: unknown) => {
+    await etcd?.stop();
+    throw error;
   });
   for (const [region, address] of Object.entries(cluster.gateways)) {
     process.stdout.write(`${region.padEnd(16)} ${address}\n`);
@@ -156,7 +180,44 @@ async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
     if (flags.for !== undefined) setTimeout(done, flags.for * 1000);
   });
   await cluster.stop();
+  await etcd?.stop();
   return 0;
+}
+
+/** Etcd clusters of `--stores`, or new ones: one for control, one a region for its cell, a member each. */
+async function devStores(
+  flags: DevFlags,
+  regions: string[],
+  dataDirectory: string,
+): Promise<{ stores: GivenStores; stop(): Promise<void> } | undefined> {
+  if (flags.stores !== undefined) {
+    const chosen = chooseStores({ stores: flags.stores });
+    const stores = { controlAddress: chosen.controlAddress, file: resolve(flags.stores), etcd: chosen.etcd };
+    return { stores, stop: async () => {} };
+  }
+  if (flags.store !== 'etcd') return undefined;
+  const { random } = realIo({ logLevel: 'silent' });
+  const started: EtcdCluster[] = [];
+  const stop = async () => {
+    await Promise.all(started.map((cluster) => cluster.stop()));
+  };
+  const start = async (name: string) => {
+    const cluster = await startEtcdCluster({ random, dataDirectory: join(dataDirectory, 'etcd', name) });
+    started.push(cluster);
+    return cluster.address();
+  };
+  try {
+    const control = await start('control');
+    const cells: StoresConfig['cells'] = {};
+    for (const region of regions)
+      cells[`cell-${region}`] = { region, address: await start(`cell-${region}`) };
+    const file = join(dataDirectory, 'stores.json');
+    writeFileSync(file, `${JSON.stringify({ control, cells }, null, 2)}\n`);
+    return { stores: { controlAddress: control, file }, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** The first Ctrl-C or SIGTERM asks for an orderly end; the second ends this process, and with it all others. */

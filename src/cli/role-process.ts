@@ -13,12 +13,12 @@ import { realClock, realIo } from '../io/real.ts';
 import { TcpNetwork } from '../io/tcp-network.ts';
 import { AWS_THREE_REGIONS, type Topology } from '../model/topology.ts';
 import { CliError, EXIT, formatError } from './errors.ts';
+import { type StoreFlags, storeOptions } from './stores.ts';
 
-export interface RoleOptions {
+export interface RoleOptions extends StoreFlags {
   name?: string;
   region?: string;
   zone?: string;
-  control?: string;
   listen: string;
   http?: string;
   data?: string;
@@ -50,11 +50,11 @@ export interface RoleContext {
 }
 
 export function roleOptions(command: Command): Command {
-  return command
+  return storeOptions(command)
     .option('--name <name>', 'stable name, the same after a restart')
     .option('--region <region>', 'where it is')
     .option('--zone <zone>', 'failure domain inside the region')
-    .option('--control <host:port>', 'where the control store is')
+    .option('--control <address>', 'where the control store is: host:port, or etcd://host:2379,...')
     .option('--listen <host:port>', 'wire listener; port 0 picks one', '127.0.0.1:0')
     .option('--http <host:port>', 'plain HTTP; port 0 picks one')
     .option('--data <directory>', 'where files go')
@@ -73,7 +73,10 @@ export function roleOptions(command: Command): Command {
 /** @throws CliError where a flag that the role cannot do without is missing. */
 export function needed(role: string, options: object, ...names: string[]): void {
   const given = options as Record<string, unknown>;
-  const missing = names.filter((name) => given[camel(name)] === undefined);
+  // The file of stores names the control store as well.
+  const missing = names.filter(
+    (name) => given[camel(name)] === undefined && !(name === 'control' && given.stores !== undefined),
+  );
   if (missing.length > 0)
     throw new CliError(`a ${role} needs ${missing.map((name) => `--${name}`).join(', ')}`, {
       next: `see \`skein ${role} --help\`, or let \`skein dev\` start all roles`,

@@ -7,6 +7,7 @@ import { wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { addNodeVerbs } from './node.ts';
 import { needed, type RoleOptions, roleOptions, runRole, secret } from './role-process.ts';
+import { chooseStores } from './stores.ts';
 import { packageVersion } from './version.ts';
 
 export function addRoleCommands(program: Command): void {
@@ -109,6 +110,7 @@ function addController(program: Command): void {
     )
     .action(async (options: ControllerFlags, command: Command) => {
       needed('controller', options, 'control');
+      const stores = chooseStores(options);
       if (!(POLICIES as readonly string[]).includes(options.policy))
         throw new CliError(`${options.policy} is not a policy`, {
           next: `choose one of ${POLICIES.join(', ')}`,
@@ -130,7 +132,8 @@ function addController(program: Command): void {
           region,
           processId,
           token,
-          controlAddress: own.control!,
+          controlAddress: stores.controlAddress,
+          etcd: stores.etcd,
           listen: own.listen,
           apiAddress,
           apiToken: secret({ file: own.apiTokenFile, environment: process.env.SKEIN_TOKEN }),
@@ -204,6 +207,7 @@ function addNode(program: Command): void {
     .option('--trusted-proxy <cidr...>', 'proxies whose origin headers count')
     .action(async (options: NodeFlags) => {
       needed('node', options, 'name', 'region', 'control', 'app');
+      const stores = chooseStores(options);
       await runRole('node', options, async ({ io, name, region, processId, token, topology }) => {
         const { runNodeProcess } = await import('../node/process.ts');
         const running = await runNodeProcess({
@@ -226,7 +230,7 @@ function addNode(program: Command): void {
             speed: options.speed,
           },
           appFile: options.app!,
-          controlAddress: options.control!,
+          ...stores,
           topology,
           trustedProxies: options.trustedProxy,
         });
@@ -252,6 +256,7 @@ function addGateway(program: Command): void {
     .option('--trusted-proxy <cidr...>', 'proxies whose origin headers count')
     .action(async (options: RoleOptions & { trustedProxy?: string[] }) => {
       needed('gateway', options, 'name', 'region', 'control', 'http', 'data');
+      const stores = chooseStores(options);
       await runRole('gateway', options, async ({ io, name, region, token }) => {
         const { runGatewayProcess } = await import('../gateway/process.ts');
         const running = await runGatewayProcess({
@@ -259,7 +264,8 @@ function addGateway(program: Command): void {
           name,
           region,
           token,
-          controlAddress: options.control!,
+          controlAddress: stores.controlAddress,
+          etcd: stores.etcd,
           httpAddress: options.http!,
           dataDirectory: options.data!,
           topology: AWS_THREE_REGIONS,

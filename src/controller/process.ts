@@ -6,7 +6,8 @@ import { MigrationExecutor, type MigrationLimits } from '../migration/driver.ts'
 import type { SettingsChange } from '../migration/settings.ts';
 import type { ControllerMode } from '../model/loop.ts';
 import { Peers } from '../node/peers.ts';
-import { RemoteControlStore } from '../store/client.ts';
+import { connectControl } from '../store/connect.ts';
+import type { EtcdCredentials } from '../store/etcd/access.ts';
 import { RpcClient, type RpcHandlers, serveRpc } from '../wire/rpc.ts';
 import { CONTROLLER_DEFAULTS, type ControllerConfig } from './config.ts';
 import { Controller } from './controller.ts';
@@ -24,6 +25,8 @@ export interface ControllerProcessOptions {
   /** Shared by all processes of the cluster. */
   token: string;
   controlAddress: string;
+  /** Where that is an etcd. */
+  etcd?: EtcdCredentials;
   /** Wire listener, for standby controllers; port 0 picks one. */
   listen: string;
   /** Admin API; beyond loopback it needs `apiToken`. */
@@ -61,7 +64,11 @@ export interface ControllerProcess {
  */
 export async function runControllerProcess(options: ControllerProcessOptions): Promise<ControllerProcess> {
   const { io, token, processId } = options;
-  const control = new RemoteControlStore(io, options.controlAddress, { token, identity: processId });
+  const control = connectControl(io, options.controlAddress, {
+    token,
+    identity: processId,
+    etcd: options.etcd,
+  });
   const peers = new Peers({ io, token, identity: processId });
   const handlers: RpcHandlers = {};
   const wire = await serveRpc({ network: io.network, address: options.listen, token, handlers });

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { type Io, randomId, sleep } from '../io/io.ts';
 import type { Region } from '../model/ids.ts';
 import type { Topology } from '../model/topology.ts';
-import { RemoteControlStore } from '../store/client.ts';
+import { connectControl } from '../store/connect.ts';
+import type { EtcdCredentials } from '../store/etcd/access.ts';
 import type { CorsConfig } from './cors.ts';
 import { Gateway } from './gateway.ts';
 import { serveFront } from './http-front.ts';
@@ -26,6 +27,8 @@ export interface GatewayProcessOptions {
   httpAddress: string;
   /** Where the control store listens. */
   controlAddress: string;
+  /** Where that is an etcd. */
+  etcd?: EtcdCredentials;
   /** Shared by all processes of the cluster. */
   token: string;
   /** Folder for the file of routes. */
@@ -61,7 +64,7 @@ export interface GatewayProcess {
 export async function runGatewayProcess(options: GatewayProcessOptions): Promise<GatewayProcess> {
   const { io, name, region, token, topology } = options;
   const identity = `${name}.${randomId(io.random.split('process-id'))}`;
-  const control = new RemoteControlStore(io, options.controlAddress, { token, identity });
+  const control = connectControl(io, options.controlAddress, { token, identity, etcd: options.etcd });
   const gateway = new Gateway({
     io,
     control,

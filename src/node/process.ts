@@ -8,11 +8,15 @@ import { Worker } from 'node:worker_threads';
 import { Gauge, Registry } from 'prom-client';
 import { type Front, serveFront } from '../gateway/http-front.ts';
 import { type Io, sleep } from '../io/io.ts';
+import type { CellId } from '../model/ids.ts';
+import type { CellRecord } from '../model/records.ts';
 import type { Topology } from '../model/topology.ts';
 import { appOf } from '../sdk/service.ts';
 import type { EffectCounts } from '../shard/effects.ts';
 import { loadApp } from '../shard/runtime.ts';
-import { connectStores } from '../store/client.ts';
+import { connectStores } from '../store/connect.ts';
+import type { EtcdCredentials } from '../store/etcd/access.ts';
+import { registerCells } from '../store/register.ts';
 import { type RpcHandlers, serveRpc } from '../wire/rpc.ts';
 import type { NodeConfig } from './config.ts';
 import { migrationParticipant } from './migration/participant.ts';
@@ -40,6 +44,10 @@ export interface NodeProcessOptions {
   /** The module that exports the app as `app` or as default. */
   appFile: string;
   controlAddress: string;
+  /** Where stores are etcd clusters. */
+  etcd?: EtcdCredentials;
+  /** Cells that this process puts into the control store, where they are not there yet: etcd does not do it itself. */
+  cells?: Record<CellId, CellRecord>;
   /** Absent or true: a handler that blocks the event loop ends the process. False: for tests in one process. */
   watchdog?: boolean;
   handlerBlockMsMax?: number;
@@ -73,7 +81,12 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeP
   const { token, processId } = options.config;
   const module = (await import(pathToFileURL(resolvePath(appFile)).href)) as Record<string, unknown>;
   const runtime = loadApp(appOf(module));
-  const stores = connectStores(io, { token, identity: processId, controlAddress });
+  const stores = connectStores(io, {
+    token,
+    identity: processId,
+    controlAddress,
+    etcd: options.etcd,
+  });
   const watch = new SharedHandlerWatch();
 
   // Both servers stand before the node, so that its record names their real ports.
@@ -116,6 +129,7 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeP
   handlers.calls = running.handlers().calls;
   handlers.streams = running.handlers().streams;
   const endWatchdog = options.watchdog === false ? () => {} : startWatchdog(options, watch);
+  await registerCells(io, stores.control, options.cells ?? {});
   await stores.ready;
   await running.start();
   io.log.info({ process: processId, address: config.address, http: config.httpAddress }, 'the node serves');
@@ -161,6 +175,7 @@ function startWatchdog(options: NodeProcessOptions, watch: SharedHandlerWatch): 
     processId: config.processId,
     region: config.region,
     controlAddress: options.controlAddress,
+    etcd: options.etcd,
     token: config.token,
     handlerBlockMsMax: options.handlerBlockMsMax ?? HANDLER_BLOCK_MS_MAX,
     topology: options.topology,

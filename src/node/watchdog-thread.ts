@@ -10,7 +10,8 @@ import { EmulatedNetwork } from '../io/emulated-network.ts';
 import { realIo } from '../io/real.ts';
 import { TcpNetwork } from '../io/tcp-network.ts';
 import type { Topology } from '../model/topology.ts';
-import { RemoteControlStore } from '../store/client.ts';
+import { connectControl } from '../store/connect.ts';
+import type { EtcdCredentials } from '../store/etcd/access.ts';
 import { recordDeath } from './quarantine.ts';
 import {
   BlockDetector,
@@ -27,6 +28,7 @@ export interface WatchdogData {
   processId: string;
   region: string;
   controlAddress: string;
+  etcd?: EtcdCredentials;
   token: string;
   handlerBlockMsMax: number;
   /** Where round trips between regions are emulated: the store expects it of every connection. */
@@ -49,9 +51,10 @@ const io = data.topology
       }),
     }
   : plain;
-const control = new RemoteControlStore(io, data.controlAddress, {
+const control = connectControl(io, data.controlAddress, {
   token: data.token,
   identity: `${data.processId}/watchdog`,
+  etcd: data.etcd,
 });
 const detector = new BlockDetector(data.handlerBlockMsMax);
 let lastMs = io.clock.monotonicMs();

@@ -26,7 +26,7 @@ import { SkeinNode } from '../node/node.ts';
 import { Peers } from '../node/peers.ts';
 import type { App } from '../sdk/service.ts';
 import { loadApp } from '../shard/runtime.ts';
-import { connectStores } from '../store/client.ts';
+import { connectStores } from '../store/connect.ts';
 import { serveStore } from '../store/server.ts';
 import { SqliteCell } from '../store/sqlite/cell-engine.ts';
 import { SqliteControl } from '../store/sqlite/control-engine.ts';

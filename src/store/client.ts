@@ -4,11 +4,9 @@
  */
 import { crc32 } from 'node:zlib';
 import { type Io, randomId } from '../io/io.ts';
-import type { CellId, Epoch, Seq, ShardId } from '../model/ids.ts';
-import { type CellRecord, CONTROL_KEYS, decodeRecord } from '../model/records.ts';
+import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import { StoreConnection, type StoreConnectionOptions } from './connection.ts';
 import { checkAppends, SNAPSHOT_BYTES_MAX } from './limits.ts';
-import { type Mirror, mirrorPrefixes } from './mirror.ts';
 import {
   APPEND_CALL_BYTES_MAX,
   APPEND_CALL_COUNT_MAX,
@@ -22,7 +20,6 @@ import { checkCrc32 } from './staging.ts';
 import {
   type Append,
   type AppendResult,
-  type CellDirectory,
   type CellStore,
   type ControlStore,
   type FencedResult,
@@ -253,125 +250,4 @@ function* splitBatch(batch: Append[]): Generator<Append[]> {
     bytes += item.delta.byteLength;
   }
   if (part.length > 0) yield part;
-}
-
-/** Cells by id. Addresses are added as they are learnt; a cell nobody has told of is `unavailable`, not an error. */
-export class RemoteCellDirectory implements CellDirectory {
-  readonly #io: Io;
-  readonly #options: StoreConnectionOptions;
-  readonly #addresses = new Map<CellId, string>();
-  readonly #stores = new Map<CellId, RemoteCellStore>();
-  readonly #handles = new Map<CellId, CellStore>();
-
-  constructor(io: Io, options: StoreConnectionOptions, addresses: Iterable<[CellId, string]> = []) {
-    this.#io = io;
-    this.#options = options;
-    for (const [id, address] of addresses) this.add(id, address);
-  }
-
-  /** Learns a cell, or that it moved to another address. */
-  add(id: CellId, address: string): void {
-    if (this.#addresses.get(id) === address) return;
-    this.#addresses.set(id, address);
-    this.#stores.get(id)?.close();
-    this.#stores.delete(id);
-  }
-
-  get known(): CellId[] {
-    return [...this.#addresses.keys()];
-  }
-
-  /** One store a cell, valid for good: it follows the cell's address. */
-  cell(id: CellId): CellStore {
-    let handle = this.#handles.get(id);
-    if (!handle) {
-      handle = this.#handle(id);
-      this.#handles.set(id, handle);
-    }
-    return handle;
-  }
-
-  close(): void {
-    for (const store of this.#stores.values()) store.close();
-    this.#stores.clear();
-    this.#addresses.clear();
-  }
-
-  #store(id: CellId): RemoteCellStore {
-    const known = this.#stores.get(id);
-    if (known) return known;
-    const address = this.#addresses.get(id);
-    if (address === undefined)
-      throw new StoreError(
-        'unavailable',
-        `cell ${id} is not known here (yet); known: ${this.known.join(', ') || 'none'}`,
-      );
-    const store = new RemoteCellStore(this.#io, address, this.#options);
-    this.#stores.set(id, store);
-    return store;
-  }
-
-  #handle(id: CellId): CellStore {
-    const store = () => this.#store(id);
-    return {
-      raiseFence: async (...args) => store().raiseFence(...args),
-      open: async (...args) => store().open(...args),
-      append: async (...args) => store().append(...args),
-      tail: async (...args) => store().tail(...args),
-      putSnapshot: async (...args) => store().putSnapshot(...args),
-      trim: async (...args) => store().trim(...args),
-      deleteLog: async (...args) => store().deleteLog(...args),
-      listShards: async (...args) => store().listShards(...args),
-      close: () => {
-        this.#stores.get(id)?.close();
-        this.#stores.delete(id);
-      },
-    };
-  }
-}
-
-export interface ConnectedStores {
-  control: RemoteControlStore;
-  cells: RemoteCellDirectory;
-  /** Resolves once the cells that the control store names are known; later ones are learnt as they come. */
-  ready: Promise<void>;
-  close(): void;
-}
-
-/**
- * What a node, gateway or controller needs: the control store and every cell it names.
- *
- * @example
- * const stores = connectStores(io, { token, identity: processId, controlAddress: '127.0.0.1:20001' });
- * await stores.ready;
- * await stores.cells.cell('cell-us-east-1').raiseFence('cart/1', 1);
- */
-export function connectStores(
-  io: Io,
-  options: StoreConnectionOptions & { controlAddress: string },
-): ConnectedStores {
-  const control = new RemoteControlStore(io, options.controlAddress, options);
-  const cells = new RemoteCellDirectory(io, options);
-  const prefix = CONTROL_KEYS.cell('');
-  let mirror: Mirror | undefined;
-  const ready = new Promise<void>((resolve) => {
-    mirror = mirrorPrefixes(control, [prefix], {
-      clock: io.clock,
-      onPut: (entry) =>
-        cells.add(entry.key.slice(prefix.length), decodeRecord<CellRecord>(entry.value).address),
-      // A cell's address outlives its record: logs may still be there, and the address does no harm.
-      onDelete: () => {},
-      onSynced: () => resolve(),
-    });
-  });
-  return {
-    control,
-    cells,
-    ready,
-    close() {
-      mirror?.close();
-      cells.close();
-      control.close();
-    },
-  };
 }

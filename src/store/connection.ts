@@ -4,6 +4,7 @@
  */
 import type { Io } from '../io/io.ts';
 import { type ClientStream, RpcClient, RpcError } from '../wire/rpc.ts';
+import type { EtcdCredentials } from './etcd/access.ts';
 import type { StoreCalls, StoreStreams } from './protocol.ts';
 import { StoreError, type StoreErrorCode } from './store.ts';
 
@@ -15,6 +16,8 @@ export interface StoreConnectionOptions {
   identity: string;
   /** A call without an answer after this rejects with `unavailable`; {@link STORE_CALL_TIMEOUT_MS_DEFAULT} where absent. */
   timeoutMs?: number;
+  /** What this process shows where an address is one of etcd. */
+  etcd?: EtcdCredentials;
 }
 
 const STORE_CODES: ReadonlySet<string> = new Set<StoreErrorCode>([

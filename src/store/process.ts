@@ -4,10 +4,11 @@
  * The directory's `store.json` says what it holds, so that a cell's files are never served under another cell's name.
  */
 import { join } from 'node:path';
-import { type Io, sleep } from '../io/io.ts';
+import type { Io } from '../io/io.ts';
 import type { CellId, Region } from '../model/ids.ts';
-import { type CellRecord, CONTROL_KEYS, encodeRecord } from '../model/records.ts';
-import { RemoteControlStore } from './client.ts';
+import type { CellRecord } from '../model/records.ts';
+import { connectControl } from './connect.ts';
+import { registerCell } from './register.ts';
 import { serveStore } from './server.ts';
 import { SqliteCell } from './sqlite/cell-engine.ts';
 import { Checkpointer } from './sqlite/checkpointer.ts';
@@ -16,7 +17,6 @@ import { openDatabase } from './sqlite/database.ts';
 import { type ControlStore, StoreError } from './store.ts';
 
 const FORMAT = 1;
-const REGISTER_RETRY_MS_MAX = 1_000;
 
 export interface StoreProcessOptions {
   io: Io;
@@ -90,9 +90,11 @@ export async function runStoreProcess(options: StoreProcessOptions): Promise<Sto
     const controlAddress = options.controlAddress ?? (options.control ? server.address : undefined);
     if (cellId !== undefined && controlAddress !== undefined) {
       const identity = `store-${cellId}`;
-      registrar = new RemoteControlStore(io, controlAddress, { token: options.token, identity });
+      registrar = connectControl(io, controlAddress, { token: options.token, identity });
       const record: CellRecord = { region: region!, address: server.address };
-      registered = register(io, registrar, cellId, record, () => stopped).finally(() => registrar?.close());
+      registered = registerCell(io, registrar, cellId, record, () => stopped).finally(() =>
+        registrar?.close(),
+      );
     }
     return {
       address: server.address,
@@ -131,30 +133,4 @@ async function claimDirectory(io: Io, directory: string, cellId: CellId | undefi
   if (bytes && (cellId === undefined || found.cellId === cellId)) return;
   const manifest: StoreManifest = { format: FORMAT, cellId: cellId ?? found.cellId };
   await io.disk.write(path, new TextEncoder().encode(`${JSON.stringify(manifest)}\n`));
-}
-
-/** Puts `cell/<id>` unless it says so already; goes on until it stands, since nobody can use the cell before. */
-async function register(
-  io: Io,
-  control: ControlStore,
-  cellId: CellId,
-  record: CellRecord,
-  stopped: () => boolean,
-): Promise<void> {
-  const key = CONTROL_KEYS.cell(cellId);
-  const value = encodeRecord(record);
-  for (let delayMs = 20; !stopped(); delayMs = Math.min(REGISTER_RETRY_MS_MAX, delayMs * 2)) {
-    try {
-      const present = await control.get(key);
-      if (present?.value === value) return;
-      const { succeeded } = await control.transact({
-        compare: [{ key, version: present?.version ?? 0 }],
-        operations: [{ put: key, value }],
-      });
-      if (succeeded) return;
-    } catch (error) {
-      io.log.debug({ error: String(error), cell: cellId }, 'the cell is not registered yet');
-    }
-    await sleep(io.clock, delayMs);
-  }
 }

@@ -163,6 +163,18 @@ export type FencedResult =
   | { ok: false; reason: 'fenced'; fence: Epoch }
   | { ok: false; reason: 'stale' };
 
+/** The size of a cell against the limit that the store keeps by itself. */
+export interface CellPressure {
+  /** In use, after what was freed; the file may be larger, and is used again. */
+  databaseBytes: number;
+  fileBytes: number;
+  databaseBytesMax: number;
+  /** New work must wait, and be told so: snapshots and trims make room. */
+  high: boolean;
+  /** Appends are refused with `too-large`. */
+  full: boolean;
+}
+
 export interface CellStore {
   /** fence = max(fence, epoch); returns the fence after it. Also the fence check of OWNERSHIP rule 4. */
   raiseFence(shard: ShardId, epoch: Epoch): Promise<Epoch>;
@@ -194,6 +206,8 @@ export interface CellStore {
   deleteLog(shard: ShardId, epoch: Epoch): Promise<FencedResult>;
   /** Shard ids in order, for tools and audits. */
   listShards(options?: { limit?: number; after?: ShardId }): Promise<ShardId[]>;
+  /** How full the cell was when last looked at; undefined where that is not known. */
+  pressure?(): CellPressure | undefined;
   close(): void;
 }
 

@@ -3,7 +3,9 @@ import { EmulatedNetwork } from '../io/emulated-network.ts';
 import type { Io } from '../io/io.ts';
 import type { Region } from '../model/ids.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
-import { RemoteControlStore } from '../store/client.ts';
+import { connectControl } from '../store/connect.ts';
+import type { EtcdCredentials } from '../store/etcd/access.ts';
+import type { ControlStore } from '../store/store.ts';
 
 export function connectControlStore(options: {
   io: Io;
@@ -11,8 +13,10 @@ export function connectControlStore(options: {
   token: string;
   /** Where the supervisor counts itself to be; absent: the cluster emulates no distances. */
   emulatedRegion?: Region;
-}): RemoteControlStore {
-  const { io, address, token, emulatedRegion } = options;
+  /** Where the address is one of etcd. */
+  etcd?: EtcdCredentials;
+}): ControlStore {
+  const { io, address, token, emulatedRegion, etcd } = options;
   const network =
     emulatedRegion === undefined
       ? io.network
@@ -22,5 +26,5 @@ export function connectControlStore(options: {
           region: emulatedRegion,
           topology: AWS_THREE_REGIONS,
         });
-  return new RemoteControlStore({ ...io, network }, address, { token, identity: 'supervisor' });
+  return connectControl({ ...io, network }, address, { token, identity: 'supervisor', etcd });
 }

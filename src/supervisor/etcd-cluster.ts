@@ -1,11 +1,12 @@
 /**
  * An etcd cluster on this machine: one or three members as child processes, for `skein dev --store etcd` and tests.
  *
- * Members keep their data between starts of the same directory. A member that cannot bind its port gets another one;
- * once started, ports stay, so that a killed member comes back where clients look for it.
+ * Members keep their data between starts of the same directory. Where a port is taken, others are tried; once a cluster
+ * has started, its ports stay, so that a killed member comes back where clients and the other members look for it.
+ * Members end with this process, however it ends.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Random, randomId, sleep } from '../io/io.ts';
@@ -103,9 +104,19 @@ export class EtcdMember {
     const child = spawn(this.#binary, this.#arguments, { stdio: ['ignore', log, log] });
     closeSync(log);
     this.#child = child;
+    // The pipe ends with this process, and the shell that waits for it ends the member.
+    const reaper = spawn('sh', ['-c', `read _; kill -KILL ${child.pid} 2>/dev/null`], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+    });
+    reaper.on('error', () => {});
+    reaper.stdin?.on('error', () => {});
+    reaper.unref();
     this.#exited = new Promise((resolve) => {
       const ended = () => {
         if (this.#child === child) this.#child = undefined;
+        // Before its pid is anyone else's.
+        reaper.kill('SIGKILL');
         resolve();
       };
       child.on('exit', ended);
@@ -214,16 +225,20 @@ export async function startEtcdCluster(options: EtcdClusterOptions): Promise<Etc
   const { random, dataDirectory, tls } = options;
   const binary = options.binary ?? 'etcd';
   const version = await etcdVersion(binary);
+  mkdirSync(dataDirectory, { recursive: true });
+  const portFile = join(dataDirectory, 'first-port');
+  const kept = existsSync(portFile) ? Number(readFileSync(portFile, 'utf8')) : undefined;
   for (let attempt = 1; ; attempt++) {
-    const cluster = new EtcdCluster(makeMembers(options, binary, version), tls);
+    const firstPort = kept ?? PORT_FIRST + 3 * Math.floor((random.next() * (PORT_COUNT - 16)) / 3);
+    const cluster = new EtcdCluster(makeMembers(options, binary, version, firstPort), tls);
     try {
-      mkdirSync(dataDirectory, { recursive: true });
       await cluster.start();
+      writeFileSync(portFile, String(firstPort));
       return cluster;
     } catch (error) {
       await cluster.stop('SIGKILL');
-      if (attempt >= START_ATTEMPTS_MAX || !/address already in use/.test(String(error))) throw error;
-      random.next();
+      const taken = kept === undefined && /address already in use/.test(String(error));
+      if (!taken || attempt >= START_ATTEMPTS_MAX) throw error;
     }
   }
 }
@@ -232,10 +247,10 @@ function makeMembers(
   options: EtcdClusterOptions,
   binary: string,
   version: { major: number; minor: number },
+  firstPort: number,
 ): EtcdMember[] {
   const { random, dataDirectory, tls } = options;
   const count = options.members ?? 1;
-  const firstPort = PORT_FIRST + 3 * Math.floor((random.next() * (PORT_COUNT - 16)) / 3);
   const token = `skein-${randomId(random)}`;
   const plans = Array.from({ length: count }, (_, i) => ({
     name: `etcd-${i + 1}`,

@@ -11,6 +11,7 @@ import { type Io, randomId } from '../io/io.ts';
 import { realIo } from '../io/real.ts';
 import type { Region } from '../model/ids.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
+import type { EtcdCredentials } from '../store/etcd/access.ts';
 import { connectControlStore } from './control.ts';
 import { LocalSupervisor } from './local-supervisor.ts';
 import { PortPicker } from './ports.ts';
@@ -42,7 +43,17 @@ export interface LocalClusterOptions {
   apiPort?: number;
   /** Extra arguments a role gets. */
   extraArguments?: Partial<Record<Role, string[]>>;
+  /** Stores that are there already, instead of store processes of the cluster's own. */
+  stores?: GivenStores;
   onEvent?: (event: SupervisorEvent) => void;
+}
+
+/** Stores of other programs, as etcd clusters are. */
+export interface GivenStores {
+  controlAddress: string;
+  /** The file that `--stores` of every role names. */
+  file: string;
+  etcd?: EtcdCredentials;
 }
 
 export interface LocalCluster {
@@ -150,15 +161,18 @@ class Starter {
   async #startAll(): Promise<LocalCluster> {
     const [first, ...others] = this.#regions;
     if (first === undefined) throw new RangeError('a cluster has at least one region');
-    const control = await this.#start(await this.#store(first, true));
-    this.#control = control.address!;
+    const { stores } = this.#options;
+    if (stores) this.#control = stores.controlAddress;
+    else this.#control = (await this.#start(await this.#store(first, true))).address!;
     this.#controlStore = connectControlStore({
       io: this.#io,
       address: this.#control,
       token: this.#token,
       emulatedRegion: (this.#options.emulateRtt ?? true) ? first : undefined,
+      etcd: stores?.etcd,
     });
-    await this.#startTogether(await Promise.all(others.map((region) => this.#store(region, false))));
+    if (!stores)
+      await this.#startTogether(await Promise.all(others.map((region) => this.#store(region, false))));
 
     const placed = placeNodes(this.#regions, this.#options.nodes ?? this.#regions.length * 2);
     const gateways: Record<Region, string> = {};
@@ -234,6 +248,7 @@ class Starter {
       '--log-level',
       logLevel,
       ...(emulateRtt ? ['--emulate-rtt'] : []),
+      ...(role !== 'store' && this.#options.stores ? ['--stores', this.#options.stores.file] : []),
       ...(role === 'controller' ? ['--migration-dwell-ms', String(SHIFT_STEP_MS)] : []),
       // Last, so that they win.
       ...(extraArguments?.[role] ?? []),

@@ -14,6 +14,7 @@ import {
 import {
   type Append,
   type AppendResult,
+  type CellPressure,
   type CellStore,
   type FencedResult,
   type LogEntry,
@@ -28,7 +29,7 @@ import type { EtcdClient } from './client.ts';
 import { CellKeys, checkEtcdShardId } from './keys.ts';
 import { LogKeeper } from './log-keeper.ts';
 import { LogReader } from './log-reader.ts';
-import { type CellPressure, Upkeep, type UpkeepOptions } from './upkeep.ts';
+import { Upkeep, type UpkeepOptions } from './upkeep.ts';
 
 export interface EtcdCellStoreOptions {
   io: Pick<Io, 'clock' | 'log' | 'random'>;
@@ -67,8 +68,7 @@ export class EtcdCellStore implements CellStore {
       this.#upkeep = new Upkeep({ io, client, key: this.#keys.upkeep(), name: cell, ...options.upkeep });
   }
 
-  /** How full the cell is, as last seen: beyond a limit new work must wait. */
-  get pressure(): CellPressure | undefined {
+  pressure(): CellPressure | undefined {
     return this.#upkeep?.pressure;
   }
 

@@ -11,7 +11,7 @@
  * the limit appends are refused; snapshots, trims and compaction go on, so that it heals by itself.
  */
 import type { Io } from '../../io/io.ts';
-import { StoreError } from '../store.ts';
+import { type CellPressure, StoreError } from '../store.ts';
 import type { EtcdClient } from './client.ts';
 import { nested, put, revisionIs } from './keys.ts';
 
@@ -27,17 +27,6 @@ export interface UpkeepOptions {
   databaseBytesMax: number;
   compactEveryMs: number;
   lookEveryMs: number;
-}
-
-export interface CellPressure {
-  /** In use, after what compaction freed; the file may be larger, and is used again. */
-  databaseBytes: number;
-  fileBytes: number;
-  databaseBytesMax: number;
-  /** New work must wait. */
-  high: boolean;
-  /** Appends are refused. */
-  full: boolean;
 }
 
 export class Upkeep {
