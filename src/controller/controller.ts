@@ -48,6 +48,8 @@ export interface ExecutorHost {
 
 /** How often a dead primary's leftover shards are tried again, ticks. */
 const ORPHAN_RETRY_TICKS = 5;
+/** How often migrations that are recorded and driven by nobody are looked for, ticks. */
+const RESUME_TICKS = 10;
 
 export class Controller {
   readonly config: ControllerConfig;
@@ -75,6 +77,7 @@ export class Controller {
   readonly #regionOfDead = new Map<ProcessId, string>();
   #tick = 0;
   #ticking = false;
+  #resuming = false;
   #cancelTimer: () => void = () => {};
   #term = 0;
   #stopped = false;
@@ -197,8 +200,19 @@ export class Controller {
     this.view.tellEverythingAgain();
     for (const primary of this.view.deadPrimaries()) void this.#repair(primary);
     if (!current()) return;
-    await this.executor.resumeAll().catch((error) => this.#warn(error, 'migrations were not resumed'));
+    await this.#resume();
     if (current()) this.#schedule(term);
+  }
+
+  /**
+   * Takes up what is recorded and driven by nobody: what the former leader left, also where the store did not answer
+   * at first, and what a write that landed long after it was sent has brought back (SPEC.md, M3).
+   */
+  async #resume(): Promise<void> {
+    if (this.#resuming) return;
+    this.#resuming = true;
+    await this.executor.resumeAll().catch((error) => this.#warn(error, 'migrations were not resumed'));
+    this.#resuming = false;
   }
 
   #follow(reason: string): void {
@@ -235,6 +249,7 @@ export class Controller {
     this.#ticking = true;
     try {
       this.#retryOrphans(tick);
+      if (tick % RESUME_TICKS === 0) void this.#resume();
       const decision = await this.#think(tick, atMs, mode);
       if (!this.election.leads)
         return this.#record(tick, atMs, mode, skipped('leadership ended while this was computed'));

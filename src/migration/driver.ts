@@ -210,20 +210,31 @@ export class MigrationExecutor {
     return true;
   }
 
-  /** Takes up every migration that the control store knows and this executor does not drive. */
+  /**
+   * Takes up every migration that the control store knows and this executor does not drive. Also for later: the first
+   * write of a migration creates its keys, so an attempt at it that lands after the end creates them once more.
+   */
   async resumeAll(): Promise<void> {
     let after: string | undefined;
     for (;;) {
       const { entries } = await this.#control.list('migration/', { limit: RESUME_PAGE, after });
-      for (const { key, value, version } of entries) {
+      for (const { key, value } of entries) {
         after = key;
-        const record = decodeRecord<MigrationRecord>(value);
-        if (this.#byShard.has(record.shard)) continue;
-        const shift = await this.#control.get(CONTROL_KEYS.shift(record.shard));
-        if (this.#byShard.has(record.shard)) continue;
+        const { shard } = decodeRecord<MigrationRecord>(value);
+        if (this.#byShard.has(shard)) continue;
+        const shiftKey = CONTROL_KEYS.shift(shard);
+        const { read } = await this.#control.transact({
+          compare: [],
+          operations: [],
+          read: [key, shiftKey],
+        });
+        const [own, shift] = read;
+        // Ended since it was listed, or begun.
+        if (own === undefined || this.#byShard.has(shard)) continue;
+        const record = decodeRecord<MigrationRecord>(own.value);
         const settings = withSettings(this.#settings, record.settings);
         // What runs, runs: a resumed migration does not queue behind new ones.
-        this.#begin(this.#entry(record, settings, version, shift?.version ?? 0));
+        this.#begin(this.#entry(record, settings, own.version, shift?.version ?? 0));
       }
       if (entries.length < RESUME_PAGE) return;
     }
