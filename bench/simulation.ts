@@ -1,69 +1,186 @@
 /**
- * Many seeds of the simulated world, one after another: what the test does for twenty, as long as one likes.
+ * Many seeds of the simulated world: what the test does for three hundred, as long as one likes.
  *
- *   node --conditions=skein-source bench/simulation.ts [--from 1] [--count 1000] [--json]
+ *   node --conditions=skein-source bench/simulation.ts [--from 1] [--count 1000] [--workers 2] [--faults a,b] [--json]
+ *   node --conditions=skein-source bench/simulation.ts --seed 7 [--keep-faults 3,9] [--keep-clients us-east-1-u0]
+ *     [--keep-operations 40] [--trace] [--shrink]
  *
- * Exit status 1 with the first failing seeds and the command that runs one again.
+ * Exit status 1 with the failing seeds and the command that runs one again. `--shrink` makes a failure small first.
  */
+
 import { parseArgs } from 'node:util';
-import { simulate } from '../src/sim/simulate.ts';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { FAULT_NAMES, type FaultName, formatFault } from '../src/sim/schedule.ts';
+import { shrinkTally } from '../src/sim/shrink.ts';
+import { type Kept, type SimulationReport, simulateTally } from '../src/sim/simulate.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
-const { values } = parseArgs({
-  options: {
-    from: { type: 'string', default: '1' },
-    count: { type: 'string', default: '1000' },
-    json: { type: 'boolean', default: false },
-  },
-});
-const machine = machineFacts();
-const from = Number(values.from);
-const total = {
-  seeds: 0,
-  requests: 0,
-  acknowledged: 0,
-  stale: 0,
-  failed: 0,
-  completed: 0,
-  rolledBack: 0,
-  virtualHours: 0,
-};
-const faults: Record<string, number> = {};
-const failing: { seed: string; violations: string[] }[] = [];
-const startMs = performance.now();
-for (let seed = from; seed < from + Number(values.count); seed++) {
-  const report = await simulate({ seed: String(seed) });
-  total.seeds++;
-  total.requests += report.requests;
-  total.acknowledged += report.acknowledged;
-  total.stale += report.stale;
-  total.failed += report.failed;
-  total.completed += report.migrations.completed;
-  total.rolledBack += report.migrations.rolledBack;
-  total.virtualHours += report.virtualMs / 3_600_000;
-  for (const [fault, count] of Object.entries(report.faults)) faults[fault] = (faults[fault] ?? 0) + count;
-  if (report.violations.length > 0) {
-    failing.push({
-      seed: report.seed,
-      violations: report.violations.map(({ rule, text }) => `${rule}: ${text}`),
-    });
-    console.error(`seed ${seed}: ${failing.at(-1)!.violations.join('\n  ')}`);
-    console.error(`  again: SKEIN_SEED=${seed} SKEIN_TRACE=1 npx vitest run test/simulation`);
+/** What travels back from a worker: the report without its trace and schedule, which are large. */
+type Result = Omit<SimulationReport, 'trace' | 'schedule' | 'clients'>;
+interface Job {
+  from: number;
+  count: number;
+  stride: number;
+  faultNames: FaultName[] | undefined;
+}
+
+// Most errors of a run are expected and read by nobody: their stacks cost more than all else about them.
+Error.stackTraceLimit = 0;
+if (isMainThread) await main();
+else await work(workerData as Job);
+
+async function work({ from, count, stride, faultNames }: Job): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const {
+      trace: _,
+      schedule: __,
+      clients: ___,
+      ...result
+    } = await simulateTally({ seed: from + i * stride, faultNames });
+    parentPort!.postMessage(result satisfies Result);
   }
-  if (process.stderr.isTTY)
-    process.stderr.write(`\r${total.seeds} of ${values.count} seeds, ${failing.length} failing `);
 }
-const tookS = (performance.now() - startMs) / 1000;
-if (values.json) console.log(JSON.stringify({ machine, ...total, faults, failing, tookS }, null, 2));
-else {
-  console.log(`\n${formatMachine(machine)}`);
-  console.log(
-    `${total.seeds} seeds in ${tookS.toFixed(0)} s: ${total.virtualHours.toFixed(1)} virtual hours, ${total.requests} requests, ${total.acknowledged} acknowledged, ${total.stale} of them answers that standbys gave late with leave, ${total.completed} migrations completed, ${total.rolledBack} rolled back, ${failing.length} seeds with violations`,
-  );
-  console.log(
-    `faults: ${Object.entries(faults)
-      .map(([fault, count]) => `${fault} ${count}`)
-      .join(', ')}`,
-  );
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      from: { type: 'string', default: '1' },
+      count: { type: 'string', default: '1000' },
+      workers: { type: 'string', default: '1' },
+      faults: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      seed: { type: 'string' },
+      'keep-faults': { type: 'string' },
+      'keep-clients': { type: 'string' },
+      'keep-operations': { type: 'string' },
+      trace: { type: 'boolean', default: false },
+      shrink: { type: 'boolean', default: false },
+    },
+  });
+  const faultNames = values.faults?.split(',').map((name) => {
+    const known = FAULT_NAMES.find((one) => one === name.trim());
+    if (!known) throw new Error(`there is no fault "${name}"; there are: ${FAULT_NAMES.join(', ')}`);
+    return known;
+  });
+  if (values.seed !== undefined) {
+    const keep: Kept = {
+      ...(values['keep-faults'] !== undefined && { faults: numbers(values['keep-faults']) }),
+      ...(values['keep-clients'] !== undefined && { clients: values['keep-clients'].split(',') }),
+      ...(values['keep-operations'] !== undefined && { operations: Number(values['keep-operations']) }),
+    };
+    await one({ seed: values.seed, faultNames, keep }, values.trace, values.shrink);
+  } else
+    await many(Number(values.from), Number(values.count), Number(values.workers), faultNames, values.json);
 }
-process.exitCode = failing.length > 0 ? 1 : 0;
+
+const numbers = (text: string) => (text === '' ? [] : text.split(',').map(Number));
+
+async function one(
+  options: { seed: string; faultNames: FaultName[] | undefined; keep: Kept },
+  trace: boolean,
+  shrink: boolean,
+): Promise<void> {
+  Error.stackTraceLimit = 10;
+  const log = (process: string, level: string, fields: object, message: string) => {
+    if (trace) console.log(`    ${process} ${level} ${message} ${JSON.stringify(fields)}`);
+  };
+  let report = await simulateTally({ ...options, onLog: log });
+  if (shrink && report.violations.length > 0) {
+    const small = await shrinkTally(options, report, (text) => console.error(text));
+    report = small.report;
+    console.log(`again: ${small.command}`);
+  }
+  const { faults: kept } = options.keep;
+  for (const fault of report.schedule)
+    if (!kept || kept.includes(fault.number)) console.log(formatFault(fault));
+  if (trace || shrink) console.log(report.trace.join('\n'));
+  console.log(
+    `seed ${report.seed}: ${report.requests} requests, ${report.acknowledged} acknowledged, ${report.migrations.completed} migrations, ${report.violations.length} violations`,
+  );
+  for (const { rule, text } of report.violations) console.log(`  ${rule}: ${text}`);
+  process.exitCode = report.violations.length > 0 ? 1 : 0;
+}
+
+async function many(
+  from: number,
+  count: number,
+  workers: number,
+  faultNames: FaultName[] | undefined,
+  json: boolean,
+): Promise<void> {
+  const machine = machineFacts();
+  const total = {
+    seeds: 0,
+    requests: 0,
+    acknowledged: 0,
+    stale: 0,
+    failed: 0,
+    completed: 0,
+    rolledBack: 0,
+    virtualHours: 0,
+  };
+  const faults: Record<string, number> = {};
+  const failing: { seed: string; violations: string[] }[] = [];
+  const startMs = performance.now();
+  let saidMs = startMs;
+  const take = (result: Result) => {
+    total.seeds++;
+    total.requests += result.requests;
+    total.acknowledged += result.acknowledged;
+    total.stale += result.stale;
+    total.failed += result.failed;
+    total.completed += result.migrations.completed;
+    total.rolledBack += result.migrations.rolledBack;
+    total.virtualHours += result.virtualMs / 3_600_000;
+    for (const [fault, struck] of Object.entries(result.faults))
+      faults[fault] = (faults[fault] ?? 0) + struck;
+    if (result.violations.length > 0) {
+      const violations = result.violations.map(({ rule, text }) => `${rule}: ${text}`);
+      failing.push({ seed: result.seed, violations });
+      console.error(`seed ${result.seed}: ${violations.slice(0, 4).join('\n  ')}`);
+      console.error(
+        `  again: node --conditions=skein-source bench/simulation.ts --seed ${result.seed} --shrink`,
+      );
+    }
+    const nowMs = performance.now();
+    if (nowMs - saidMs > (process.stderr.isTTY ? 500 : 30_000)) {
+      saidMs = nowMs;
+      const perS = total.seeds / ((nowMs - startMs) / 1000);
+      console.error(
+        `${total.seeds} of ${count} seeds, ${failing.length} failing, ${perS.toFixed(1)} seeds/s`,
+      );
+    }
+  };
+  const jobs = Array.from({ length: Math.min(workers, count) }, (_, i) => ({
+    from: from + i,
+    stride: workers,
+    count: Math.ceil((count - i) / workers),
+    faultNames,
+  }));
+  await Promise.all(
+    jobs.map(
+      (job: Job) =>
+        new Promise<void>((resolve, reject) => {
+          const worker = new Worker(new URL(import.meta.url), { workerData: job });
+          worker.on('message', take);
+          worker.on('error', reject);
+          worker.on('exit', () => resolve());
+        }),
+    ),
+  );
+  const tookS = (performance.now() - startMs) / 1000;
+  if (json) console.log(JSON.stringify({ machine, workers, ...total, faults, failing, tookS }, null, 2));
+  else {
+    console.log(formatMachine(machine));
+    console.log(
+      `${total.seeds} seeds (from ${from}) with ${workers} workers in ${tookS.toFixed(0)} s: ${total.virtualHours.toFixed(1)} virtual hours, ${total.requests} requests, ${total.acknowledged} acknowledged, ${total.stale} of them answers that standbys gave late with leave, ${total.completed} migrations completed, ${total.rolledBack} rolled back, ${failing.length} seeds with violations`,
+    );
+    console.log(
+      `faults: ${Object.entries(faults)
+        .sort()
+        .map(([fault, struck]) => `${fault} ${struck}`)
+        .join(', ')}`,
+    );
+  }
+  process.exitCode = failing.length > 0 || total.seeds < count ? 1 : 0;
+}

@@ -11,7 +11,9 @@ import { Controller } from '../controller/controller.ts';
 import type { LoopEngine } from '../controller/loop-engine.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { MigrationExecutor } from '../migration/driver.ts';
-import type { ProcessId, Region } from '../model/ids.ts';
+import type { MigrationSettings } from '../migration/settings.ts';
+import type { ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { Mutations } from '../model/mutations.ts';
 import {
   type CellRecord,
   CONTROL_KEYS,
@@ -21,19 +23,22 @@ import {
 } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import { AWS_THREE_REGIONS, type Topology } from '../model/topology.ts';
+import type { NodeLimits } from '../node/config.ts';
 import { migrationParticipant } from '../node/migration/participant.ts';
 import { SkeinNode } from '../node/node.ts';
 import { Peers } from '../node/peers.ts';
 import type { App } from '../sdk/service.ts';
+import type { ShardRuntime } from '../shard/contract.ts';
 import { loadApp } from '../shard/runtime.ts';
 import { connectStores } from '../store/connect.ts';
-import { serveStore } from '../store/server.ts';
+import { type StoreCall, serveStore } from '../store/server.ts';
 import { SqliteCell } from '../store/sqlite/cell-engine.ts';
 import { SqliteControl } from '../store/sqlite/control-engine.ts';
 import { openDatabase } from '../store/sqlite/database.ts';
 import { serveRpc } from '../wire/rpc.ts';
 import { SimNetworkFabric } from './network.ts';
 import { SimDisk, SimProcess } from './process.ts';
+import { type Mischief, mischievous, NO_MISCHIEF, type StoreCallHook } from './store-mischief.ts';
 import type { World } from './world.ts';
 
 const TOKEN = 'simulated';
@@ -41,9 +46,9 @@ const TOKEN = 'simulated';
 const SEES_EXIT_MS = 5;
 const RESTARTS_AFTER_MS = 400;
 
-type Role = 'store' | 'node' | 'gateway' | 'controller' | 'supervisor';
+export type Role = 'store' | 'node' | 'gateway' | 'controller' | 'supervisor';
 
-interface Slot {
+export interface Slot {
   name: string;
   role: Role;
   region: Region;
@@ -55,6 +60,9 @@ interface Slot {
   node?: SkeinNode;
   gateway?: Gateway;
   controller?: Controller;
+  /** Of a store: how it misbehaves, and what it holds. */
+  mischief: Mischief;
+  cell?: SqliteCell;
 }
 
 export interface SimClusterOptions {
@@ -68,6 +76,14 @@ export interface SimClusterOptions {
   leaseTtlMs?: number;
   /** Cells of another make, such as one that lies: the checkers must find out. */
   cell?: (database: DatabaseSync) => SqliteCell;
+  /** Rules taken out, to prove that the checkers notice. */
+  mutations?: Mutations;
+  nodeLimits?: Partial<NodeLimits>;
+  migrations?: Partial<MigrationSettings>;
+  /** Stands before the app of every node: for observers. */
+  runtime?: (runtime: ShardRuntime, processId: ProcessId) => ShardRuntime;
+  /** Sees every call that a store has carried out, with its answer. */
+  onStoreCall?: (call: StoreCall, answer: unknown) => void;
   onLog?: (process: string, level: string, fields: object, message: string) => void;
 }
 
@@ -76,6 +92,8 @@ export class SimCluster {
   readonly fabric: SimNetworkFabric;
   readonly topology: Topology;
   readonly slots = new Map<string, Slot>();
+  /** Asked about every call that reaches a store, before it runs; the first that answers has it. */
+  readonly storeHooks: StoreCallHook[] = [];
   readonly #options: SimClusterOptions;
   readonly #databases = new Map<string, { cell: DatabaseSync; control?: DatabaseSync }>();
 
@@ -137,7 +155,7 @@ export class SimCluster {
     if (!process?.alive) return;
     this.world.note(`${options.silently ? 'host of ' : ''}${name}#${process.incarnation} crashes`);
     process.crash(options.silently);
-    const processId = processIdOf(slot);
+    const processId = this.#processIdOf(slot);
     slot.node?.abandon();
     slot.node = undefined;
     slot.gateway = undefined;
@@ -165,9 +183,59 @@ export class SimCluster {
     this.fabric.cut(b, a);
   }
 
+  /** One way: `from` is not heard by `to`; what it sends comes late. */
+  partitionOneWay(from: string, to: string): void {
+    this.world.note(`${to} does not hear ${from}`);
+    this.fabric.cut(from, to);
+  }
+
+  /** Both ways between a process and everybody else. */
+  isolate(name: string): void {
+    this.world.note(`${name} is cut off from everybody`);
+    for (const other of this.slots.keys()) {
+      if (other === name) continue;
+      this.fabric.cut(name, other);
+      this.fabric.cut(other, name);
+    }
+  }
+
+  /** A further controller, beside those there are. */
+  addController(): void {
+    const name = `controller-${this.names('controller').length + 1}`;
+    this.#addSlot(name, 'controller', this.regions[0]!);
+    void this.#boot(name);
+  }
+
   heal(): void {
     this.world.note('all links heal');
     this.fabric.heal();
+  }
+
+  /** Every replica on a living node. */
+  replicasOf(shard: ShardId): { node: string; role: string }[] {
+    const found: { node: string; role: string }[] = [];
+    for (const { name, node, process } of this.slots.values()) {
+      const replica = process?.alive ? node?.host.replica(shard) : undefined;
+      if (replica) found.push({ node: name, role: replica.role });
+    }
+    return found;
+  }
+
+  /** Keys of the control store that begin so, as its database has them. */
+  controlKeys(prefix: string): string[] {
+    const control = this.#databases.get(this.names('store')[0]!)!.control!;
+    const rows = control
+      .prepare('SELECT key FROM entries WHERE key >= ? AND key < ?')
+      .all(prefix, `${prefix}\uffff`);
+    return rows.map(({ key }) => key as string);
+  }
+
+  /** Frees the databases; nothing may run after it. */
+  close(): void {
+    for (const { cell, control } of this.#databases.values()) {
+      cell.close();
+      control?.close();
+    }
   }
 
   leader(): Controller | undefined {
@@ -187,6 +255,7 @@ export class SimCluster {
       incarnations: 0,
       disk: new SimDisk(),
       process: undefined,
+      mischief: { ...NO_MISCHIEF },
     });
   }
 
@@ -213,8 +282,12 @@ export class SimCluster {
     else if (slot.role === 'controller') await this.#bootController(slot, process);
   }
 
-  async #bootStore(slot: Slot, { io }: SimProcess): Promise<void> {
+  async #bootStore(slot: Slot, process: SimProcess): Promise<void> {
+    const { io } = process;
+    const { mutations } = this.#options;
     const databases = this.#databases.get(slot.name)!;
+    slot.cell =
+      this.#options.cell?.(databases.cell) ?? new SqliteCell({ database: databases.cell, mutations });
     const control =
       databases.control && new SqliteControl({ database: databases.control, now: io.clock.monotonicMs });
     await serveStore({
@@ -222,7 +295,20 @@ export class SimCluster {
       address: `${slot.name}:1`,
       token: TOKEN,
       control,
-      cell: this.#options.cell?.(databases.cell) ?? new SqliteCell({ database: databases.cell }),
+      cell: slot.cell,
+      filter: mischievous({
+        process,
+        random: this.world.random.split(`mischief ${slot.name}#${slot.incarnations}`),
+        mischief: slot.mischief,
+        done: (call, answer) => this.#options.onStoreCall?.(call, answer),
+        hook: (store, call) => {
+          for (const hook of this.storeHooks) {
+            const replaced = hook(store, call);
+            if (replaced) return replaced;
+          }
+          return undefined;
+        },
+      }),
     });
     if (slot.incarnations > 1) return;
     const stores = connectStores(io, {
@@ -240,7 +326,7 @@ export class SimCluster {
   }
 
   async #bootNode(slot: Slot, { io }: SimProcess): Promise<void> {
-    const processId = processIdOf(slot);
+    const processId = this.#processIdOf(slot);
     const stores = connectStores(io, {
       token: TOKEN,
       identity: processId,
@@ -261,11 +347,13 @@ export class SimCluster {
         usdPerHour: this.topology.nodeUsdPerHour[slot.region] ?? 0.1,
         token: TOKEN,
         leaseTtlMs: this.#options.leaseTtlMs,
+        limits: this.#options.nodeLimits,
       },
-      runtime: loadApp(this.#options.app),
+      runtime: this.#options.runtime?.(loadApp(this.#options.app), processId) ?? loadApp(this.#options.app),
       control: stores.control,
       cells: stores.cells,
       participant: migrationParticipant,
+      mutations: this.#options.mutations,
     });
     await serveRpc({
       network: io.network,
@@ -278,7 +366,7 @@ export class SimCluster {
   }
 
   async #bootGateway(slot: Slot, { io }: SimProcess): Promise<void> {
-    const identity = processIdOf(slot);
+    const identity = this.#processIdOf(slot);
     const { control } = connectStores(io, { token: TOKEN, identity, controlAddress: this.controlAddress });
     const gateway = new Gateway({
       io,
@@ -297,7 +385,7 @@ export class SimCluster {
   }
 
   async #bootController(slot: Slot, { io }: SimProcess): Promise<void> {
-    const processId = processIdOf(slot);
+    const processId = this.#processIdOf(slot);
     const { control } = connectStores(io, {
       token: TOKEN,
       identity: processId,
@@ -316,7 +404,7 @@ export class SimCluster {
           peer: (address) => peers.peer(address),
           nodeRecord: host.nodeRecord,
           onUpdate: host.onUpdate,
-          settings: { stepDwellMsMax: 300, pollMs: 100 },
+          settings: { stepDwellMsMax: 300, pollMs: 100, ...this.#options.migrations },
         }),
       config: {
         ...CONTROLLER_DEFAULTS,
@@ -329,6 +417,12 @@ export class SimCluster {
     });
     await controller.start();
     slot.controller = controller;
+  }
+
+  /** OWNERSHIP rule 1: unique per start. */
+  #processIdOf(slot: Slot): ProcessId {
+    const isReused = this.#options.mutations?.has('process-id-reused');
+    return `${slot.name}.${isReused ? 1 : slot.incarnations}`;
   }
 
   /** What the real supervisor does for a child that exited: its lease goes at once. */
@@ -352,8 +446,4 @@ export class SimCluster {
       stores.close();
     }
   }
-}
-
-function processIdOf(slot: Slot): ProcessId {
-  return `${slot.name}.${slot.incarnations}`;
 }

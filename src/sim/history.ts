@@ -1,178 +1,194 @@
 /**
- * What simulated users saw, and what must be true of it.
+ * What simulated users saw, and what must be true of it whatever the app does.
  *
- * Every reply of a shard carries the seq it was made from (a command: its own delta; a query: the last delta it read),
- * and deltas of one shard are totally ordered. So linearizability needs no search: a reply must not show less than any
- * reply that had come back before its request was sent, and a command must show more. A second answering primary, a
- * stale read, a lost acknowledged write each break that.
+ * Every reply of a shard carries the seq it was made from (a command: its own delta, or what it read; a query: the last
+ * delta it read), and deltas of one shard are totally ordered. So a reply must not show less than any reply that had
+ * come back before its request was sent. A second answering primary, a stale read, a lost acknowledged write break that.
  */
 import type { ShardId } from '../model/ids.ts';
+import { CLOCK_DRIFT_MAX } from './schedule.ts';
 
 export interface Operation {
   shard: ShardId;
   kind: 'command' | 'query';
+  handler: string;
+  input: unknown;
   client: string;
-  /** The client's own number of the command on this shard, from 1; 0 for queries. */
-  number: number;
   invokedMs: number;
-  returnedMs?: number;
-  /** Absent while unanswered. */
+  /** When the reply came that ended it; absent while it is unanswered. */
+  returnedMs?: number | undefined;
   status?: number;
   seq?: number;
   epoch?: number;
-  /** For queries and commands: what the counter showed. */
-  value?: number;
+  /** The reply's body, parsed. */
+  output?: unknown;
   /** Who answered. */
   servedBy?: string;
+  /** Answered from the idempotency window: by a later primary, perhaps, with the seq of the first. */
+  replayed?: boolean | undefined;
   /** A query that a standby may answer: from a state at most so old. */
-  staleMsMax?: number;
-  /** How old the answer said it may be; absent where it was as fresh as any. */
-  stalenessMs?: number;
+  staleMsMax?: number | undefined;
+  /** How old the answer said its state may be; absent where it was as fresh as any. */
+  stalenessMs?: number | undefined;
 }
 
+/** Which promise is broken. */
+export type Rule =
+  /** Acknowledged and not there. */
+  | 'lost'
+  /** One command, two effects. */
+  | 'duplicated'
+  /** Shows less than was seen before. */
+  | 'stale'
+  /** Two histories of one shard. */
+  | 'forked'
+  /** Two processes ran commands in one epoch. */
+  | 'two-primaries'
+  /** No order of the commands explains the replies. */
+  | 'not-linearizable'
+  /** An epoch opened a log with what a later epoch wrote. */
+  | 'opened-late'
+  /** A shard went to a cell whose fence was not raised first. */
+  | 'unfenced'
+  /** A shard went to a cell whose log did not reach the end of the old one. */
+  | 'incomplete-copy'
+  /** An assignment went back, or two processes got one epoch. */
+  | 'assignment-forked'
+  /** Something does not come to an end, or does not answer, though the faults are over. */
+  | 'stuck'
+  /** The same shard answers differently at different gateways. */
+  | 'diverged'
+  /** An invariant of the app's own test. */
+  | 'invariant'
+  /** The run itself failed. */
+  | 'crashed';
+
 export interface Violation {
-  rule: 'lost' | 'duplicated' | 'stale' | 'forked' | 'stuck' | 'diverged';
+  rule: Rule;
   text: string;
 }
 
-/** The state every shard of the simulated app ends with: last number and repeats a client, total of effects. */
-export interface FinalState {
-  total: number;
-  /** client -> [highest number applied, repeats seen, gaps seen]. */
-  clients: Record<string, [last: number, repeats: number, gaps: number]>;
-}
-
+/** Sees operations as they are made; ask it when the run is over. */
 export class History {
   readonly operations: Operation[] = [];
 
-  invoke(operation: Omit<Operation, 'returnedMs' | 'status'>): Operation {
-    const added: Operation = operation;
-    this.operations.push(added);
-    return added;
+  invoke(operation: Operation): Operation {
+    this.operations.push(operation);
+    return operation;
   }
 
-  /** Everything that is wrong with what users saw. */
+  byShard(): Map<ShardId, Operation[]> {
+    return Map.groupBy(this.operations, (operation) => operation.shard);
+  }
+
+  /** What is wrong with the seqs, epochs and servers that users were told. */
   check(): Violation[] {
-    const byShard = Map.groupBy(this.operations.filter(answered), (operation) => operation.shard);
-    return [...byShard].flatMap(([shard, operations]) => checkShard(shard, operations));
-  }
-
-  /** Compares acknowledged commands with the final states read from the store. */
-  checkFinal(finals: ReadonlyMap<ShardId, FinalState>): Violation[] {
-    const violations: Violation[] = [];
-    const acknowledged = new Map<string, { shard: ShardId; client: string; count: number; last: number }>();
-    const sent = new Map<ShardId, number>();
-    for (const operation of this.operations) {
-      if (operation.kind !== 'command') continue;
-      sent.set(operation.shard, (sent.get(operation.shard) ?? 0) + 1);
-      if (!answered(operation)) continue;
-      const id = `${operation.shard} ${operation.client}`;
-      const entry = acknowledged.get(id) ?? {
-        shard: operation.shard,
-        client: operation.client,
-        count: 0,
-        last: 0,
-      };
-      entry.count++;
-      entry.last = Math.max(entry.last, operation.number);
-      acknowledged.set(id, entry);
-    }
-    for (const { shard, client, last } of acknowledged.values()) {
-      const applied = finals.get(shard)?.clients[client];
-      if (!applied || applied[0] < last) {
-        violations.push({
-          rule: 'lost',
-          text: `${shard}: ${client} was acknowledged up to ${last}, the log holds up to ${applied?.[0] ?? 0}`,
-        });
-      }
-    }
-    for (const [shard, final] of finals) {
-      for (const [client, [, repeats]] of Object.entries(final.clients)) {
-        if (repeats > 0)
-          violations.push({
-            rule: 'duplicated',
-            text: `${shard}: ${repeats} commands of ${client} ran twice`,
-          });
-      }
-      const total = sent.get(shard) ?? 0;
-      if (final.total > total) {
-        violations.push({
-          rule: 'duplicated',
-          text: `${shard}: ${final.total} effects of ${total} commands`,
-        });
-      }
-    }
-    return violations;
+    return [...this.byShard()].flatMap(([shard, operations]) => [
+      ...checkOrder(shard, operations.filter(succeeded)),
+      ...checkPrimaries(shard, operations.filter(succeeded)),
+    ]);
   }
 }
 
-function answered(operation: Operation): boolean {
+export function succeeded(operation: Operation): boolean {
   return operation.status !== undefined && operation.status >= 200 && operation.status < 300;
 }
 
-function checkShard(shard: ShardId, operations: Operation[]): Violation[] {
-  const violations: Violation[] = [];
-  const bySeq = new Map<number, Operation>();
-  for (const operation of operations) {
-    if (operation.seq === undefined) {
-      violations.push({ rule: 'forked', text: `${shard}: a reply without a seq (${describe(operation)})` });
-      continue;
-    }
-    if (operation.kind !== 'command') continue;
-    const other = bySeq.get(operation.seq);
-    if (other) {
-      violations.push({
-        rule: 'forked',
-        text: `${shard}: two commands at seq ${operation.seq}: ${describe(other)} and ${describe(operation)}`,
-      });
-    }
-    bySeq.set(operation.seq, operation);
-  }
-  for (const operation of operations) {
-    const { stalenessMs = 0, staleMsMax = 0 } = operation;
-    if (stalenessMs <= staleMsMax) continue;
-    violations.push({
-      rule: 'stale',
-      text: `${shard}: ${describe(operation)} is up to ${stalenessMs} ms old, and may be ${staleMsMax}`,
-    });
-  }
-  // Sweep over invocations in time, with the highest seq that had returned by then; an answer that may be out of date
-  // must show what had returned by so much earlier.
-  const dueMs = ({ invokedMs, stalenessMs = 0 }: Operation) => invokedMs - stalenessMs;
+/** From when on an answer must know of all that had returned: when it was asked for, or as much earlier as it says. */
+export function dueMs({ invokedMs, stalenessMs = 0 }: Operation): number {
+  // The age was measured by a clock that drifts.
+  return invokedMs - stalenessMs * (1 + CLOCK_DRIFT_MAX);
+}
+
+/**
+ * Calls `visit` for each operation in order of {@link dueMs}, with the operation of the highest `rank` among those that
+ * had returned before: the floor of what it may show.
+ */
+export function sweep(
+  operations: readonly Operation[],
+  rank: (operation: Operation) => number | undefined,
+  visit: (operation: Operation, floor: Operation | undefined, floorRank: number) => void,
+): void {
   const byInvocation = [...operations].sort((a, b) => dueMs(a) - dueMs(b));
-  const byReturn = [...operations].sort((a, b) => a.returnedMs! - b.returnedMs!);
+  const byReturn = operations
+    .filter(({ returnedMs }) => returnedMs !== undefined)
+    .sort((a, b) => a.returnedMs! - b.returnedMs!);
   let returned = 0;
   let floor: Operation | undefined;
+  let floorRank = 0;
   for (const operation of byInvocation) {
     while (returned < byReturn.length && byReturn[returned]!.returnedMs! < dueMs(operation)) {
       const candidate = byReturn[returned++]!;
-      if (floor === undefined || (candidate.seq ?? 0) > (floor.seq ?? 0)) floor = candidate;
+      const candidateRank = rank(candidate);
+      if (candidateRank === undefined || candidateRank <= floorRank) continue;
+      floor = candidate;
+      floorRank = candidateRank;
     }
-    const least = (floor?.seq ?? 0) + (operation.kind === 'command' ? 1 : 0);
-    if (operation.seq !== undefined && operation.seq < least) {
+    visit(operation, floor, floorRank);
+  }
+}
+
+function checkOrder(shard: ShardId, operations: Operation[]): Violation[] {
+  const violations: Violation[] = [];
+  for (const operation of operations) {
+    const { stalenessMs = 0, staleMsMax = 0 } = operation;
+    if (stalenessMs > staleMsMax)
       violations.push({
         rule: 'stale',
-        text: `${shard}: ${describe(operation)} shows seq ${operation.seq}, though ${describe(floor!)} had shown ${floor!.seq}`,
+        text: `${shard}: ${describeOperation(operation)} is up to ${stalenessMs} ms old, and may be ${staleMsMax}`,
+      });
+  }
+  sweep(
+    operations,
+    ({ seq }) => seq,
+    (operation, floor, floorSeq) => {
+      if (operation.seq === undefined)
+        violations.push({
+          rule: 'forked',
+          text: `${shard}: a reply without a seq (${describeOperation(operation)})`,
+        });
+      else if (operation.seq < floorSeq)
+        violations.push({
+          rule: 'stale',
+          text: `${shard}: ${describeOperation(operation)} shows seq ${operation.seq}, though ${describeOperation(floor!)} had shown ${floorSeq}`,
+        });
+    },
+  );
+  return violations;
+}
+
+/** One answering primary an epoch, and epochs that grow with the log. */
+function checkPrimaries(shard: ShardId, operations: Operation[]): Violation[] {
+  const violations: Violation[] = [];
+  const byEpoch = new Map<number, Operation>();
+  for (const operation of operations) {
+    if (operation.kind !== 'command' || operation.epoch === undefined) continue;
+    const other = byEpoch.get(operation.epoch);
+    if (other === undefined) byEpoch.set(operation.epoch, operation);
+    else if (other.servedBy !== operation.servedBy) {
+      violations.push({
+        rule: 'two-primaries',
+        text: `${shard}: ${describeOperation(other)} and ${describeOperation(operation)} ran in one epoch`,
       });
     }
   }
-  // The counter is the number of effects: at one seq every reply shows one value.
-  const values = new Map<number, Operation>();
-  for (const operation of operations) {
-    if (operation.seq === undefined || operation.value === undefined) continue;
-    const other = values.get(operation.seq);
-    if (other && other.value !== operation.value) {
-      violations.push({
-        rule: 'forked',
-        text: `${shard}: seq ${operation.seq} showed ${other.value} (${describe(other)}) and ${operation.value} (${describe(operation)})`,
-      });
-    }
-    values.set(operation.seq, operation);
+  const commands = operations.filter(
+    ({ kind, seq, replayed }) => kind === 'command' && seq !== undefined && !replayed,
+  );
+  commands.sort((a, b) => a.seq! - b.seq! || (a.epoch ?? 0) - (b.epoch ?? 0));
+  for (let i = 1; i < commands.length; i++) {
+    const [before, after] = [commands[i - 1]!, commands[i]!];
+    if (after.seq === before.seq || (after.epoch ?? 0) >= (before.epoch ?? 0)) continue;
+    violations.push({
+      rule: 'forked',
+      text: `${shard}: ${describeOperation(after)} at seq ${after.seq} is of an older epoch than ${describeOperation(before)} at seq ${before.seq}`,
+    });
   }
   return violations;
 }
 
-function describe(operation: Operation): string {
-  const what = operation.kind === 'command' ? `command ${operation.number}` : 'query';
-  return `${what} of ${operation.client} at ${(operation.invokedMs / 1000).toFixed(3)}s by ${operation.servedBy ?? '?'} epoch ${operation.epoch ?? '?'}`;
+export function describeOperation(operation: Operation): string {
+  const { handler, client, invokedMs, servedBy, epoch, input } = operation;
+  const what = input === undefined ? handler : `${handler} ${JSON.stringify(input)}`;
+  return `${what} of ${client} at ${(invokedMs / 1000).toFixed(3)}s by ${servedBy ?? '?'} epoch ${epoch ?? '?'}`;
 }

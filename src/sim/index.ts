@@ -5,7 +5,18 @@
  */
 export type { SimClusterOptions } from './cluster.ts';
 export { SimCluster } from './cluster.ts';
-export { type FinalState, History, type Operation, type Violation } from './history.ts';
+export { History, type Operation, type Rule, type Violation } from './history.ts';
+export { linearize, type SequentialModel, type TimedOperation } from './linearizability.ts';
 export { RandomEngine } from './random-engine.ts';
-export { type SimulationOptions, type SimulationReport, simulate } from './simulate.ts';
+export { FAULT_NAMES, FAULTS, type Fault, type FaultName, formatFault } from './schedule.ts';
+export { minimize, simulateMany } from './shrink.ts';
+export {
+  type FinishedRun,
+  type Invariant,
+  type Kept,
+  type SimulationOptions,
+  type SimulationReport,
+  simulate,
+} from './simulate.ts';
+export type { PlannedRequest, Workload, WorkloadClient } from './workload.ts';
 export { World } from './world.ts';

@@ -56,6 +56,11 @@ export class SimNetworkFabric {
     return this.#cuts.has(`${from}>${to}`);
   }
 
+  /** Every connection of a process ends at both sides; what was on the way may arrive before the end, or not. */
+  breakConnections(name: string): void {
+    for (const link of [...this.#links]) if (link.isOf(name)) link.reset();
+  }
+
   /** The process is gone: its listeners too; peers hear of it, unless its host vanished with it. */
   drop(owner: SimProcess, silently: boolean): void {
     for (const [address, listener] of this.#listeners)
@@ -143,6 +148,15 @@ class Link {
     return this.far.owner === process ? this.far : undefined;
   }
 
+  isOf(name: string): boolean {
+    return this.near.owner.name === name || this.far.owner.name === name;
+  }
+
+  reset(): void {
+    this.near.reset();
+    this.far.reset();
+  }
+
   flush(): void {
     this.near.flush();
     this.far.flush();
@@ -199,6 +213,20 @@ class End implements Channel {
     this.#finish();
     this.#held.length = 0;
     if (!silently) this.#pass('close');
+  }
+
+  /** The connection breaks. Each side hears of it at a time of its own: until then frames on the way still arrive. */
+  reset(): void {
+    if (this.closed) return;
+    this.#held.length = 0;
+    const other = this.#other ?? this.owner;
+    const hearsAfterMs =
+      this.#fabric.delayMs(other.region, this.owner.region) * this.#fabric.world.random.next() * 2;
+    this.owner.schedule(hearsAfterMs, () => {
+      if (this.closed) return;
+      this.#finish();
+      this.onClose('connection reset');
+    });
   }
 
   flush(): void {

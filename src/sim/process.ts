@@ -25,6 +25,11 @@ export class SimProcess {
   #alive = true;
   #paused = false;
   #cpuMicros = 0;
+  /** The monotonic clock: it showed `clockMs` when the world was at `clockSetMs`, and runs at `clockRate`. */
+  #clockMs = 0;
+  #clockSetMs: number;
+  #clockRate = 1;
+  #skewMs: number;
 
   constructor(options: {
     world: World;
@@ -43,11 +48,12 @@ export class SimProcess {
     this.name = options.name;
     this.incarnation = options.incarnation;
     this.region = options.region;
-    const bornMs = world.nowMs;
+    this.#clockSetMs = world.nowMs;
+    this.#skewMs = options.skewMs ?? 0;
     this.io = {
       clock: {
-        monotonicMs: () => world.nowMs - bornMs,
-        realtimeMs: () => BEGINNING_REALTIME_MS + world.nowMs + (options.skewMs ?? 0),
+        monotonicMs: () => this.#monotonicMs(),
+        realtimeMs: () => BEGINNING_REALTIME_MS + world.nowMs + this.#skewMs,
         setTimer: (delayMs, fire) => this.schedule(delayMs, fire),
         defer: (run) => {
           this.schedule(0, run);
@@ -74,11 +80,27 @@ export class SimProcess {
     return this.#paused;
   }
 
-  /** A timer of this process: it fires late under a pause and never after a crash. */
+  #monotonicMs(): number {
+    return this.#clockMs + (this.#world.nowMs - this.#clockSetMs) * this.#clockRate;
+  }
+
+  /** From now on the monotonic clock runs at this many times the speed of the world's. It never goes back. */
+  drift(rate: number): void {
+    this.#clockMs = this.#monotonicMs();
+    this.#clockSetMs = this.#world.nowMs;
+    this.#clockRate = rate;
+  }
+
+  /** The wall clock is set, as an administrator or a time service would. */
+  jump(byMs: number): void {
+    this.#skewMs += byMs;
+  }
+
+  /** A timer of this process, by its own clock: it fires late under a pause and never after a crash. */
   schedule(delayMs: number, fire: () => void): () => void {
     let cancelled = false;
     // A real clock has moved on when a timer fires; so does this one, also where floating point would round it away.
-    const cancel = this.#world.after(delayMs > 0 ? delayMs + TIMER_LATE_MS : 0, () =>
+    const cancel = this.#world.after(delayMs > 0 ? delayMs / this.#clockRate + TIMER_LATE_MS : 0, () =>
       this.deliver(() => {
         if (!cancelled) fire();
       }),

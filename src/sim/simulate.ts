@@ -1,367 +1,292 @@
 /**
- * One simulated run: a cluster, users, faults drawn from the seed, and the checkers at the end.
+ * One simulated run: a cluster, users, a schedule of faults drawn from the seed, and the checkers at the end.
  *
- *   boot -> users and faults side by side -> faults end, links heal -> the cluster settles -> check
+ *   boot -> users and faults side by side -> faults end, ways open -> users go on -> all comes to rest -> check
+ *
+ * Same seed and options, same run, to the last event.
  */
-import type { Random } from '../io/io.ts';
-import type { Region, ShardId } from '../model/ids.ts';
-import { hash32, shardId } from '../model/ids.ts';
-import type { ShardRequest } from '../model/request.ts';
-import { STALE_MS_MAX, type TallyReply, tallyApp } from './app.ts';
+import type { ShardId } from '../model/ids.ts';
+import { shardId } from '../model/ids.ts';
+import type { Mutation } from '../model/mutations.ts';
+import type { Topology } from '../model/topology.ts';
+import type { App } from '../sdk/service.ts';
+import { checkAgainstApp } from './app-model.ts';
 import { SimCluster, type SimClusterOptions } from './cluster.ts';
-import { type FinalState, History, type Violation } from './history.ts';
+import { idle, settle } from './convergence.ts';
+import { Faults } from './faults.ts';
+import { History, type Operation, type Violation } from './history.ts';
+import { Observer } from './observer.ts';
 import { RandomEngine } from './random-engine.ts';
+import { drawSchedule, type Fault, type FaultName } from './schedule.ts';
+import { checkTally, type TallyState, tallyApp, tallyWorkload } from './tally.ts';
+import { GIVE_UP_MS, Users, type Workload, WorkloadError } from './workload.ts';
 import { World } from './world.ts';
 
+/** What is kept of a run when a failure is made small; see `shrink.ts`. */
+export interface Kept {
+  /** Numbers of faults. */
+  faults?: readonly number[];
+  /** Names of clients. */
+  clients?: readonly string[];
+  /** Requests a client. */
+  operations?: number;
+}
+
+/** What a user's own invariant sees when the run is over. */
+export interface FinishedRun {
+  /** Everything that clients asked and were answered, probes at the end included. */
+  operations: readonly Operation[];
+  /** Shard id -> what the probe showed, parsed. */
+  finals: ReadonlyMap<ShardId, unknown>;
+}
+
+export interface Invariant {
+  name: string;
+  /** A sentence a violation; none where all is well. */
+  check(run: FinishedRun): string[];
+}
+
 export interface SimulationOptions {
-  seed: string;
-  /** Virtual time under faults, milliseconds. */
+  /** Decides everything that is random. */
+  seed: string | number;
+  /** What clients do. {@link simulate} needs it. */
+  workload?: Workload;
+  /** What must be true when the run is over, beside what always must. */
+  invariants?: Invariant[];
+  /**
+   * Search an order of every shard's commands and queries that explains all replies, with the app as its own
+   * specification. Default true; false for handlers that read the clock, draw random numbers or are asynchronous.
+   */
+  linearizable?: boolean;
+  /** Virtual time under faults, milliseconds. Default 20,000. */
   faultsMs?: number;
-  shards?: number;
-  /** Users a region. */
-  users?: number;
-  /** Mean pause between two faults, milliseconds; 0: none. */
+  /** Mean pause between two faults, virtual milliseconds; 0: none. Default 1,200. */
   faultEveryMs?: number;
-  /** Only faults of these names; all where absent. */
-  faultNames?: string[];
-  /** Cells of another make, such as one that lies: the checkers must find out. */
-  cell?: SimClusterOptions['cell'];
+  /** Only faults of these names (`FAULTS`); all where absent. */
+  faultNames?: readonly FaultName[];
+  /** Faults by hand instead of drawn ones. */
+  schedule?: readonly Fault[];
+  /** A part of the run: what a shrunk failure prints. */
+  keep?: Kept;
+  /** Clients a region. Default 6. */
+  users?: number;
+  /** Regions, round trips and prices. Default: three regions of AWS. */
+  topology?: Topology;
+  /** Default 2. */
+  nodesPerRegion?: number;
+  /** Random moves of shards ordered a second of virtual time by the controller; 0: none. Default 2. */
+  movesPerSecond?: number;
   /** Sees every log line of every process. */
   onLog?: (process: string, level: string, fields: object, message: string) => void;
 }
 
+/** For the tests of the simulated world itself. */
+export interface InternalOptions extends SimulationOptions {
+  /** Shards of the default workload. Default 8. */
+  shards?: number;
+  /** Cells of another make, such as one that lies: the checkers must find out. */
+  cell?: SimClusterOptions['cell'];
+  /** A rule taken out, to prove that the checkers notice. */
+  mutations?: readonly Mutation[];
+  /** More than a schedule can say: runs when users and faults begin. */
+  script?: (cluster: SimCluster, observer: Observer) => void;
+  /** Faults outlast the run: what is cut stays cut while everything must come to rest. */
+  lasting?: boolean;
+}
+
 export interface SimulationReport {
   seed: string;
+  /** What is wrong; empty: nothing. */
   violations: Violation[];
   requests: number;
   acknowledged: number;
   /** Of those, answers of standbys that may have been out of date, as their users allowed. */
   stale: number;
   failed: number;
+  /** Fault name -> how often it struck. */
   faults: Record<string, number>;
+  /** All faults of the run, as drawn. */
+  schedule: readonly Fault[];
+  /** All clients of the run. */
+  clients: readonly string[];
   migrations: { completed: number; rolledBack: number; failed: number };
+  /** Shards whose linearizability could not be decided within the search's limits. */
+  undecided: ShardId[];
   virtualMs: number;
   events: number;
   /** The last notable events, for reading a failure. */
   trace: string[];
 }
 
-/** After the faults end, everything must answer within this, virtual. */
-const SETTLE_MS = 60_000;
-const GIVE_UP_MS = 15_000;
+const FAULTS_MS = 20_000;
+const FAULT_EVERY_MS = 1_200;
+const USERS = 6;
+const SHARDS = 8;
+/** Users go on for so long after the faults, and everything rests for so long after them. */
+const AFTERWARDS_MS = 6_000;
+const REST_MS = GIVE_UP_MS + 5_000;
 
 /**
- * Runs one seed. Users see no error of the run itself: what is wrong is in `violations`.
+ * Runs your app on a simulated cluster under faults drawn from a seed, on virtual time: a minute takes a second.
+ * What is wrong is in the report's `violations`; {@link simulateMany} runs many seeds and makes a failure small.
+ *
+ * @throws WorkloadError where workload and app do not fit.
  *
  * @example
- * const report = await simulate({ seed: '7' });
+ * const report = await simulate(app, {
+ *   seed: 7,
+ *   workload: {
+ *     shards: [{ service: 'counter', key: 'apples' }],
+ *     probe: { handler: 'get' },
+ *     next: ({ random }) => ({ service: 'counter', key: 'apples', handler: random.next() < 0.5 ? 'add' : 'get' }),
+ *   },
+ * });
  * if (report.violations.length > 0) throw new Error(report.violations[0].text);
  */
-export async function simulate(options: SimulationOptions): Promise<SimulationReport> {
-  const world = new World(options.seed);
+export async function simulate(
+  app: App,
+  options: SimulationOptions & { workload: Workload },
+): Promise<SimulationReport> {
+  return run(app, options.workload, options, (history) =>
+    options.linearizable === false
+      ? { violations: [], unknown: [] }
+      : checkAgainstApp(app, history.byShard()),
+  );
+}
+
+/** A run of the simulated world's own app, whose state tells the order of its commands, so that checking is exact. */
+export function simulateTally(options: InternalOptions): Promise<SimulationReport> {
+  const workload = options.workload ?? tallyWorkload(options.shards ?? SHARDS);
+  return run(tallyApp, workload, options, (history, finals) => ({
+    violations: [...history.byShard()].flatMap(([shard, operations]) => {
+      const final = finals.get(shard) as TallyState | undefined;
+      return final ? checkTally(shard, operations, final) : [];
+    }),
+    unknown: [],
+  }));
+}
+
+type Judge = (
+  history: History,
+  finals: ReadonlyMap<ShardId, unknown>,
+) => { violations: Violation[]; unknown: ShardId[] };
+
+async function run(
+  app: App,
+  workload: Workload,
+  options: InternalOptions,
+  judge: Judge,
+): Promise<SimulationReport> {
+  const world = new World(String(options.seed));
   const engines: RandomEngine[] = [];
+  const style = world.random.split('style');
+  const observer: Observer = new Observer(
+    world,
+    (id) => cluster.slots.get(id.replace(/^cell-/, 'store-'))?.cell,
+  );
   const cluster = new SimCluster({
     world,
-    app: tallyApp,
+    app,
+    topology: options.topology,
+    nodesPerRegion: options.nodesPerRegion,
     controllers: 2,
     engine: (name) => {
-      const engine = new RandomEngine(world.random.split(`engine ${name} ${engines.length}`), 2);
+      const engine = new RandomEngine(
+        world.random.split(`engine ${name} ${engines.length}`),
+        options.movesPerSecond ?? 2,
+      );
       engines.push(engine);
       return engine;
     },
     cell: options.cell,
+    mutations: options.mutations && new Set(options.mutations),
     onLog: options.onLog,
+    // Short logs and short idleness, so that snapshots, trims and passivation happen in a run of seconds.
+    nodeLimits: { snapshotLogBytesMin: 1_500, idleMs: 1_500 + style.next() * 10_000 },
+    // Some runs shift users step by step, the others hand off at once.
+    migrations: { usersMin: style.next() < 0.6 ? 2 : 20, keepStandby: style.next() < 0.2 },
+    runtime: (runtime, processId) => observer.watch(runtime, processId),
+    onStoreCall: (call, result) => observer.saw(call, result),
   });
-  await world.settle(cluster.start());
-
   const history = new History();
-  const shards = Array.from({ length: options.shards ?? 8 }, (_, i) => shardId('tally', `t${i}`));
-  const users = new Users(cluster, history, shards, world.random.split('users'), options.users ?? 6);
+  const users = new Users({
+    cluster,
+    history,
+    app,
+    workload,
+    random: world.random.split('users'),
+    perRegion: options.users ?? USERS,
+    only: options.keep?.clients,
+    operationsMax: options.keep?.operations,
+  });
+  const faultsMs = options.faultsMs ?? FAULTS_MS;
+  const schedule =
+    options.schedule ??
+    drawSchedule(world.random.split('faults'), {
+      names: (role) => cluster.names(role),
+      lengthMs: faultsMs,
+      everyMs: options.faultEveryMs ?? FAULT_EVERY_MS,
+      only: options.faultNames,
+    });
+  const kept = options.keep?.faults;
   const faults = new Faults(
     cluster,
-    world.random.split('faults'),
-    options.faultEveryMs ?? 1_500,
-    options.faultNames,
+    observer,
+    kept ? schedule.filter(({ number }) => kept.includes(number)) : schedule,
   );
-  users.start();
-  faults.start();
-  await world.run(world.nowMs + (options.faultsMs ?? 20_000));
-  faults.stop();
-  await world.run(world.nowMs + 10_000);
-  users.stop();
-  for (const engine of engines) engine.moving = false;
-  await world.run(world.nowMs + GIVE_UP_MS + 5_000);
-
-  const violations = history.check();
-  const finals = await settled(cluster, shards, violations);
-  violations.push(...history.checkFinal(finals), ...stuck(cluster));
+  const violations: Violation[] = [];
+  const undecided: ShardId[] = [];
+  const clients = users.names;
+  const shards = workload.shards.map(({ service, key }) => shardId(service, key));
+  try {
+    await world.settle(cluster.start());
+    users.start();
+    faults.start();
+    options.script?.(cluster, observer);
+    await world.run(world.nowMs + faultsMs);
+    if (!options.lasting) faults.stop();
+    await world.run(world.nowMs + AFTERWARDS_MS);
+    users.stop();
+    for (const engine of engines) engine.moving = false;
+    await world.run(world.nowMs + REST_MS);
+    const settled = await settle(cluster, app, workload, history);
+    violations.push(...settled.violations, ...(await idle(cluster, shards)));
+    const verdict = judge(history, settled.finals);
+    violations.push(...history.check(), ...verdict.violations, ...observer.violations);
+    undecided.push(...verdict.unknown);
+    const finished: FinishedRun = { operations: history.operations, finals: settled.finals };
+    for (const { name, check } of options.invariants ?? [])
+      for (const text of check(finished)) violations.push({ rule: 'invariant', text: `${name}: ${text}` });
+  } catch (error) {
+    if (error instanceof WorkloadError) throw error;
+    violations.push({
+      rule: 'crashed',
+      text: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  }
   const answered = history.operations.filter((operation) => operation.status !== undefined);
-  const acknowledged = answered.filter(({ status }) => status! >= 200 && status! < 300).length;
+  const acknowledged = answered.filter(({ status }) => status! < 300).length;
   const ended = cluster
     .names('controller')
     .flatMap((name) => cluster.slots.get(name)?.controller?.executor.list() ?? []);
   const count = (outcome: string) =>
     new Set(ended.filter((one) => one.outcome === outcome).map(({ id }) => id)).size;
-  return {
-    seed: options.seed,
+  const report: SimulationReport = {
+    seed: String(options.seed),
     violations,
     requests: history.operations.length,
     acknowledged,
     stale: answered.filter(({ stalenessMs = 0 }) => stalenessMs > 0).length,
-    failed: answered.length - acknowledged,
+    failed: answered.filter(({ status }) => status! >= 500).length,
     faults: faults.counts,
+    schedule,
+    clients,
     migrations: { completed: count('completed'), rolledBack: count('rolledBack'), failed: count('failed') },
+    undecided,
     virtualMs: world.nowMs,
     events: world.events,
     trace: world.trace,
   };
-}
-
-/** Asks every shard at every gateway: all must answer, and alike. */
-async function settled(
-  cluster: SimCluster,
-  shards: ShardId[],
-  violations: Violation[],
-): Promise<Map<ShardId, FinalState>> {
-  const { world } = cluster;
-  const finals = new Map<ShardId, FinalState>();
-  const untilMs = world.nowMs + SETTLE_MS;
-  for (const shard of shards) {
-    const answers: string[] = [];
-    for (const region of cluster.regions) {
-      let body: string | undefined;
-      while (body === undefined && world.nowMs < untilMs) {
-        const reply = await world.settle(
-          Promise.race([
-            cluster.execute(`gateway-${region}`, request(shard, 'all', undefined, region, 1)),
-            world.sleep(GIVE_UP_MS),
-          ]),
-        );
-        if (reply && reply.status === 200) body = new TextDecoder().decode(reply.body);
-        else await world.settle(world.sleep(500));
-      }
-      if (body === undefined)
-        violations.push({
-          rule: 'stuck',
-          text: `${shard} does not answer at ${region} after the faults ended`,
-        });
-      else answers.push(body);
-    }
-    if (new Set(answers).size > 1)
-      violations.push({ rule: 'diverged', text: `${shard} answers differently: ${answers.join(' | ')}` });
-    if (answers[0] !== undefined) finals.set(shard, JSON.parse(answers[0]) as FinalState);
-  }
-  return finals;
-}
-
-/** No migration may still run once nobody orders any. */
-function stuck(cluster: SimCluster): Violation[] {
-  const running =
-    cluster
-      .leader()
-      ?.executor.list()
-      .filter(({ outcome }) => outcome === undefined) ?? [];
-  const violations = running.map(
-    (one): Violation => ({
-      rule: 'stuck',
-      text: `migration ${one.id} of ${one.shard} is still at ${one.step}: ${one.detail ?? ''}`,
-    }),
-  );
-  if (!cluster.leader()) violations.push({ rule: 'stuck', text: 'no controller leads' });
-  return violations;
-}
-
-function request(
-  shard: ShardId,
-  handler: string,
-  input: unknown,
-  origin: Region,
-  user: number,
-): ShardRequest {
-  return {
-    shard,
-    handler,
-    input: input === undefined ? new Uint8Array() : new TextEncoder().encode(JSON.stringify(input)),
-    method: handler === 'add' ? 'post' : 'get',
-    origin,
-    userHash: user,
-    hops: 0,
-  };
-}
-
-/** Each user works on one shard after another: a command or a query, a pause, the next. Nobody retries. */
-class Users {
-  readonly #cluster: SimCluster;
-  readonly #history: History;
-  readonly #shards: ShardId[];
-  readonly #random: Random;
-  readonly #perRegion: number;
-  #stopped = false;
-
-  constructor(cluster: SimCluster, history: History, shards: ShardId[], random: Random, perRegion: number) {
-    this.#cluster = cluster;
-    this.#history = history;
-    this.#shards = shards;
-    this.#random = random;
-    this.#perRegion = perRegion;
-  }
-
-  start(): void {
-    for (const region of this.#cluster.regions) {
-      // Two thirds come through the gateway; the others hold on to one node, whatever has become of it.
-      for (let i = 0; i < this.#perRegion; i++) {
-        const at = i % 3 === 2 ? `${region}-n${1 + (i % 2)}` : `gateway-${region}`;
-        void this.#live(`${region}-u${i}`, region, at);
-      }
-    }
-  }
-
-  stop(): void {
-    this.#stopped = true;
-  }
-
-  async #live(client: string, region: Region, at: string): Promise<void> {
-    const { world } = this.#cluster;
-    const random = this.#random.split(client);
-    const numbers = new Map<ShardId, number>();
-    while (!this.#stopped) {
-      await world.sleep(20 + random.next() * 200);
-      const shard = this.#shards[Math.floor(random.next() * this.#shards.length)]!;
-      const isCommand = random.next() < 0.6;
-      const number = isCommand ? (numbers.get(shard) ?? 0) + 1 : 0;
-      if (isCommand) numbers.set(shard, number);
-      // Some who only look do not mind a little delay; some ask for more than the service gives.
-      const staleMsMax = !isCommand && random.next() < 0.5 ? Math.floor(random.next() * 4_000) : undefined;
-      const operation = this.#history.invoke({
-        shard,
-        kind: isCommand ? 'command' : 'query',
-        client,
-        number,
-        invokedMs: world.nowMs,
-        ...(staleMsMax === undefined ? {} : { staleMsMax: Math.min(staleMsMax, STALE_MS_MAX) }),
-      });
-      const sent = request(
-        shard,
-        isCommand ? 'add' : 'get',
-        isCommand ? { client, number } : undefined,
-        region,
-        hash32(client),
-      );
-      if (staleMsMax !== undefined) sent.staleMsMax = staleMsMax;
-      const reply = await Promise.race([this.#cluster.execute(at, sent), world.sleep(GIVE_UP_MS)]);
-      if (!reply) continue;
-      operation.returnedMs = world.nowMs;
-      operation.status = reply.status;
-      operation.seq = reply.seq;
-      operation.epoch = reply.epoch;
-      if (reply.stalenessMs !== undefined) operation.stalenessMs = reply.stalenessMs;
-      operation.servedBy = reply.servedBy;
-      if (reply.status === 200)
-        operation.value = (JSON.parse(new TextDecoder().decode(reply.body)) as TallyReply).total;
-    }
-  }
-}
-
-/** Crashes, lost hosts, pauses, partitions, slow networks and drains, a few at a time. */
-class Faults {
-  readonly counts: Record<string, number> = {};
-  readonly #cluster: SimCluster;
-  readonly #random: Random;
-  readonly #everyMs: number;
-  readonly #names: string[] | undefined;
-  #stopped = false;
-
-  constructor(cluster: SimCluster, random: Random, everyMs: number, names?: string[]) {
-    this.#cluster = cluster;
-    this.#random = random;
-    this.#everyMs = everyMs;
-    this.#names = names;
-  }
-
-  start(): void {
-    if (this.#everyMs > 0) this.#next();
-  }
-
-  stop(): void {
-    this.#stopped = true;
-    this.#cluster.heal();
-    this.#cluster.fabric.slowness = 1;
-    this.#cluster.fabric.jitterMs = 1;
-  }
-
-  #next(): void {
-    // Exponential pauses: now and then two faults fall together.
-    const delayMs = -Math.log(1 - this.#random.next()) * this.#everyMs;
-    this.#cluster.world.after(delayMs, () => {
-      if (this.#stopped) return;
-      this.#one();
-      this.#next();
-    });
-  }
-
-  #one(): void {
-    const cluster = this.#cluster;
-    const { world } = cluster;
-    const any = (role: 'store' | 'node' | 'gateway' | 'controller') => this.#pick(cluster.names(role));
-    const faults: [name: string, weight: number, harm: () => void][] = [
-      ['node crash', 4, () => cluster.crash(any('node'))],
-      ['host lost', 2, () => cluster.crash(any('node'), { silently: true })],
-      ['store crash', 2, () => cluster.crash(any('store'))],
-      ['gateway crash', 1, () => cluster.crash(any('gateway'))],
-      ['controller crash', 2, () => cluster.crash(any('controller'))],
-      ['short pause', 2, () => cluster.pause(any('node'), 200 + this.#random.next() * 1_500)],
-      ['pause beyond the lease', 2, () => cluster.pause(any('node'), 3_500 + this.#random.next() * 4_000)],
-      ['controller pause', 1, () => cluster.pause(any('controller'), 1_000 + this.#random.next() * 9_000)],
-      ['partition', 4, () => this.#partition()],
-      [
-        'slow network',
-        1,
-        () => {
-          cluster.fabric.slowness = 1 + this.#random.next() * 3;
-          cluster.fabric.jitterMs = this.#random.next() * 100;
-          world.note(`the network is ${cluster.fabric.slowness.toFixed(1)} times as slow`);
-          world.after(3_000, () => {
-            cluster.fabric.slowness = 1;
-            cluster.fabric.jitterMs = 1;
-          });
-        },
-      ],
-    ];
-    const possible = faults.filter(([name]) => this.#names?.includes(name) ?? true);
-    const total = possible.reduce((sum, [, weight]) => sum + weight, 0);
-    let draw = this.#random.next() * total;
-    for (const [name, weight, harm] of possible) {
-      draw -= weight;
-      if (draw >= 0) continue;
-      this.counts[name] = (this.counts[name] ?? 0) + 1;
-      harm();
-      return;
-    }
-  }
-
-  #partition(): void {
-    const cluster = this.#cluster;
-    const names = [
-      ...cluster.names('node'),
-      ...cluster.names('store'),
-      ...cluster.names('gateway'),
-      ...cluster.names('controller'),
-    ];
-    const a = this.#pick(names);
-    const b = this.#pick(names.filter((name) => name !== a));
-    const forMs = 500 + this.#random.next() * 8_000;
-    if (this.#random.next() < 0.3) {
-      cluster.world.note(`${a} cannot reach ${b}`);
-      cluster.fabric.cut(a, b);
-    } else cluster.partition(a, b);
-    cluster.world.after(forMs, () => {
-      cluster.fabric.heal(a, b);
-      cluster.fabric.heal(b, a);
-      cluster.world.note(`${a} and ${b} reach each other again`);
-    });
-  }
-
-  #pick<T>(from: T[]): T {
-    return from[Math.floor(this.#random.next() * from.length)]!;
-  }
+  cluster.close();
+  return report;
 }

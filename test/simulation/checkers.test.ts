@@ -4,7 +4,8 @@
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { expect, it } from 'vitest';
-import { simulate } from '../../src/sim/simulate.ts';
+import type { FaultName } from '../../src/sim/schedule.ts';
+import { simulateTally } from '../../src/sim/simulate.ts';
 import { SqliteCell } from '../../src/store/sqlite/cell-engine.ts';
 import type { Append, AppendResult } from '../../src/store/store.ts';
 
@@ -31,16 +32,16 @@ class FencelessCell extends SqliteCell {
 async function found(
   make: (database: DatabaseSync) => SqliteCell,
   rules: string[],
-  faultNames?: string[],
+  faultNames?: FaultName[],
 ): Promise<boolean> {
   for (let seed = 1; seed <= 40; seed++) {
-    const report = await simulate({
+    const report = await simulateTally({
       seed: `broken ${seed}`,
       cell: make,
       faultEveryMs: 700,
       faultNames,
-    }).catch(() => undefined);
-    if (report?.violations.some(({ rule }) => rules.includes(rule))) return true;
+    });
+    if (report.violations.some(({ rule }) => rules.includes(rule))) return true;
   }
   return false;
 }
