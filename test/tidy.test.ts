@@ -50,6 +50,8 @@ const ARROWS: Record<string, string[]> = {
     'api',
     'routing',
   ],
+  // Replays the product's own parts; `io` for seeded randomness alone.
+  backtest: ['io', 'metrics', 'forecast', 'placement', 'plan'],
   api: ['io', 'controller', 'migration', 'forecast', 'placement'],
   supervisor: ['io', 'wire', 'store'],
   sim: [
@@ -69,7 +71,19 @@ const ARROWS: Record<string, string[]> = {
     'placement',
     'plan',
   ],
-  cli: ['io', 'wire', 'store', 'node', 'gateway', 'controller', 'api', 'supervisor', 'sdk', 'forecast'],
+  cli: [
+    'io',
+    'wire',
+    'store',
+    'node',
+    'gateway',
+    'controller',
+    'api',
+    'supervisor',
+    'sdk',
+    'forecast',
+    'backtest',
+  ],
 };
 /** Contract files that two folders share: types only. */
 const SEAMS = new Set(['src/node/protocol.ts', 'src/shard/contract.ts', 'src/store/store.ts']);

@@ -70,3 +70,32 @@ export function interpolate(
   }
   return result;
 }
+
+export interface ScatterInput {
+  points: readonly { x: number; y: number; mark: string }[];
+  width: number;
+  height: number;
+}
+
+/** Marks on a plane, the root of `y` upwards so that small values stay apart; later marks hide earlier ones. */
+export function scatter(input: ScatterInput): string {
+  const columns = Math.max(20, input.width - 12);
+  const xMin = Math.min(...input.points.map(({ x }) => x));
+  const xMax = Math.max(...input.points.map(({ x }) => x));
+  const yMax = Math.max(1e-9, ...input.points.map(({ y }) => y));
+  const rows: string[][] = Array.from({ length: input.height }, () => new Array<string>(columns).fill(' '));
+  for (const { x, y, mark } of input.points) {
+    const column = Math.round(((x - xMin) / Math.max(1e-9, xMax - xMin)) * (columns - 1));
+    const row = input.height - 1 - Math.round(Math.sqrt(Math.max(0, y) / yMax) * (input.height - 1));
+    rows[row]![column] = mark;
+  }
+  const lines = rows.map((row, i) => {
+    const labelled = i % 5 === 0 || i === input.height - 1;
+    const value = yMax * ((input.height - 1 - i) / (input.height - 1)) ** 2;
+    return `${(labelled ? value.toFixed(value < 10 ? 1 : 0) : '').padStart(9)} │${row.join('').trimEnd()}`;
+  });
+  const left = `$${xMin.toFixed(2)}`;
+  const right = `$${xMax.toFixed(2)}`;
+  const gap = ' '.repeat(Math.max(1, columns - left.length - right.length));
+  return `${[...lines, `${' '.repeat(9)} └${'─'.repeat(columns)}`, `${' '.repeat(11)}${left}${gap}${right}`].join('\n')}\n`;
+}

@@ -1,5 +1,6 @@
 /** The whole command line as one tree of commands. Nothing here runs before its command is called. */
 import { Command } from 'commander';
+import { addBacktestCommand } from './backtest.ts';
 import { addCompletionCommand } from './completion.ts';
 import { addLoopCommands } from './loop.ts';
 import { addMigrationCommand } from './migration.ts';
@@ -25,6 +26,7 @@ export function makeProgram(addDev?: (program: Command) => void): Command {
   addLoopCommands(program);
   addShardCommand(program);
   addMigrationCommand(program);
+  addBacktestCommand(program);
   addRoleCommands(program);
   addCompletionCommand(program);
   return program;

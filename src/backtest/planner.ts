@@ -1,0 +1,192 @@
+/**
+ * The adapter to `skein/placement` and the planner: the replayed cluster as placement's input, its plan as moves.
+ *
+ * The product's own optimiser and planner run unchanged. Two things differ from a live controller: budgets of moves are
+ * kept by the replayed cluster (it starts the plan's moves in order as bandwidth comes free, where a controller would be
+ * asked again every second), and nodes that are still starting are not shown to placement.
+ */
+import { flatForecast, type OriginRates } from '../forecast/index.ts';
+import type { PlacementNode, PlacementShard, ShardForecast } from '../model/loop.ts';
+import {
+  bestFixedPlacement,
+  createPlacer,
+  DEFAULT_PRICES,
+  type PlacementInput,
+  type Placer,
+} from '../placement/index.ts';
+import { MoveLedger, makePlan } from '../plan/index.ts';
+import type { ClusterModel } from './model.ts';
+import type { Workload } from './workload.ts';
+import type { Wish, World } from './world.ts';
+
+/** Placement's network limit is not what is studied here. */
+const NETWORK_BYTES_PER_SECOND = 1e12;
+/** The world keeps the budgets; the plan's order is what is wanted of it. */
+const NO_BUDGETS = {
+  startedPerTick: Number.POSITIVE_INFINITY,
+  inFlightMax: Number.POSITIVE_INFINITY,
+  bytesInFlightMax: Number.POSITIVE_INFINITY,
+  perNodeInFlightMax: Number.POSITIVE_INFINITY,
+};
+
+export class Planner {
+  readonly #world: World;
+  readonly #headroom: number;
+  readonly #placer: Placer = createPlacer();
+  readonly #ledger = new MoveLedger();
+  readonly #shards: PlacementShard[];
+  readonly #cells: Record<string, string>;
+  #generation = 0;
+
+  constructor(world: World, headroom: number) {
+    this.#world = world;
+    this.#headroom = headroom;
+    this.#cells = Object.fromEntries(world.workload.regions.map((region) => [region, `cell-${region}`]));
+    this.#shards = world.workload.shards.map((shard, s) => ({
+      shard,
+      primary: '',
+      cell: '',
+      epoch: 1,
+      forecast: undefined as unknown as ShardForecast,
+      stateBytes: world.workload.stateBytes[s]!,
+      writeBytesPerSecond: 0,
+      bytesPerRequest: world.model.bytesPerRequest,
+      version: 1,
+    }));
+  }
+
+  /** Moves that are worth it on these forecasts (one a shard, in the workload's order), best first. */
+  plan(forecasts: readonly ShardForecast[]): Wish[] {
+    const world = this.#world;
+    const { byIndex } = world;
+    const regions = world.workload.regions;
+    this.#shards.forEach((shard, s) => {
+      const node = byIndex[world.place[s]!]!;
+      shard.primary = node.name;
+      shard.cell = this.#cells[regions[node.region]!]!;
+      shard.forecast = forecasts[s]!;
+      const target = world.movingTo[s]!;
+      shard.inFlightTo = target === -1 ? undefined : byIndex[target]!.name;
+    });
+    const nodes = placementNodes(world);
+    const indexOf = new Map(world.nodes.map((node) => [node.name, node.index]));
+    const rowOf = this.#rowOf;
+    const atMs = world.nowS * 1000;
+    const placement = this.#placer.place({
+      nodes,
+      shards: this.#shards,
+      topology: world.model.topology,
+      cells: this.#cells,
+      prices: pricesFor(world.model, world.workload, this.#headroom),
+      owedUsd: (shard) => this.#ledger.owedUsd(shard, atMs),
+    });
+    const { plan } = makePlan({
+      placement,
+      inFlight: world.flights.map(({ shard, from, to, bytesLeft }) => ({
+        shard: world.workload.shards[shard]!,
+        source: byIndex[from]!.name,
+        target: byIndex[to]!.name,
+        bytes: bytesLeft,
+      })),
+      epochOf: () => 1,
+      parent: this.#generation,
+      atMs,
+      budgets: NO_BUDGETS,
+    });
+    if (plan === undefined) return [];
+    this.#generation = plan.generation;
+    const costs = new Map(placement.relocations.map(({ shard, costUsd }) => [shard, costUsd]));
+    return plan.moves.map((move) => ({
+      shard: rowOf.get(move.shard)!,
+      to: indexOf.get(move.target)!,
+      started: () =>
+        this.#ledger.moved(
+          move.shard,
+          world.nowS * 1000,
+          costs.get(move.shard) ?? 0,
+          move.reason.gainUsdPerHour,
+        ),
+    }));
+  }
+
+  get #rowOf(): Map<string, number> {
+    this.#rows ??= new Map(this.#world.workload.shards.map((shard, s) => [shard, s]));
+    return this.#rows;
+  }
+  #rows: Map<string, number> | undefined;
+}
+
+function placementNodes(world: World): PlacementNode[] {
+  const { model, workload } = world;
+  return world.nodes
+    .filter((node) => node.state === 'ready' || node.state === 'draining')
+    .map((node) => ({
+      processId: node.name,
+      name: node.name,
+      region: workload.regions[node.region]!,
+      zone: `${workload.regions[node.region]}a`,
+      capacity: {
+        cpu: model.nodeCpu,
+        memoryBytes: model.nodeMemoryBytes,
+        networkBytesPerSecond: NETWORK_BYTES_PER_SECOND,
+      },
+      usdPerHour: model.topology.nodeUsdPerHour[workload.regions[node.region]!] ?? 0,
+      open: node.state === 'ready',
+      draining: node.state === 'draining',
+      versions: { load: 1 },
+    }));
+}
+
+/** Placement's prices with this cluster's cost of a move: its CPU grows with the bytes. */
+function pricesFor(model: ClusterModel, workload: Workload, headroom: number): PlacementInput['prices'] {
+  let bytes = 0;
+  for (const one of workload.stateBytes) bytes += one;
+  const meanGb = bytes / workload.stateBytes.length / 1e9;
+  return {
+    headroomShare: headroom,
+    handOffPauseMs: model.handOffPauseMs,
+    moveCpuSeconds: DEFAULT_PRICES.moveCpuSeconds + 2 * meanGb * model.moveCpuSecondsPerGb,
+  };
+}
+
+/** Where each shard is best for good, by its mean rates: indices of nodes. */
+export function bestFixed(world: World, meanRates: Float64Array, headroom: number): number[] {
+  const { workload, model } = world;
+  const count = workload.regions.length;
+  const nodes = placementNodes(world);
+  const cells = Object.fromEntries(workload.regions.map((region) => [region, `cell-${region}`]));
+  const shards: PlacementShard[] = workload.shards.map((shard, s) => {
+    const rates: OriginRates = {};
+    workload.regions.forEach((origin, o) => {
+      const rate = meanRates[s * count + o]!;
+      rates[origin] = { commands: [rate * model.commandShare], queries: [rate * (1 - model.commandShare)] };
+    });
+    const node = world.byIndex[world.place[s]!]!;
+    return {
+      shard,
+      primary: node.name,
+      cell: cells[workload.regions[node.region]!]!,
+      epoch: 1,
+      forecast: flatForecast(shard, [3600], rates, {
+        cpuSeconds: model.cpuSecondsPerRequest,
+        bytesIn: model.bytesPerRequest / 3,
+        bytesOut: (2 * model.bytesPerRequest) / 3,
+        stateBytes: workload.stateBytes[s]!,
+        windowS: workload.stepS,
+      }),
+      stateBytes: workload.stateBytes[s]!,
+      writeBytesPerSecond: 0,
+      bytesPerRequest: model.bytesPerRequest,
+      version: 1,
+    };
+  });
+  const target = bestFixedPlacement({
+    nodes,
+    shards,
+    topology: model.topology,
+    cells,
+    prices: { headroomShare: Math.min(0.95, headroom) },
+  });
+  const indexOf = new Map(world.nodes.map((node) => [node.name, node.index]));
+  return workload.shards.map((shard, s) => indexOf.get(target.get(shard) ?? '') ?? world.place[s]!);
+}

@@ -1,0 +1,401 @@
+/**
+ * What each policy does at the end of a step and when a node has become ready. They share the world, its limits and the
+ * headroom that is swept; they differ in where shards go, whether nodes scale, and what they expect.
+ */
+import type { ShardForecast } from '../model/loop.ts';
+import { FleetMemory, nodesFor, type RegionDemand } from './fleet.ts';
+import type { ClusterModel, PolicyId } from './model.ts';
+import { bestFixed, Planner } from './planner.ts';
+import type { Wish, World, WorldNode } from './world.ts';
+
+/** What is known at the end of a step; the same for all runs of a policy. */
+export interface StepView {
+  /** Requests a second measured in the step: `[shard * regions + origin]`. */
+  rates: Float64Array;
+  /** Of the planned policies: one a shard, in the workload's order. */
+  forecasts?: readonly ShardForecast[];
+  /** Of the planned policies: p90 over p50 of all requests at each horizon; bands are not summed. */
+  bands?: readonly number[];
+}
+
+/** What was learnt before the run: fixed fleets are bought for it. */
+export interface Learnt {
+  meanRates: Float64Array;
+  /** Greatest CPU of the shards at home in each region, core-seconds a second. */
+  peakCpu: Float64Array;
+}
+
+export interface Controller {
+  begin(view: StepView): void;
+  decide(view: StepView): void;
+  /** A node became ready inside the step. */
+  nodeReady(): void;
+}
+
+export function makeController(policy: PolicyId, world: World, headroom: number, learnt: Learnt): Controller {
+  switch (policy) {
+    case 'hash':
+    case 'static':
+    case 'bestFixed':
+      return new FixedFleet(policy, world, headroom, learnt);
+    case 'hpa':
+    case 'threshold':
+      return new Autoscaled(policy, world, headroom);
+    default:
+      return new Planned(world, headroom);
+  }
+}
+
+function limitsOf(model: ClusterModel) {
+  return {
+    nodeCpu: model.nodeCpu,
+    nodeMemoryBytes: model.nodeMemoryBytes,
+    nodesMin: model.nodesMinPerRegion,
+    nodesMax: model.nodesMaxPerRegion,
+  };
+}
+
+/** The fleet of a beginning: enough for what is at home in each region. */
+function firstFleet(world: World, cpuOf: (region: number) => number, headroom: number): void {
+  const { workload, model } = world;
+  workload.regions.forEach((_, region) => {
+    let bytes = 0;
+    for (let s = 0; s < workload.shards.length; s++)
+      if (workload.home[s] === region) bytes += workload.stateBytes[s]!;
+    const nodes = nodesFor(cpuOf(region), bytes, headroom, limitsOf(model));
+    for (let n = 0; n < nodes; n++) world.startNode(region, true);
+  });
+}
+
+function homeCpu(world: World, rates: Float64Array, region: number): number {
+  const { workload, model } = world;
+  const count = workload.regions.length;
+  let cpu = 0;
+  for (let s = 0; s < workload.shards.length; s++)
+    if (workload.home[s] === region)
+      for (let o = 0; o < count; o++) cpu += rates[s * count + o]! * model.cpuSecondsPerRequest;
+  return cpu;
+}
+
+/** Highest random weight (Thaler and Ravishankar, 1998): a node more or less moves only its own share. */
+export function rendezvous(shard: number, nodes: readonly WorldNode[]): WorldNode {
+  let best = nodes[0]!;
+  let most = -1;
+  for (const node of nodes) {
+    let h = Math.imul(shard + 1, 0x9e3779b1) ^ Math.imul(node.index + 1, 0x85ebca6b);
+    h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+    h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
+    h = (h ^ (h >>> 15)) >>> 0;
+    if (h > most) {
+      most = h;
+      best = node;
+    }
+  }
+  return best;
+}
+
+function readyIn(world: World, region: number): WorldNode[] {
+  return world.nodes.filter((node) => node.region === region && node.state === 'ready');
+}
+
+/** Nobody scales and nobody moves: bought once for the peak of the tuning days at a headroom. */
+class FixedFleet implements Controller {
+  readonly #policy: PolicyId;
+  readonly #world: World;
+  readonly #headroom: number;
+  readonly #learnt: Learnt;
+
+  constructor(policy: PolicyId, world: World, headroom: number, learnt: Learnt) {
+    this.#policy = policy;
+    this.#world = world;
+    this.#headroom = headroom;
+    this.#learnt = learnt;
+  }
+
+  begin(): void {
+    const world = this.#world;
+    firstFleet(world, (region) => this.#learnt.peakCpu[region]!, this.#headroom);
+    for (let s = 0; s < world.place.length; s++) {
+      const among = this.#policy === 'hash' ? world.nodes : readyIn(world, world.workload.home[s]!);
+      world.put(s, rendezvous(s, among));
+    }
+    if (this.#policy !== 'bestFixed') return;
+    // At a headroom above one the mean is what must fit: the peak does not.
+    bestFixed(world, this.#learnt.meanRates, this.#headroom).forEach((index, s) => {
+      world.put(s, world.byIndex[index]!);
+    });
+  }
+
+  decide(): void {}
+  nodeReady(): void {}
+}
+
+/** Kubernetes scales when the ratio is off by more than this (horizontal-pod-autoscaler-tolerance). */
+const HPA_TOLERANCE = 0.1;
+
+/**
+ * `hpa`: desired = ceil(ready x utilisation / target), within the tolerance nothing, down only after the stabilisation
+ * window (kubernetes.io, "Horizontal Pod Autoscaling", algorithm details); shards by rendezvous hash over ready nodes.
+ * `threshold`: the same fleet; a node over the headroom gives its largest fitting shards to the least loaded.
+ */
+class Autoscaled implements Controller {
+  readonly #policy: PolicyId;
+  readonly #world: World;
+  readonly #headroom: number;
+  readonly #desired: { atS: number; nodes: number }[][];
+
+  constructor(policy: PolicyId, world: World, headroom: number) {
+    this.#policy = policy;
+    this.#world = world;
+    this.#headroom = headroom;
+    this.#desired = world.workload.regions.map(() => []);
+  }
+
+  begin(view: StepView): void {
+    const world = this.#world;
+    firstFleet(world, (region) => homeCpu(world, view.rates, region), this.#headroom);
+    for (let s = 0; s < world.place.length; s++)
+      world.put(s, rendezvous(s, readyIn(world, world.workload.home[s]!)));
+  }
+
+  decide(): void {
+    const world = this.#world;
+    world.workload.regions.forEach((_, region) => {
+      this.#scale(region);
+    });
+    this.nodeReady();
+  }
+
+  nodeReady(): void {
+    const world = this.#world;
+    const wishes: Wish[] = [];
+    world.workload.regions.forEach((_, region) => {
+      if (this.#policy === 'hpa') this.#hash(region, wishes);
+      else this.#relieve(region, wishes);
+    });
+    world.wish(wishes);
+  }
+
+  #scale(region: number): void {
+    const world = this.#world;
+    const { model } = world;
+    const here = world.nodes.filter((node) => node.region === region);
+    const ready = here.filter((node) => node.state === 'ready');
+    const coming = here.filter((node) => node.state === 'starting');
+    // A process cannot use more than it has: what is measured of a saturated node is its capacity.
+    let used = 0;
+    for (const node of here)
+      if (node.state !== 'starting')
+        used += node.waitS > 0 ? model.nodeCpu : Math.min(model.nodeCpu, world.demandCpu(node));
+    const ratio = used / (Math.max(1, ready.length) * model.nodeCpu) / this.#headroom;
+    let bytes = 0;
+    for (const node of here) bytes += node.stateBytes;
+    const least = nodesFor(0, bytes, 1, limitsOf(model));
+    const now = ready.length + coming.length;
+    const steady = Math.abs(ratio - 1) <= HPA_TOLERANCE && coming.length === 0;
+    const wanted = steady ? ready.length : Math.ceil(ready.length * ratio - 1e-9);
+    const nodes = Math.min(model.nodesMaxPerRegion, Math.max(least, wanted));
+    const kept = this.#desired[region]!;
+    kept.push({ atS: world.nowS, nodes });
+    while (kept[0]!.atS <= world.nowS - model.scaleDownS - 1e-9) kept.shift();
+    const most = kept.reduce((max, one) => Math.max(max, one.nodes), 0);
+    if (nodes > now) growTo(world, region, nodes);
+    else if (most < now) shrinkTo(world, region, most);
+  }
+
+  #hash(region: number, wishes: Wish[]): void {
+    const world = this.#world;
+    const ready = readyIn(world, region);
+    if (ready.length === 0) return;
+    for (let s = 0; s < world.place.length; s++) {
+      if (world.byIndex[world.place[s]!]!.region !== region) continue;
+      const to = rendezvous(s, ready).index;
+      if (to !== world.place[s]) wishes.push({ shard: s, to });
+    }
+  }
+
+  #relieve(region: number, wishes: Wish[]): void {
+    const world = this.#world;
+    const limit = this.#headroom * world.model.nodeCpu;
+    const load = new Map<number, number>();
+    for (const node of world.nodes) load.set(node.index, world.demandCpu(node));
+    for (const { shard, from, to } of world.flights) {
+      load.set(from, load.get(from)! - world.shardCpu(shard));
+      load.set(to, load.get(to)! + world.shardCpu(shard));
+    }
+    const ready = readyIn(world, region);
+    const shardsOf = new Map<number, number[]>();
+    for (let s = 0; s < world.place.length; s++) {
+      if (world.movingTo[s] !== -1) continue;
+      const at = world.place[s]!;
+      if (world.byIndex[at]!.region !== region) continue;
+      const list = shardsOf.get(at);
+      if (list) list.push(s);
+      else shardsOf.set(at, [s]);
+    }
+    const leastLoaded = () => ready.reduce((a, b) => (load.get(b.index)! < load.get(a.index)! ? b : a));
+    for (const [at, shards] of shardsOf) {
+      const draining = world.byIndex[at]!.state === 'draining';
+      if (ready.length === 0 || (!draining && load.get(at)! <= limit)) continue;
+      shards.sort((a, b) => world.shardCpu(b) - world.shardCpu(a) || a - b);
+      for (const shard of shards) {
+        if (!draining && load.get(at)! <= limit) break;
+        const target = leastLoaded();
+        const cpu = world.shardCpu(shard);
+        if (target.index === at) break;
+        if (!draining && load.get(target.index)! + cpu >= load.get(at)!) continue;
+        load.set(at, load.get(at)! - cpu);
+        load.set(target.index, load.get(target.index)! + cpu);
+        wishes.push({ shard, to: target.index });
+      }
+    }
+  }
+}
+
+/** Share of its users that another region must have more before a shard counts as wanted there. */
+const REGION_HYSTERESIS = 0.1;
+
+/** Our loop: foreseen demand scales the fleet, placement and the planner move shards. */
+class Planned implements Controller {
+  readonly #world: World;
+  readonly #headroom: number;
+  readonly #planner: Planner;
+  readonly #memories: FleetMemory[];
+  readonly #wantedIn: Int8Array;
+  #view: StepView | undefined;
+
+  constructor(world: World, headroom: number) {
+    this.#world = world;
+    this.#headroom = headroom;
+    this.#planner = new Planner(world, headroom);
+    this.#memories = world.workload.regions.map(() => new FleetMemory(world.model.scaleDownS));
+    this.#wantedIn = Int8Array.from(world.workload.home);
+  }
+
+  begin(view: StepView): void {
+    const world = this.#world;
+    this.#view = view;
+    const demands = this.#demands(view);
+    world.workload.regions.forEach((_, region) => {
+      const demand = demands[region]!;
+      const cpu = Math.max(demand.nowCpu, ...demand.aheadCpu);
+      const nodes = nodesFor(cpu, demand.stateBytes, this.#headroom, limitsOf(world.model));
+      for (let n = 0; n < nodes; n++) world.startNode(region, true);
+    });
+    // Largest first onto the least loaded: the optimiser starts from something sensible and has a day to do better.
+    const order = world.workload.shards.map((_, s) => s);
+    order.sort((a, b) => world.shardCpu(b) - world.shardCpu(a) || a - b);
+    for (const s of order) {
+      const among = readyIn(world, this.#wantedIn[s]!);
+      world.put(
+        s,
+        among.reduce((a, b) =>
+          world.demandCpu(b) < world.demandCpu(a) ||
+          (world.demandCpu(b) === world.demandCpu(a) && b.stateBytes < a.stateBytes)
+            ? b
+            : a,
+        ),
+      );
+    }
+  }
+
+  decide(view: StepView): void {
+    const world = this.#world;
+    this.#view = view;
+    const demands = this.#demands(view);
+    world.workload.regions.forEach((_, region) => {
+      const wish = this.#memories[region]!.wish(
+        world.nowS,
+        demands[region]!,
+        this.#headroom,
+        limitsOf(world.model),
+      );
+      const now = world.nodes.filter(
+        (node) => node.region === region && (node.state === 'ready' || node.state === 'starting'),
+      ).length;
+      if (wish.atLeast > now) growTo(world, region, wish.atLeast);
+      else if (wish.atMost < now) shrinkTo(world, region, wish.atMost);
+    });
+    this.nodeReady();
+  }
+
+  nodeReady(): void {
+    this.#world.wish(this.#planner.plan(this.#view!.forecasts!));
+  }
+
+  /** Each region's demand: of the shards whose users will mostly be nearest to it. */
+  #demands(view: StepView): RegionDemand[] {
+    const { workload, model } = this.#world;
+    const { regions } = workload;
+    const count = regions.length;
+    const forecasts = view.forecasts!;
+    const horizons = forecasts[0]?.horizonsS.length ?? 0;
+    const demands = regions.map(() => ({
+      nowCpu: 0,
+      aheadCpu: new Array<number>(horizons).fill(0),
+      stateBytes: 0,
+    }));
+    for (let s = 0; s < workload.shards.length; s++) {
+      const forecast = forecasts[s]!;
+      const region = this.#regionOf(s, forecast);
+      const demand = demands[region]!;
+      for (let o = 0; o < count; o++)
+        demand.nowCpu += view.rates[s * count + o]! * model.cpuSecondsPerRequest;
+      const p50 = forecast.metrics.cpu.quantiles[0];
+      for (let h = 0; h < horizons; h++) demand.aheadCpu[h]! += p50[h]!;
+      demand.stateBytes += workload.stateBytes[s]!;
+    }
+    for (const demand of demands)
+      for (let h = 0; h < horizons; h++) demand.aheadCpu[h]! *= view.bands?.[h] ?? 1;
+    return demands;
+  }
+
+  #regionOf(s: number, forecast: ShardForecast): number {
+    const { regions } = this.#world.workload;
+    if (regions.length === 1) return 0;
+    const horizon = Math.min(2, forecast.horizonsS.length - 1);
+    let all = 0;
+    let best = this.#wantedIn[s]!;
+    const rates = regions.map((region) => {
+      const flow = forecast.byOrigin[region];
+      const rate = flow === undefined ? 0 : (flow.commands[horizon] ?? 0) + (flow.queries[horizon] ?? 0);
+      all += rate;
+      return rate;
+    });
+    const here = rates[best]!;
+    rates.forEach((rate, r) => {
+      if (rate > here + REGION_HYSTERESIS * all && rate > rates[best]!) best = r;
+    });
+    this.#wantedIn[s] = best;
+    return best;
+  }
+}
+
+/** Brings a region to `nodes`: those that drain serve on first, then new ones are asked for. */
+function growTo(world: World, region: number, nodes: number): void {
+  const here = world.nodes.filter((node) => node.region === region);
+  let now = here.filter((node) => node.state === 'ready' || node.state === 'starting').length;
+  const draining = here
+    .filter((node) => node.state === 'draining')
+    .sort((a, b) => b.stateBytes - a.stateBytes || a.index - b.index);
+  for (const node of draining) {
+    if (now >= nodes) return;
+    world.keep(node);
+    now++;
+  }
+  for (; now < nodes; now++) world.startNode(region);
+}
+
+/** Gives back beyond `nodes`: those still starting, then the ones with the least to move. */
+function shrinkTo(world: World, region: number, nodes: number): void {
+  const here = world.nodes.filter(
+    (node) => node.region === region && (node.state === 'ready' || node.state === 'starting'),
+  );
+  here.sort(
+    (a, b) =>
+      Number(a.state === 'ready') - Number(b.state === 'ready') ||
+      a.stateBytes - b.stateBytes ||
+      b.index - a.index,
+  );
+  for (const node of here.slice(0, Math.max(0, here.length - nodes))) world.drain(node);
+}

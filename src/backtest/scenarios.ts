@@ -1,0 +1,135 @@
+/**
+ * The published scenarios: fixed with their expectation before they were run (docs/backtest.md has what came out).
+ */
+import { DEFAULT_SCENARIO, type Scenario } from './scenario.ts';
+
+const { cluster } = DEFAULT_SCENARIO;
+
+function scenario(given: Partial<Scenario> & Pick<Scenario, 'name' | 'text' | 'expected'>): Scenario {
+  return { ...DEFAULT_SCENARIO, ...given };
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  scenario({
+    name: 'synchronised-starts',
+    text: 'forty tenants begin work within five minutes of nine and one, every day; 2 GB a shard, 90 s to start a node',
+    expected: 'prediction pays: the start is known, and nodes and state need minutes',
+    expectedReduction: [0.5, 1],
+    generator: 'synchronised',
+    shards: 240,
+    days: 10,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'nightly-jobs',
+    text: 'each tenant has a job of 20 to 60 minutes at an hour of its own, always the same; 2 GB a shard',
+    expected: 'prediction pays where the forecaster gives a shard a rhythm of its own',
+    expectedReduction: [0.2, 1],
+    generator: 'jobs',
+    tenants: 60,
+    shards: 240,
+    days: 10,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'follow-the-sun',
+    text: 'users in three regions, awake by turns; 4 GB a shard; smooth hills',
+    expected: 'little: load rises over hours and a node starts in 90 s, so looking back is nearly as good',
+    expectedReduction: [-0.1, 0.5],
+    generator: 'daylight',
+    regions: ['us-east-1', 'eu-west-1', 'ap-northeast-1'],
+    homeShare: 0.5,
+    followTheSun: true,
+    shards: 240,
+    stateGb: 4,
+    days: 10,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'steady',
+    text: 'the same load all day with noise of 10 %',
+    expected: 'nothing to gain: there is no future that differs from the past',
+    expectedReduction: [-0.1, 0.1],
+    generator: 'steady',
+    shards: 240,
+    days: 6,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'surprises',
+    text: 'busy spells of half an hour to two hours at times nobody could know',
+    expected: 'an oracle gains, prediction does not',
+    expectedReduction: [-0.2, 0.2],
+    generator: 'surprises',
+    tenants: 60,
+    shards: 240,
+    days: 10,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'light-state',
+    text: 'the synchronised start again with 1 MB a shard, nodes that start in 5 s and steps of 60 s',
+    expected:
+      'little: what takes seconds can be done after the fact; what is left is the step that nobody saw',
+    expectedReduction: [-0.1, 0.6],
+    generator: 'synchronised',
+    shards: 120,
+    days: 4,
+    stepS: 60,
+    stateGb: 0.001,
+    cluster: { ...cluster, nodeStartS: 5, moveFixedS: 1 },
+  }),
+  // Real load: read from files that are not part of the product; see bench/backtest.ts.
+  scenario({
+    name: 'real-vm-cpu',
+    text: 'CPU of 130 virtual machines of businesses, 30 days; a tenant each, 4 shards of 2 GB a tenant',
+    expected: 'prediction pays for nightly jobs and mornings, not for what happens once',
+    expectedReduction: [0.5, 1],
+    trace: 'bitbrains_rnd/cpu',
+    sizePower: 0.5,
+    shards: 520,
+    days: 21,
+  }),
+  scenario({
+    name: 'real-vm-cpu-july',
+    text: 'the same data centre a month earlier: other days, 245 virtual machines',
+    expected: 'as real-vm-cpu',
+    expectedReduction: [0.5, 1],
+    trace: 'bitbrains_rnd_jul/cpu',
+    sizePower: 0.5,
+    shards: 490,
+    days: 21,
+  }),
+  scenario({
+    name: 'real-clusters',
+    text: 'CPU of 16 clusters of a cloud, 22 days; fifteen shards of 2 GB each',
+    expected: 'prediction pays: scheduled jobs in most of them',
+    expectedReduction: [0.5, 1],
+    trace: 'cloudcluster/cpu',
+    sizePower: 0.5,
+    shards: 240,
+    days: 22,
+  }),
+  scenario({
+    name: 'real-web',
+    text: 'requests of a web site by the minute (NASA, July and August 1995); 200 shards of 2 GB in three regions',
+    expected: 'some: the day is known, its noise is not',
+    expectedReduction: [0, 0.6],
+    trace: 'web_nasa/req_rate',
+    regions: ['us-east-1', 'eu-west-1', 'ap-northeast-1'],
+    homeShare: 0.8,
+    followTheSun: true,
+    shards: 200,
+    days: 14,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'real-cloud-total',
+    text: 'average CPU of all virtual machines of a cloud (Azure 2017), 30 days; 240 shards of 2 GB',
+    expected: 'nothing to speak of: a smooth total moves slower than a node starts',
+    expectedReduction: [-0.1, 0.3],
+    trace: 'azure_v1_agg/avg cpu',
+    shards: 240,
+    days: 14,
+  }),
+];

@@ -1,0 +1,238 @@
+/**
+ * Load series as people have them: JSON Lines or CSV text into numbers on one grid of steps.
+ *
+ * JSON Lines: `{ "id", "step_s", "t0"?, "v": [numbers or null], "metric"?, "origin"? }` a line. CSV: a header, then either
+ * long rows `time,id,value[,origin]` or wide ones `time,<series>,<series>...`. Times are Unix seconds, Unix milliseconds
+ * or ISO 8601.
+ *
+ * Boundary: text in, series out; no files, no network. What cannot be read is an error that names line and reason.
+ */
+import type { Region } from '../model/ids.ts';
+
+export interface Series {
+  id: string;
+  stepS: number;
+  /** Start of the first step, Unix seconds. */
+  t0S: number;
+  /** One value a step, NaN where missing; never negative. */
+  values: Float32Array;
+  metric?: string;
+  /** Region its users are in, where the data says so. */
+  origin?: Region;
+}
+
+/** What is wrong with a line of input. */
+export class TraceError extends Error {
+  override readonly name = 'TraceError';
+  readonly line: number;
+  constructor(line: number, reason: string) {
+    super(`line ${line}: ${reason}`);
+    this.line = line;
+  }
+}
+
+/** Values of all series together that are kept: about a gigabyte. */
+export const TRACE_VALUES_MAX = 250_000_000;
+const SERIES_MAX = 1_000_000;
+
+/** @throws TraceError with the line and what was expected */
+export function parseJsonLines(text: string): Series[] {
+  const found: Series[] = [];
+  const seen = new Set<string>();
+  let total = 0;
+  text.split('\n').forEach((content, i) => {
+    if (content.trim() === '') return;
+    const line = i + 1;
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(content);
+    } catch (error) {
+      throw new TraceError(line, `not JSON: ${(error as Error).message}`);
+    }
+    const series = toSeries(parsed, line);
+    if (seen.has(series.id))
+      throw new TraceError(line, `the series ${JSON.stringify(series.id)} is there twice`);
+    seen.add(series.id);
+    total += series.values.length;
+    if (total > TRACE_VALUES_MAX) throw new TraceError(line, `more than ${TRACE_VALUES_MAX} values in all`);
+    found.push(series);
+  });
+  return found;
+}
+
+function toSeries(parsed: unknown, line: number): Series {
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw new TraceError(line, 'expected an object { "id", "step_s", "v": [...] }');
+  const { id, step_s: stepS, t0, v, metric, origin } = parsed as Record<string, unknown>;
+  if (typeof id !== 'string' || id === '') throw new TraceError(line, '$.id: expected a name');
+  if (typeof stepS !== 'number' || !(stepS > 0) || !Number.isFinite(stepS))
+    throw new TraceError(line, '$.step_s: expected seconds above zero');
+  if (t0 !== undefined && t0 !== null && (typeof t0 !== 'number' || !Number.isFinite(t0)))
+    throw new TraceError(line, '$.t0: expected Unix seconds, or null');
+  if (!Array.isArray(v) || v.length === 0) throw new TraceError(line, '$.v: expected a list of values');
+  if (origin !== undefined && origin !== null && typeof origin !== 'string')
+    throw new TraceError(line, '$.origin: expected the name of a region');
+  const values = new Float32Array(v.length);
+  v.forEach((value: unknown, k) => {
+    if (value === null) values[k] = Number.NaN;
+    else if (typeof value !== 'number' || !Number.isFinite(value))
+      throw new TraceError(line, `$.v[${k}]: expected a number or null, found ${JSON.stringify(value)}`);
+    else if (value < 0) throw new TraceError(line, `$.v[${k}]: load cannot be negative, found ${value}`);
+    else values[k] = value;
+  });
+  return {
+    id,
+    stepS,
+    t0S: typeof t0 === 'number' ? t0 : 0,
+    values,
+    metric: typeof metric === 'string' ? metric : undefined,
+    origin: typeof origin === 'string' ? origin : undefined,
+  };
+}
+
+/** @throws TraceError with the line and what was expected */
+export function parseCsv(text: string): Series[] {
+  const lines = text.split(/\r?\n/);
+  const head = cells(lines[0] ?? '').map((name) => name.trim());
+  const names = head.map((name) => name.toLowerCase());
+  const timeAt = names.findIndex((name) => ['time', 'timestamp', 'date', 'datetime'].includes(name));
+  if (timeAt < 0)
+    throw new TraceError(
+      1,
+      `expected a header with a column "time", found ${JSON.stringify(lines[0] ?? '')}`,
+    );
+  const valueAt = names.indexOf('value');
+  const idAt = names.findIndex((name) => ['id', 'series', 'shard', 'name'].includes(name));
+  const originAt = names.findIndex((name) => ['origin', 'region'].includes(name));
+  const rows = new Map<string, { times: number[]; values: number[]; lines: number[]; origin?: string }>();
+  const put = (id: string, timeS: number, cell: string | undefined, line: number, origin?: string) => {
+    if (cell === undefined || cell.trim() === '') return;
+    const value = Number(cell);
+    if (!Number.isFinite(value))
+      throw new TraceError(
+        line,
+        `expected a number for ${JSON.stringify(id)}, found ${JSON.stringify(cell)}`,
+      );
+    if (value < 0) throw new TraceError(line, `load cannot be negative: ${JSON.stringify(id)} is ${value}`);
+    let row = rows.get(id);
+    if (row === undefined) {
+      if (rows.size >= SERIES_MAX) throw new TraceError(line, `more than ${SERIES_MAX} series`);
+      row = { times: [], values: [], lines: [], origin };
+      rows.set(id, row);
+    }
+    row.times.push(timeS);
+    row.values.push(value);
+    row.lines.push(line);
+  };
+  for (let i = 1; i < lines.length; i++) {
+    if (lines[i]!.trim() === '') continue;
+    const row = cells(lines[i]!);
+    if (row.length !== head.length)
+      throw new TraceError(i + 1, `expected ${head.length} columns as in the header, found ${row.length}`);
+    const timeS = parseTime(row[timeAt]!, i + 1);
+    if (valueAt >= 0)
+      put(
+        idAt >= 0 ? row[idAt]!.trim() : 'all',
+        timeS,
+        row[valueAt],
+        i + 1,
+        originAt >= 0 ? row[originAt]!.trim() : undefined,
+      );
+    else
+      head.forEach((name, k) => {
+        if (k !== timeAt && k !== originAt) put(name, timeS, row[k], i + 1);
+      });
+  }
+  if (rows.size === 0) throw new TraceError(2, 'no values');
+  return [...rows].map(([id, row]) => ({
+    ...onGrid(id, row.times, row.values, row.lines),
+    origin: row.origin,
+  }));
+}
+
+/** Rows of one series, in any order, onto its own grid: the step is the smallest distance between two times. */
+export function onGrid(
+  id: string,
+  times: readonly number[],
+  values: readonly number[],
+  lines?: readonly number[],
+): Series {
+  const order = times.map((_, i) => i).sort((a, b) => times[a]! - times[b]!);
+  const first = times[order[0]!]!;
+  let stepS = Number.POSITIVE_INFINITY;
+  for (let i = 1; i < order.length; i++) {
+    const gap = times[order[i]!]! - times[order[i - 1]!]!;
+    if (gap === 0)
+      throw new TraceError(lines?.[order[i]!] ?? i, `${JSON.stringify(id)} has two values at the same time`);
+    stepS = Math.min(stepS, gap);
+  }
+  if (!Number.isFinite(stepS))
+    throw new TraceError(lines?.[0] ?? 1, `${JSON.stringify(id)} has one value only; a step cannot be told`);
+  const count = Math.round((times[order.at(-1)!]! - first) / stepS) + 1;
+  if (count > TRACE_VALUES_MAX)
+    throw new TraceError(
+      lines?.[order.at(-1)!] ?? 1,
+      `${JSON.stringify(id)} would have ${count} steps of ${stepS} s; are the times in one unit?`,
+    );
+  const grid = new Float32Array(count).fill(Number.NaN);
+  for (const i of order) grid[Math.round((times[i]! - first) / stepS)] = values[i]!;
+  return { id, stepS, t0S: first, values: grid };
+}
+
+function parseTime(text: string, line: number): number {
+  const number = Number(text);
+  // Milliseconds since 1970 passed 10^11 in 1973, seconds will in the year 5138.
+  if (text.trim() !== '' && Number.isFinite(number)) return Math.abs(number) >= 1e11 ? number / 1000 : number;
+  const parsed = Date.parse(text);
+  if (Number.isNaN(parsed))
+    throw new TraceError(line, `expected a time (Unix seconds or ISO 8601), found ${JSON.stringify(text)}`);
+  return parsed / 1000;
+}
+
+/** Cells of a CSV line (RFC 4180 without line breaks inside quotes). */
+function cells(line: string): string[] {
+  const found: string[] = [];
+  let cell = '';
+  let quoted = false;
+  for (let i = 0; i < line.length; i++) {
+    const c = line[i]!;
+    if (quoted) {
+      if (c !== '"') cell += c;
+      else if (line[i + 1] === '"') {
+        cell += '"';
+        i++;
+      } else quoted = false;
+    } else if (c === '"') quoted = true;
+    else if (c === ',') {
+      found.push(cell);
+      cell = '';
+    } else cell += c;
+  }
+  found.push(cell);
+  return found;
+}
+
+/** All on one grid: the coarsest step of all, mean of the finer values in it; cut to the time they have in common. */
+export function align(series: readonly Series[], stepS?: number): Series[] {
+  const step = stepS ?? Math.max(...series.map((one) => one.stepS));
+  return series.map((one) => resample(one, step));
+}
+
+function resample(series: Series, stepS: number): Series {
+  if (series.stepS === stepS) return series;
+  const count = Math.max(1, Math.floor((series.values.length * series.stepS) / stepS));
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
+    const from = Math.floor((i * stepS) / series.stepS);
+    const to = Math.max(from + 1, Math.floor(((i + 1) * stepS) / series.stepS));
+    let sum = 0;
+    let known = 0;
+    for (let k = from; k < Math.min(to, series.values.length); k++)
+      if (!Number.isNaN(series.values[k]!)) {
+        sum += series.values[k]!;
+        known++;
+      }
+    values[i] = known > 0 ? sum / known : Number.NaN;
+  }
+  return { ...series, stepS, values };
+}

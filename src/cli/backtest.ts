@@ -1,0 +1,344 @@
+/**
+ * `skein backtest`: what moving ahead of load would have saved, on published scenarios or one's own metrics.
+ *
+ * Reads files and Prometheus, drives the experiment in slices so that progress shows and Ctrl-C works, writes the report.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import type { Command } from 'commander';
+import {
+  clusterOf,
+  DEFAULT_SCENARIO,
+  experiment,
+  POLICY_IDS,
+  parseCsv,
+  parseJsonLines,
+  parseScenario,
+  type Report,
+  reportPage,
+  SCENARIOS,
+  type Scenario,
+  ScenarioError,
+  type Series,
+  TraceError,
+} from '../backtest/index.ts';
+import { listText, reportText } from './backtest-output.ts';
+import { queryRange } from './backtest-prometheus.ts';
+import { jsonOption, optionsOf, output, wholeNumber } from './context.ts';
+import { CliError, EXIT } from './errors.ts';
+
+interface Options {
+  list?: boolean;
+  scenario?: string;
+  traces?: string[];
+  prometheus?: string;
+  query?: string;
+  start?: string;
+  end?: string;
+  step?: number;
+  metric?: string;
+  shards?: number;
+  stateGb?: number;
+  regions?: string;
+  origins?: string;
+  homeShare?: number;
+  followTheSun?: boolean;
+  peakNodes?: number;
+  nodeUsdPerHour?: number;
+  nodeStart?: number;
+  objectiveMs?: number;
+  days?: number;
+  seeds?: number;
+  policies?: string;
+  headrooms?: string;
+  report?: string;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+export function addBacktestCommand(program: Command): void {
+  jsonOption(program.command('backtest'))
+    .description('replay policies over load in virtual time: what moving ahead of load would have saved')
+    .option('--list', 'the published scenarios, with what was expected of each')
+    .option('--scenario <name|file>', 'a published scenario by name, or a JSON file of parameters')
+    .option('--traces <files...>', 'your load: CSV or JSON Lines, gzipped or not; one series is a tenant')
+    .option('--prometheus <url>', 'your load: a range query of a Prometheus server; with --query')
+    .option('--query <promql>', 'such as: sum by (tenant) (rate(http_requests_total[5m]))')
+    .option('--start <time>', 'of the range, ISO 8601 or Unix seconds; default: 14 days before the end')
+    .option('--end <time>', 'of the range; default: now')
+    .option('--step <seconds>', 'length of a step', number('--step', 1, 86_400))
+    .option('--metric <name>', 'only series of this metric, where the files name one')
+    .option('--shards <count>', 'shards; more than series: each series is split', wholeNumber(1, 100_000))
+    .option('--state-gb <gigabytes>', 'mean state of a shard', number('--state-gb', 0, 10_000))
+    .option('--regions <names>', 'regions with nodes, comma separated')
+    .option('--origins <file>', 'CSV `id,origin`: the region that each series has its users in')
+    .option(
+      '--home-share <share>',
+      "share of a shard's users in its home region",
+      number('--home-share', 0, 1),
+    )
+    .option('--follow-the-sun', "read each origin's load at its local time of day")
+    .option('--peak-nodes <count>', 'nodes that the busiest step fills', number('--peak-nodes', 0.1, 10_000))
+    .option('--node-usd-per-hour <usd>', 'price of a node', number('--node-usd-per-hour', 0, 10_000))
+    .option('--node-start <seconds>', 'until a new node takes shards', number('--node-start', 0, 86_400))
+    .option(
+      '--objective-ms <ms>',
+      'what the 99th percentile should stay below',
+      number('--objective-ms', 1, 1e6),
+    )
+    .option('--days <count>', 'only the first days', number('--days', 0.1, 400))
+    .option('--seeds <count>', 'how often, with other homes, sizes and noise', wholeNumber(1, 100))
+    .option('--policies <names>', `comma separated, of ${POLICY_IDS.join(', ')}`)
+    .option('--headrooms <shares>', 'shares of a node that may be used, comma separated')
+    .option('--report <file>', 'write a page with plots (.html) ')
+    .option('--quiet', 'no progress')
+    .action(async (_options, command: Command) => {
+      const options = optionsOf<Options>(command);
+      if (options.list) {
+        output(command, { scenarios: SCENARIOS }, () => listText(SCENARIOS));
+        return;
+      }
+      const series = await readSeries(options);
+      const scenario = scenarioOf(options, series);
+      if (scenario.trace !== undefined && series === undefined)
+        throw usage(`the scenario ${scenario.name} is about a real trace, which is not part of the product`, {
+          why: `it is series ${scenario.trace} of a file in JSON Lines`,
+          next: `give the file: skein backtest --scenario ${scenario.name} --traces FILE --metric ${scenario.trace.slice(scenario.trace.indexOf('/') + 1)}`,
+        });
+      const report = await drive(scenario, series, options);
+      if (options.report !== undefined) writeReport(options.report, report);
+      output(command, report, () => reportText(report, options.report));
+    });
+}
+
+async function readSeries(options: Options): Promise<Series[] | undefined> {
+  if (options.traces !== undefined && options.prometheus !== undefined)
+    throw usage('--traces and --prometheus cannot be given together', { next: 'choose one source of load' });
+  let series: Series[] | undefined;
+  if (options.traces !== undefined) series = options.traces.flatMap((file) => readTraces(file));
+  else if (options.prometheus !== undefined) {
+    if (options.query === undefined)
+      throw usage('--prometheus needs --query', {
+        next: "add one, such as --query 'sum by (tenant) (rate(http_requests_total[5m]))'",
+      });
+    series = await queryRange({
+      url: options.prometheus,
+      query: options.query,
+      start: options.start,
+      end: options.end,
+      stepS: options.step ?? 300,
+    });
+  } else if (options.query !== undefined)
+    throw usage('--query needs --prometheus', { next: 'add --prometheus http://host:9090' });
+  if (series === undefined) return undefined;
+  const wanted = options.metric;
+  if (wanted !== undefined) {
+    const metrics = [...new Set(series.map((one) => one.metric ?? '(none)'))];
+    series = series.filter((one) => one.metric === wanted);
+    if (series.length === 0)
+      throw new CliError(`no series has the metric ${JSON.stringify(wanted)}`, {
+        next: `choose one of ${metrics.slice(0, 20).join(', ')}`,
+      });
+  }
+  if (options.origins !== undefined) series = withOrigins(series, options.origins);
+  return longOnes(series);
+}
+
+/** Series that cover less than half of what the longest covers would shorten all of them. */
+function longOnes(series: Series[]): Series[] {
+  const longest = Math.max(...series.map((one) => one.values.length * one.stepS));
+  const kept = series.filter((one) => one.values.length * one.stepS >= longest / 2);
+  if (kept.length < series.length)
+    process.stderr.write(
+      `${series.length - kept.length} of ${series.length} series are left out: they cover less than half of the time\n`,
+    );
+  return kept;
+}
+
+function readTraces(file: string): Series[] {
+  const content = readText(file);
+  const jsonLines =
+    /\.jsonl(\.gz)?$|\.ndjson(\.gz)?$|\.json(\.gz)?$/.test(file) || content.trimStart().startsWith('{');
+  try {
+    const series = jsonLines ? parseJsonLines(content) : parseCsv(content);
+    if (series.length === 0)
+      throw new CliError(`${file} holds no series`, { next: 'see docs/backtest.md for the formats' });
+    return series;
+  } catch (error) {
+    if (!(error instanceof TraceError)) throw error;
+    throw new CliError(`${file}, ${error.message}`, {
+      next: 'correct the line; docs/backtest.md describes the formats',
+      cause: error,
+    });
+  }
+}
+
+function readText(file: string): string {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new CliError(`${file} cannot be read`, {
+      why: (error as Error).message,
+      next: 'give the path of a CSV or JSON Lines file',
+    });
+  }
+  if (!file.endsWith('.gz')) return bytes.toString();
+  try {
+    return gunzipSync(bytes).toString();
+  } catch (error) {
+    throw new CliError(`${file} cannot be unpacked`, {
+      why: (error as Error).message,
+      next: 'its name says gzip; if it is not, rename it',
+    });
+  }
+}
+
+function withOrigins(series: readonly Series[], file: string): Series[] {
+  const origins = new Map<string, string>();
+  readText(file)
+    .split(/\r?\n/)
+    .forEach((line, i) => {
+      if (line.trim() === '' || (i === 0 && /^id\s*,/.test(line))) return;
+      const comma = line.lastIndexOf(',');
+      if (comma <= 0)
+        throw new CliError(`${file}, line ${i + 1}: expected \`id,origin\`, found ${JSON.stringify(line)}`);
+      origins.set(line.slice(0, comma).trim(), line.slice(comma + 1).trim());
+    });
+  return series.map((one) => ({ ...one, origin: origins.get(one.id) ?? one.origin }));
+}
+
+/** The scenario of the command line: a published one, a file or the defaults, with what the options say. */
+function scenarioOf(options: Options, series: readonly Series[] | undefined): Scenario {
+  let base = DEFAULT_SCENARIO;
+  const named = options.scenario;
+  if (named !== undefined) {
+    const published = SCENARIOS.find((one) => one.name === named);
+    if (published) base = published;
+    else if (/[./]/.test(named)) base = scenarioFile(named);
+    else
+      throw usage(`there is no scenario ${JSON.stringify(named)}`, {
+        next: `choose one of ${SCENARIOS.map((one) => one.name).join(', ')}, or give a file`,
+      });
+  } else if (series === undefined)
+    throw usage('nothing to replay', {
+      next: 'give --scenario NAME (see --list), --traces FILE, or --prometheus URL --query PROMQL',
+    });
+  const given: Record<string, unknown> = {};
+  const set = (name: keyof Scenario, value: unknown) => {
+    if (value !== undefined) given[name] = value;
+  };
+  if (series !== undefined && named === undefined) {
+    given.name = options.prometheus === undefined ? options.traces!.join(', ') : options.query!;
+    given.days = 400;
+  }
+  set('shards', options.shards);
+  set('stepS', options.step);
+  set('stateGb', options.stateGb);
+  set(
+    'regions',
+    options.regions?.split(',').map((name) => name.trim()),
+  );
+  set('homeShare', options.homeShare);
+  set('followTheSun', options.followTheSun);
+  set('peakNodes', options.peakNodes);
+  set('days', options.days);
+  set('seeds', options.seeds);
+  set(
+    'policies',
+    options.policies?.split(',').map((name) => name.trim()),
+  );
+  set('headrooms', options.headrooms?.split(',').map(Number));
+  const cluster: Record<string, unknown> = {};
+  if (options.nodeStart !== undefined) cluster.nodeStartS = options.nodeStart;
+  if (options.objectiveMs !== undefined) cluster.objectiveMs = options.objectiveMs;
+  if (Object.keys(cluster).length > 0) given.cluster = cluster;
+  try {
+    const scenario = parseScenario(given, base);
+    for (const one of series ?? [])
+      if (one.origin !== undefined && !scenario.regions.includes(one.origin))
+        throw new ScenarioError(
+          `the series ${JSON.stringify(one.id)} has its users in ${JSON.stringify(one.origin)}, which is not one of the regions ${scenario.regions.join(', ')}`,
+        );
+    return scenario;
+  } catch (error) {
+    if (error instanceof ScenarioError)
+      throw usage(error.message, { next: 'see `skein backtest --help` and docs/backtest.md' });
+    throw error;
+  }
+}
+
+function scenarioFile(file: string): Scenario {
+  const content = readText(file);
+  try {
+    return parseScenario(JSON.parse(content));
+  } catch (error) {
+    throw new CliError(`${file}: ${(error as Error).message}`, {
+      next: 'docs/backtest.md lists the parameters',
+      cause: error,
+    });
+  }
+}
+
+/** Work between two turns of the event loop, milliseconds: signals and the terminal are served in between. */
+const SLICE_MS = 100;
+
+async function drive(
+  scenario: Scenario,
+  series: readonly Series[] | undefined,
+  options: Options,
+): Promise<Report> {
+  const showing = process.stderr.isTTY === true && !options.quiet;
+  try {
+    const steps = experiment(scenario, clusterOf(scenario, options.nodeUsdPerHour), series);
+    const startedMs = performance.now();
+    let sliceMs = startedMs;
+    for (;;) {
+      const next = steps.next();
+      if (next.done) {
+        if (showing) process.stderr.write('\r\u001b[K');
+        return next.value;
+      }
+      if (performance.now() - sliceMs < SLICE_MS) continue;
+      if (showing)
+        process.stderr.write(
+          `\r\u001b[K${bar(next.value.share, performance.now() - startedMs)} ${next.value.text}`,
+        );
+      await new Promise((resolve) => setImmediate(resolve));
+      sliceMs = performance.now();
+    }
+  } catch (error) {
+    if (showing) process.stderr.write('\n');
+    if (error instanceof RangeError)
+      throw new CliError(error.message, { next: 'see docs/backtest.md for what load and options must be' });
+    throw error;
+  }
+}
+
+function bar(share: number, tookMs: number): string {
+  const width = 24;
+  const full = Math.round(width * share);
+  const leftS = share > 0.02 ? `, ${Math.ceil((tookMs * (1 - share)) / share / 1000)} s left` : '';
+  return `[${'#'.repeat(full)}${'.'.repeat(width - full)}] ${(100 * share).toFixed(0)} %${leftS}`;
+}
+
+function writeReport(file: string, report: Report): void {
+  try {
+    writeFileSync(file, reportPage(report));
+  } catch (error) {
+    throw new CliError(`the report ${file} cannot be written`, { why: (error as Error).message });
+  }
+}
+
+function number(option: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !(value >= min && value <= max))
+      throw usage(`${option}: ${JSON.stringify(text)} is not a number from ${min} to ${max}`, {});
+    return value;
+  };
+}
+
+function usage(message: string, more: { why?: string; next?: string }): CliError {
+  return new CliError(message, { ...more, exitCode: EXIT.usage });
+}
