@@ -46,6 +46,10 @@ export interface EtcdClusterOptions {
   /** Milliseconds; etcd's defaults, 100 and 1,000, where absent. */
   heartbeatMs?: number;
   electionMs?: number;
+  /** Of the first member's three ports; any that is free where absent. */
+  firstPort?: number;
+  /** Of each member, where other members find it, if not at its own peer port: a proxy in between. */
+  advertisedPeerPorts?: readonly number[];
   /** Added at the end of each member's command line. */
   extraArguments?: string[];
   binary?: string;
@@ -229,7 +233,8 @@ export async function startEtcdCluster(options: EtcdClusterOptions): Promise<Etc
   const portFile = join(dataDirectory, 'first-port');
   const kept = existsSync(portFile) ? Number(readFileSync(portFile, 'utf8')) : undefined;
   for (let attempt = 1; ; attempt++) {
-    const firstPort = kept ?? PORT_FIRST + 3 * Math.floor((random.next() * (PORT_COUNT - 16)) / 3);
+    const firstPort =
+      options.firstPort ?? kept ?? PORT_FIRST + 3 * Math.floor((random.next() * (PORT_COUNT - 16)) / 3);
     const cluster = new EtcdCluster(makeMembers(options, binary, version, firstPort), tls);
     try {
       await cluster.start();
@@ -237,10 +242,20 @@ export async function startEtcdCluster(options: EtcdClusterOptions): Promise<Etc
       return cluster;
     } catch (error) {
       await cluster.stop('SIGKILL');
-      const taken = kept === undefined && /address already in use/.test(String(error));
+      const isFree = kept === undefined && options.firstPort === undefined;
+      const taken = isFree && /address already in use/.test(String(error));
       if (!taken || attempt >= START_ATTEMPTS_MAX) throw error;
     }
   }
+}
+
+/** Ports of the member with that index. */
+export function etcdPorts(
+  firstPort: number,
+  index: number,
+): { clientPort: number; peerPort: number; metricsPort: number } {
+  const clientPort = firstPort + 3 * index;
+  return { clientPort, peerPort: clientPort + 1, metricsPort: clientPort + 2 };
 }
 
 function makeMembers(
@@ -254,9 +269,8 @@ function makeMembers(
   const token = `skein-${randomId(random)}`;
   const plans = Array.from({ length: count }, (_, i) => ({
     name: `etcd-${i + 1}`,
-    clientPort: firstPort + 3 * i,
-    peerPort: firstPort + 3 * i + 1,
-    metricsPort: firstPort + 3 * i + 2,
+    ...etcdPorts(firstPort, i),
+    peerUrl: `http://127.0.0.1:${options.advertisedPeerPorts?.[i] ?? etcdPorts(firstPort, i).peerPort}`,
   }));
   const scheme = tls ? 'https' : 'http';
   const recent = version.major > 3 || version.minor >= 6;
@@ -270,8 +284,8 @@ function makeMembers(
       ['--listen-client-urls', client],
       ['--advertise-client-urls', client],
       ['--listen-peer-urls', peer],
-      ['--initial-advertise-peer-urls', peer],
-      ['--initial-cluster', plans.map((each) => `${each.name}=http://127.0.0.1:${each.peerPort}`).join(',')],
+      ['--initial-advertise-peer-urls', plan.peerUrl],
+      ['--initial-cluster', plans.map((each) => `${each.name}=${each.peerUrl}`).join(',')],
       ['--initial-cluster-token', token],
       ['--listen-metrics-urls', `http://127.0.0.1:${plan.metricsPort}`],
       ['--max-txn-ops', options.maxTxnOps ?? MAX_TXN_OPS],

@@ -21,24 +21,29 @@ export interface ProxyFault {
 }
 
 interface Pair {
-  pid: number | undefined;
   client: Socket;
   target: Socket;
+  /** The client's end, by which its process is found. */
+  port: number;
+}
+
+export interface FaultProxyOptions {
+  port: number;
+  /** Asked at each connection: a restarted target may have moved. */
+  targetPort: () => number;
 }
 
 export class FaultProxy {
   readonly port: number;
   readonly #server: Server;
   readonly #targetPort: () => number;
-  readonly #candidates: () => readonly number[];
   readonly #pairs = new Set<Pair>();
   #fault: ProxyFault | undefined;
 
-  private constructor(server: Server, port: number, options: FaultProxyOptions) {
+  private constructor(server: Server, options: FaultProxyOptions) {
     this.#server = server;
-    this.port = port;
+    this.port = options.port;
     this.#targetPort = options.targetPort;
-    this.#candidates = options.candidates ?? (() => []);
     server.on('connection', (client) => this.#accept(client));
   }
 
@@ -49,18 +54,19 @@ export class FaultProxy {
       server.once('error', reject);
       server.listen({ host: '127.0.0.1', port: options.port, exclusive: true }, resolve);
     });
-    return new FaultProxy(server, options.port, options);
+    return new FaultProxy(server, options);
   }
 
-  /** Connections through it, by client process. */
-  get connections(): readonly (number | undefined)[] {
-    return [...this.#pairs].map(({ pid }) => pid);
-  }
-
-  /** One fault at a time; `undefined` heals. */
-  set(fault: ProxyFault | undefined): void {
+  /**
+   * One fault at a time; `undefined` heals.
+   *
+   * @returns how many connections it hits now: a fault that hits nothing shows nothing.
+   */
+  set(fault: ProxyFault | undefined): number {
     this.#fault = fault;
-    for (const pair of [...this.#pairs]) this.#apply(pair);
+    let hit = 0;
+    for (const pair of [...this.#pairs]) if (this.#apply(pair)) hit++;
+    return hit;
   }
 
   async close(): Promise<void> {
@@ -72,13 +78,13 @@ export class FaultProxy {
   }
 
   #accept(client: Socket): void {
-    const pid = ownerOf(client.remotePort!, this.#candidates());
-    if (this.#hits(pid)?.cut) {
+    const port = client.remotePort!;
+    if (this.#hits(port)?.cut) {
       client.resetAndDestroy();
       return;
     }
     const target = createConnection({ host: '127.0.0.1', port: this.#targetPort(), noDelay: true });
-    const pair: Pair = { pid, client, target };
+    const pair: Pair = { client, target, port };
     this.#pairs.add(pair);
     client.pipe(target);
     target.pipe(client);
@@ -94,30 +100,23 @@ export class FaultProxy {
     this.#apply(pair);
   }
 
-  #apply({ pid, client, target }: Pair): void {
-    const fault = this.#hits(pid);
+  #apply({ client, target, port }: Pair): boolean {
+    const fault = this.#hits(port);
     if (fault?.cut) {
       client.resetAndDestroy();
       target.resetAndDestroy();
-      return;
+    } else {
+      hold(client, target, fault?.holdRequests ?? false);
+      hold(target, client, fault?.holdAnswers ?? false);
     }
-    hold(client, target, fault?.holdRequests ?? false);
-    hold(target, client, fault?.holdAnswers ?? false);
+    return fault !== undefined;
   }
 
-  #hits(pid: number | undefined): ProxyFault | undefined {
+  #hits(port: number): ProxyFault | undefined {
     const fault = this.#fault;
-    if (!fault) return undefined;
-    return fault.pids === undefined || (pid !== undefined && fault.pids.has(pid)) ? fault : undefined;
+    if (fault?.pids === undefined) return fault;
+    return ownerOf(port, fault.pids) === undefined ? undefined : fault;
   }
-}
-
-export interface FaultProxyOptions {
-  port: number;
-  /** Asked at each connection: a restarted target may have moved. */
-  targetPort: () => number;
-  /** Process ids among which the owner of a connection is looked for. */
-  candidates?: () => readonly number[];
 }
 
 function hold(from: Socket, to: Socket, held: boolean): void {
@@ -127,7 +126,7 @@ function hold(from: Socket, to: Socket, held: boolean): void {
 }
 
 /** The process that holds the local TCP port, by the socket's inode in /proc; undefined where none of these does. */
-export function ownerOf(localPort: number, candidates: readonly number[]): number | undefined {
+export function ownerOf(localPort: number, candidates: Iterable<number>): number | undefined {
   const wanted = `:${localPort.toString(16).toUpperCase().padStart(4, '0')}`;
   let inode: string | undefined;
   // A Go program may hold an IPv4 connection in a socket of both families.
