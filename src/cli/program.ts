@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addBacktestCommand } from './backtest.ts';
 import { addCompletionCommand } from './completion.ts';
+import { addForecastCommands } from './forecast.ts';
 import { addLoopCommands } from './loop.ts';
 import { addMigrationCommand } from './migration.ts';
 import { addRoleCommands } from './roles.ts';
@@ -24,6 +25,7 @@ export function makeProgram(addDev?: (program: Command) => void): Command {
     .configureHelp({ showGlobalOptions: true });
   addDev?.(program);
   addLoopCommands(program);
+  addForecastCommands(program);
   addShardCommand(program);
   addMigrationCommand(program);
   addBacktestCommand(program);

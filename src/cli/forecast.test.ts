@@ -1,0 +1,107 @@
+/** `skein forecast run` and `backtest` as a user runs them: files in, lines out, bad lines named, exit status. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'skein-forecast-'));
+});
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const main = join(import.meta.dirname, 'main.ts');
+
+function skein(args: string[], input?: string): Promise<{ status: number; out: string; err: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      ['--conditions=skein-source', main, 'forecast', ...args],
+      { maxBuffer: 1 << 26 },
+      (error, out, err) => {
+        resolve({ status: typeof error?.code === 'number' ? error.code : 0, out, err });
+      },
+    );
+    child.stdin?.end(input ?? '');
+  });
+}
+
+const series = (id: string, steps = 200) =>
+  JSON.stringify({
+    id,
+    t0: 1_000_000,
+    step_s: 3600,
+    v: Array.from({ length: steps }, (_, i) => 10 + 5 * Math.sin((2 * Math.PI * i) / 24)),
+  });
+
+describe('skein forecast run', () => {
+  it('answers each line of standard input in order, and names a bad one without stopping', async () => {
+    const { status, out, err } = await skein(
+      ['run', '--input', '-', '--horizon', '3', '--quantiles', '0.5,0.9', '--max-over', '2,3'],
+      `${series('a')}\n{"id":"broken"}\n\n${series('b')}`,
+    );
+    expect(status).toBe(1);
+    expect(err).toContain('line 2: "step_s"');
+    const [a, b] = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(a.id).toBe('a');
+    expect(b.id).toBe('b');
+    expect(a.t0).toBe(1_000_000 + 200 * 3600);
+    expect(a.step_s).toBe(3600);
+    expect(Object.keys(a.quantiles)).toEqual(['0.5', '0.9']);
+    expect(a.quantiles['0.5']).toHaveLength(3);
+    expect(Object.keys(a.max)).toEqual(['2', '3']);
+    expect(a.max['3']['0.9']).toBeGreaterThanOrEqual(a.max['3']['0.5']);
+    expect(a.quantiles['0.5'][0]).toBeCloseTo(10 + 5 * Math.sin((2 * Math.PI * 200) / 24), 0);
+  });
+
+  it('reads gzip and writes a file', async () => {
+    const [input, output] = [join(folder, 'in.gz'), join(folder, 'out.jsonl')];
+    writeFileSync(input, gzipSync(`${series('a')}\n${series('short', 1)}\n${series('none', 0)}\n`));
+    const { status } = await skein(['run', '--input', input, '--horizon', '2', '--output', output]);
+    expect(status).toBe(0);
+    const lines = readFileSync(output, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines.map((line) => line.id)).toEqual(['a', 'short', 'none']);
+    expect(lines[2].quantiles['0.99']).toEqual([0, 0]);
+  });
+
+  it('says what is wrong with a file or an option', async () => {
+    const missing = await skein(['run', '--input', join(folder, 'nowhere'), '--horizon', '2']);
+    expect(missing.status).toBe(1);
+    expect(missing.err).toContain('no such file');
+    const level = await skein(['run', '--input', '-', '--horizon', '2', '--quantiles', '1.5']);
+    expect(level.status).toBe(2);
+    writeFileSync(join(folder, 'cut.gz'), gzipSync(series('a')).subarray(0, 60));
+    const cut = await skein(['run', '--input', join(folder, 'cut.gz'), '--horizon', '2']);
+    expect(cut.status).toBe(1);
+    expect(cut.err).toContain('cut off');
+  });
+});
+
+describe('skein forecast backtest', () => {
+  it('scores the engine against seasonal naive, as a table and as JSON', async () => {
+    const lines = `${series('svc/rate', 300)}\n${series('svc/cpu', 300)}\n${series('x/cpu', 5)}`;
+    const table = await skein(['backtest', '--input', '-', '--horizon', '24'], lines);
+    expect(table.status).toBe(0);
+    expect(table.out).toMatch(/cpu .*\n.*rate .*\n.*all/);
+    const { out } = await skein(
+      ['backtest', '--input', '-', '--horizon', '24', '--origins', '2', '--json'],
+      lines,
+    );
+    const found = JSON.parse(out);
+    expect(found).toMatchObject({ horizon: 24, origins: 2, series: 2, skipped: 1, bad: 0 });
+    const all = found.scores.find((row: { metric: string }) => row.metric === 'all');
+    expect(all.engine.forecasts).toBe(4);
+    expect(all.engine.mase).toBeGreaterThanOrEqual(0);
+    expect(all.naive.coverage).toHaveLength(3);
+  });
+});

@@ -1,0 +1,178 @@
+/**
+ * `skein forecast run` and `skein forecast backtest`: the engine over recorded series, without a cluster. A bad line is
+ * named with its number and its reason, the others go on, and the exit status says that there was one.
+ */
+import { type Command, InvalidArgumentError } from 'commander';
+import { addOrigins, type BacktestRow, emptyBacktest, finishBacktest } from '../forecast/backtest-series.ts';
+import { SeriesRun } from '../forecast/run-series.ts';
+import { parseSeries, type SeriesRecord } from '../forecast/series-record.ts';
+import { jsonOption, optionsOf, wholeNumber } from './context.ts';
+import { CliError, EXIT } from './errors.ts';
+import { type LineSource, lineWriter, readLines } from './series-lines.ts';
+import { table } from './table.ts';
+
+const HORIZON_MAX = 10_000;
+const PROGRESS_EVERY_MS = 1_000;
+/** Digits of a forecast: more say nothing, and make the output twice as large. */
+const DIGITS = 6;
+
+interface RunOptions {
+  input: string;
+  output: string;
+  horizon: number;
+  quantiles: number[];
+  maxOver: number[];
+}
+
+export function addForecastCommands(program: Command): void {
+  const forecast = program.commands.find((command) => command.name() === 'forecast')!;
+  forecast
+    .command('run')
+    .description(
+      'forecast recorded series: JSON Lines in, quantiles out, by the engine that the controller runs',
+    )
+    .requiredOption('--input <file>', 'one series a line, plain or gzip; - is standard input')
+    .requiredOption('--horizon <steps>', 'steps ahead', wholeNumber(1, HORIZON_MAX))
+    .option('--quantiles <levels>', 'comma-separated, between 0 and 1', levels, [0.5, 0.9, 0.99])
+    .option('--max-over <steps>', 'windows whose maximum is forecast, comma-separated', windows, [])
+    .option('--output <file>', 'where forecasts go; - is standard output', '-')
+    .action(async (options: RunOptions) => {
+      const writer = lineWriter(options.output);
+      const bad = await eachSeries(options.input, async (record) => {
+        await writer.write(forecastLine(record, options));
+      });
+      await writer.end();
+      if (bad > 0) process.exitCode = EXIT.failed;
+    });
+  jsonOption(forecast.command('backtest'))
+    .description('score the engine on recorded series from rolling origins, against seasonal naive')
+    .requiredOption('--input <file>', 'one series a line, plain or gzip; - is standard input')
+    .requiredOption('--horizon <steps>', 'steps ahead', wholeNumber(1, HORIZON_MAX))
+    .option('--origins <count>', 'points of each series to forecast from', wholeNumber(1, 1_000), 4)
+    .action(async (options: { input: string; horizon: number; origins: number }, command: Command) => {
+      const sums = emptyBacktest(options.horizon);
+      let skipped = 0;
+      const bad = await eachSeries(options.input, (record) => {
+        if (!addOrigins(sums, record, options.horizon, options.origins)) skipped++;
+      });
+      const rows = finishBacktest(sums);
+      const found = {
+        horizon: options.horizon,
+        origins: options.origins,
+        series: sums.series,
+        skipped,
+        bad,
+        scores: rows,
+      };
+      if (optionsOf(command).json) process.stdout.write(`${JSON.stringify(found)}\n`);
+      else process.stdout.write(backtestText(rows, sums.series, skipped, options.horizon));
+      if (bad > 0) process.exitCode = EXIT.failed;
+    });
+}
+
+/** @returns how many lines were bad */
+async function eachSeries(
+  path: string,
+  use: (record: SeriesRecord) => Promise<void> | void,
+): Promise<number> {
+  const source = await readLines(path);
+  const progress = progressOf(source);
+  let bad = 0;
+  try {
+    for await (const { number, text } of source.lines) {
+      if (text.trim() === '') continue;
+      try {
+        await use(parseSeries(text));
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+        bad++;
+        process.stderr.write(`line ${number}: ${error.message}\n`);
+      }
+      progress.line();
+    }
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(`reading ${path} failed: ${(error as Error).message}`, {
+      next: 'a gzip file that ends early was cut off while it was copied',
+    });
+  } finally {
+    progress.end();
+  }
+  if (bad > 0) process.stderr.write(`${bad} ${bad === 1 ? 'line was' : 'lines were'} left out\n`);
+  return bad;
+}
+
+function progressOf(source: LineSource): { line: () => void; end: () => void } {
+  const shown = process.stderr.isTTY;
+  let count = 0;
+  let lastMs = performance.now();
+  return {
+    line() {
+      count++;
+      if (!shown || performance.now() - lastMs < PROGRESS_EVERY_MS) return;
+      lastMs = performance.now();
+      const share = source.bytes ? ` (${Math.round((100 * source.bytesRead()) / source.bytes)} %)` : '';
+      process.stderr.write(`\r${count} series${share}`);
+    },
+    end() {
+      if (shown) process.stderr.write(`\r${' '.repeat(40)}\r`);
+    },
+  };
+}
+
+function forecastLine(record: SeriesRecord, options: RunOptions): string {
+  const run = new SeriesRun(record, { windows: options.maxOver, horizon: options.horizon });
+  run.advance(record.v.length);
+  const answer = run.forecast(options.horizon, options.quantiles);
+  const byLevel = (values: (q: number) => unknown) =>
+    Object.fromEntries(options.quantiles.map((level, q) => [String(level), values(q)]));
+  return JSON.stringify({
+    id: record.id,
+    t0: answer.t0,
+    step_s: record.step_s,
+    quantiles: byLevel((q) => Array.from(answer.quantiles[q]!, rounded)),
+    ...(options.maxOver.length > 0 && {
+      max: Object.fromEntries(
+        options.maxOver.map((steps, w) => [String(steps), byLevel((q) => rounded(answer.maxima[w]![q]!))]),
+      ),
+    }),
+  });
+}
+
+function rounded(value: number): number {
+  return Number(value.toPrecision(DIGITS));
+}
+
+function backtestText(rows: BacktestRow[], series: number, skipped: number, horizon: number): string {
+  const lines = rows.map((row) => [
+    row.metric,
+    String(row.engine.forecasts),
+    row.engine.sql.toFixed(3),
+    row.naive.sql.toFixed(3),
+    (row.engine.sql / row.naive.sql).toFixed(2),
+    row.engine.sqlFirst.toFixed(3),
+    row.engine.mase.toFixed(2),
+    row.naive.mase.toFixed(2),
+    ...row.engine.coverage.slice(1).map((share) => `${(100 * share).toFixed(1)} %`),
+  ]);
+  const note = skipped > 0 ? `; ${skipped} were too short` : '';
+  return `${table(
+    ['METRIC', 'FORECASTS', 'SQL', 'NAIVE', 'RATIO', 'FIRST 15', 'MASE', 'NAIVE', 'BELOW P90', 'BELOW P99'],
+    lines,
+    'no series was long enough',
+  )}${series} series, ${horizon} steps ahead${note}; below 1 the engine is better than seasonal naive\n`;
+}
+
+function levels(text: string): number[] {
+  const found = text.split(',').map(Number);
+  if (found.length === 0 || found.length > 99 || found.some((level) => !(level > 0 && level < 1)))
+    throw new InvalidArgumentError('Levels lie between 0 and 1, such as 0.5,0.9,0.99.');
+  return found;
+}
+
+function windows(text: string): number[] {
+  const found = text.split(',').map(Number);
+  if (found.length > 8 || found.some((steps) => !Number.isInteger(steps) || steps < 1 || steps > HORIZON_MAX))
+    throw new InvalidArgumentError(`Windows are up to 8 whole numbers of steps, such as 15,60.`);
+  return found;
+}

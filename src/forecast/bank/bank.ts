@@ -1,0 +1,378 @@
+/**
+ * Many series of one step length, each a row of numbers: learns a value a step, answers with p50, p90 and p99 at any
+ * horizon and for the maximum over a window.
+ *
+ * This is the engine: the controller's series and `skein forecast run` are rows of it. Boundary: pure and synchronous.
+ *
+ * Invariants: memory is fixed a row; a missing value (NaN, infinite) teaches nothing and costs a place in time; a
+ * censored one never teaches low demand; quantiles ascend; no answer leaves the clamps around what was seen.
+ */
+import { blendAnswer } from './blend.ts';
+import { clampHigh, clampLow, learn, predict, type SeasonNow, seasonNow } from './experts.ts';
+import {
+  type BankLayout,
+  BLEND,
+  BUCKET_STEPS,
+  BUCKETS,
+  bankLayout,
+  EXPERT_NAMES,
+  EXPERTS,
+  F,
+  type Row,
+} from './layout.ts';
+import { findPeriods } from './periods.ts';
+import { rescale } from './rescale.ts';
+import { pushValue } from './rings.ts';
+import { base64, fromBase64 } from './saved.ts';
+import { clampTo, kindShare, kindsAt, levelsAt, makeSlots, settle, spreadAt, weightsAt } from './score.ts';
+import { makeWindows, settleWindows, windowQuantiles } from './windows.ts';
+
+/** Rows allocated at a time. */
+const CHUNK_ROWS = 512;
+/** Usual load in units of the scale outside of which the scale is set anew. */
+const SCALE_HIGH = 12;
+const SCALE_LOW = 1 / 24;
+/** Larger ones are no measurement, but an error of whoever measured: taken for missing. */
+const VALUE_READ_MAX = 1e30;
+/** Beyond so many units of the scale the value sets a new one: codes and sums of squares reach no further. */
+const VALUE_MAX = 5e4;
+
+export interface BankOptions {
+  /** Seconds a step; decides at which resolutions history is kept. */
+  stepS: number;
+  /** Answers in flight a horizon: 8 by default; 2 for fleets of many series. */
+  slots?: number;
+  /** Windows in steps whose maximum is forecast; 15 and 60 by default. */
+  windows?: readonly number[];
+  /** Names of experts from outside, see {@link SeriesBank.external}. */
+  externals?: readonly string[];
+  /** Rows allocated at a time; 512 by default. */
+  rows?: number;
+}
+
+/** See {@link SeriesBank.saveRow}. */
+export interface SavedRow {
+  format: string;
+  /** Little-endian numbers in base 64. */
+  floats: string;
+  codes: string;
+}
+
+interface Chunk {
+  floats: Float32Array;
+  codes: Uint16Array;
+}
+
+export class SeriesBank {
+  readonly layout: BankLayout;
+  readonly names: readonly string[];
+  /** Answers of experts from outside for a row, in the series' own unit; NaN where they cannot say. */
+  external: (row: number, expert: number, ahead: number) => number = () => Number.NaN;
+  readonly #chunks: Chunk[] = [];
+  readonly #free: number[] = [];
+  #rows = 0;
+  readonly #row: Row;
+  readonly #now: SeasonNow = { profile: Number.NaN, season: Number.NaN, long: Number.NaN };
+  readonly #answers: Float64Array;
+  readonly #weights: Float64Array[];
+  readonly #errors = BUCKET_STEPS.map(() => new Float64Array(3));
+  readonly #values = new Float64Array(3);
+  readonly #shares = BUCKET_STEPS.map(() => new Float64Array(3));
+  readonly #asked = new Float64Array(3);
+  readonly #windowOut = new Float64Array(3);
+  readonly #chunkRows: number;
+  #current = 0;
+
+  constructor(options: BankOptions) {
+    const externals = options.externals ?? [];
+    this.#chunkRows = options.rows ?? CHUNK_ROWS;
+    this.layout = bankLayout({
+      stepS: options.stepS,
+      slots: options.slots ?? 8,
+      windows: options.windows ?? [15, 60],
+      externals: externals.length,
+    });
+    this.names = [...EXPERT_NAMES, ...externals];
+    this.#answers = new Float64Array(this.layout.experts);
+    this.#weights = BUCKET_STEPS.map(() => new Float64Array(this.layout.experts));
+    this.#row = { layout: this.layout, floats: new Float32Array(0), f: 0, codes: new Uint16Array(0), c: 0 };
+  }
+
+  /** Rows in use. */
+  get size(): number {
+    return this.#rows - this.#free.length;
+  }
+
+  /** Bytes held, free rows included. */
+  get bytes(): number {
+    return this.#chunks.length * this.#chunkRows * (this.layout.floats * 4 + this.layout.codes * 2);
+  }
+
+  /** A new series. Its periods are a day and a week until others are set. */
+  add(): number {
+    const row = this.#free.pop() ?? this.#rows++;
+    if (row >= this.#chunks.length * this.#chunkRows)
+      this.#chunks.push({
+        floats: new Float32Array(this.#chunkRows * this.layout.floats),
+        codes: new Uint16Array(this.#chunkRows * this.layout.codes),
+      });
+    const at = this.seek(row);
+    at.floats.fill(0, at.f, at.f + this.layout.floats);
+    at.codes.fill(0, at.c, at.c + this.layout.codes);
+    this.setPeriods(row, 86_400 / this.layout.stepS, (7 * 86_400) / this.layout.stepS);
+    return row;
+  }
+
+  remove(row: number): void {
+    this.#free.push(row);
+  }
+
+  /** Steps seen, missing ones included. */
+  length(row: number): number {
+    const at = this.seek(row);
+    return at.floats[at.f + F.length]!;
+  }
+
+  /** Periods in steps; below 2: none. */
+  setPeriods(row: number, first: number, second: number): void {
+    const at = this.seek(row);
+    at.floats[at.f + F.periodA] = first;
+    at.floats[at.f + F.periodB] = second;
+  }
+
+  /** Looks for the periods that the row's history shows: some hundred microseconds; look rarely. */
+  lookForPeriods(row: number): void {
+    const [first, second] = findPeriods(this.seek(row));
+    this.setPeriods(row, first, second);
+  }
+
+  periods(row: number): [number, number] {
+    const at = this.seek(row);
+    return [at.floats[at.f + F.periodA]!, at.floats[at.f + F.periodB]!];
+  }
+
+  /** The row's place, valid until another row is touched. */
+  seek(row: number): Row {
+    const chunk = this.#chunks[(row / this.#chunkRows) | 0]!;
+    const within = row % this.#chunkRows;
+    const at = this.#row;
+    at.floats = chunk.floats;
+    at.codes = chunk.codes;
+    at.f = within * this.layout.floats;
+    at.c = within * this.layout.codes;
+    this.#current = row;
+    return at;
+  }
+
+  /**
+   * The next step's value.
+   *
+   * @param value in the series' unit; NaN, infinite or beyond 1e30 where it is missing
+   * @param censored the value is a lower bound of demand: where it is below what was expected, it teaches nothing
+   */
+  observe(row: number, value: number, censored = false): void {
+    const at = this.seek(row);
+    const { floats: x, f } = at;
+    if (!(Math.abs(value) <= VALUE_READ_MAX) || (censored && value < this.#expected(at))) {
+      x[f + F.length]! += 1;
+      pushValue(at, Number.NaN);
+      return;
+    }
+    let scale = x[f + F.scale]!;
+    if (scale === 0 && value !== 0) {
+      scale = Math.fround(Math.abs(value));
+      if (scale < 1e-30) scale = Math.fround(1e-30);
+      x[f + F.scale] = scale;
+    }
+    let u = scale === 0 ? 0 : value / scale;
+    if (u > VALUE_MAX || u < -VALUE_MAX) {
+      rescale(at, Math.abs(value) / 100);
+      scale = x[f + F.scale]!;
+      u = value / scale;
+    }
+    settle(at, u);
+    settleWindows(at, u);
+    seasonNow(at, this.#now);
+    x[f + F.length]! += 1;
+    pushValue(at, u);
+    learn(at, u, this.#now);
+    makeSlots(at, this.#askExternals);
+    makeWindows(at, this.#pathMaximum);
+    // What is usual, or a hundredth of the highest of late: a sleeping shard keeps the measure of its load.
+    const usual = Math.max(
+      Math.abs(x[f + F.mean]!) + x[f + F.deviation]!,
+      0.01 * Math.max(x[f + F.highest]!, -x[f + F.lowest]!),
+    );
+    if (usual > SCALE_HIGH || (usual < SCALE_LOW && usual > 0 && x[f + F.known]! > 4))
+      rescale(at, Math.max(1e-30, usual * scale));
+  }
+
+  /**
+   * Quantiles at horizons.
+   *
+   * @param horizons steps ahead, from 1; fractions are fine
+   * @param out p50, p90, p99 of the first horizon, then of the second, ..., in the series' unit
+   */
+  forecast(row: number, horizons: ArrayLike<number>, out: Float64Array): void {
+    const at = this.seek(row);
+    const { floats: x, f } = at;
+    const scale = x[f + F.scale]!;
+    if (scale === 0) {
+      out.fill(0, 0, horizons.length * 3);
+      return;
+    }
+    const high = clampHigh(at);
+    const low = clampLow(at);
+    let ready = -1;
+    for (let h = 0; h < horizons.length; h++) {
+      const ahead = horizons[h]!;
+      let b = 0;
+      while (b < BUCKETS - 1 && BUCKET_STEPS[b + 1]! <= ahead) b++;
+      const last = b === BUCKETS - 1;
+      const share = last || ahead <= 1 ? 0 : Math.log(ahead / BUCKET_STEPS[b]!) / LOG_STEPS[b]!;
+      predict(at, ahead, this.#answers);
+      this.#askExternals(ahead, this.#answers);
+      for (const need = last ? b : b + 1; ready < need; ) this.#prepare(at, ++ready);
+      const next = last ? b : b + 1;
+      const base = this.#mix(at, b, next, share);
+      const spread =
+        share === 0
+          ? spreadAt(at, b, base)
+          : (1 - share) * spreadAt(at, b, base) + share * spreadAt(at, next, base);
+      let before = Number.NEGATIVE_INFINITY;
+      for (let q = 0; q < 3; q++) {
+        const error = (1 - share) * this.#errors[b]![q]! + share * this.#errors[next]![q]!;
+        const kind = (1 - share) * this.#shares[b]![q]! + share * this.#shares[next]![q]!;
+        let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
+        value = value > high ? high : value < low ? low : value;
+        if (value < before) value = before;
+        before = value;
+        out[h * 3 + q] = value * scale;
+      }
+    }
+  }
+
+  /** Quantiles of the maximum over a window of the layout, in the series' unit. */
+  forecastMax(row: number, window: number, out: Float64Array): void {
+    const at = this.seek(row);
+    const scale = at.floats[at.f + F.scale]!;
+    if (scale === 0) {
+      out.fill(0, 0, 3);
+      return;
+    }
+    const path = this.#pathMaximum(this.layout.windows[window]!);
+    windowQuantiles(at, window, path.base, path.spread, this.#windowOut);
+    const high = clampHigh(at);
+    for (let q = 0; q < 3; q++)
+      out[q] = Math.min(high, Math.max(q > 0 ? out[q - 1]! / scale : 0, this.#windowOut[q]!)) * scale;
+  }
+
+  /** Weight of each expert near a horizon. */
+  weights(row: number, ahead: number): Record<string, number> {
+    const at = this.seek(row);
+    predict(at, ahead, this.#answers);
+    this.#askExternals(ahead, this.#answers);
+    let b = 0;
+    while (b < BUCKETS - 1 && BUCKET_STEPS[b + 1]! <= ahead) b++;
+    weightsAt(at, b, this.#weights[b]!, this.#answers);
+    return Object.fromEntries(this.names.map((name, e) => [name, this.#weights[b]![e]!]));
+  }
+
+  /** A row as plain data. Answers in flight are in it: a restart costs nothing. */
+  saveRow(row: number): SavedRow {
+    const at = this.seek(row);
+    return {
+      format: this.#format(),
+      floats: base64(at.floats, at.f, this.layout.floats),
+      codes: base64(at.codes, at.c, this.layout.codes),
+    };
+  }
+
+  /** @throws {RangeError} for a row of a bank of another layout */
+  loadRow(row: number, saved: SavedRow): void {
+    const at = this.seek(row);
+    if (saved?.format !== this.#format())
+      throw new RangeError(`not a series of this bank: ${saved?.format}, wanted ${this.#format()}`);
+    fromBase64(saved.floats, at.floats, at.f, this.layout.floats);
+    fromBase64(saved.codes, at.codes, at.c, this.layout.codes);
+  }
+
+  #format(): string {
+    const { stepS, floats, codes, experts } = this.layout;
+    return `skein-row-1/${stepS}/${floats}/${codes}/${experts}`;
+  }
+
+  /** Weights, bands and shares of a bucket for the row at hand. */
+  #prepare(at: Row, b: number): void {
+    weightsAt(at, b, this.#weights[b]!, this.#answers);
+    levelsAt(at, b, this.#asked);
+    kindsAt(at, b, 0, 1, this.#asked, this.#errors[b]!, this.#values);
+    for (let q = 0; q < 3; q++) this.#shares[b]![q] = kindShare(at, b, q);
+  }
+
+  #mix(at: Row, b: number, next: number, share: number): number {
+    const left = this.#weights[b]!;
+    const right = this.#weights[next]!;
+    let sum = 0;
+    let total = 0;
+    for (let e = 0; e < this.layout.experts; e++) {
+      const answer = this.#answers[e]!;
+      if (e === BLEND || Number.isNaN(answer)) continue;
+      const weight = (1 - share) * left[e]! + share * right[e]!;
+      sum += weight * answer;
+      total += weight;
+    }
+    if (!(total > 0)) return 0;
+    const first = sum / total;
+    const weight = (1 - share) * left[BLEND]! + share * right[BLEND]!;
+    let blend = blendAnswer(at, b, this.#answers, first);
+    if (share > 0) blend += share * (blendAnswer(at, next, this.#answers, first) - blend);
+    blend = clampTo(at, blend);
+    this.#answers[BLEND] = blend;
+    return (sum + weight * blend) / (total + weight);
+  }
+
+  readonly #askExternals = (ahead: number, out: Float64Array): void => {
+    const row = this.#current;
+    const scale = this.#row.floats[this.#row.f + F.scale]!;
+    for (let e = EXPERTS; e < this.layout.experts; e++) {
+      const answer = this.external(row, e - EXPERTS, ahead) / scale;
+      out[e] = Number.isFinite(answer)
+        ? Math.max(clampLow(this.#row), Math.min(clampHigh(this.#row), answer))
+        : Number.NaN;
+    }
+  };
+
+  readonly #path = { base: 0, spread: 0 };
+  /** Highest of the mixture's path over a window, and the spread at the bucket of its end. */
+  readonly #pathMaximum = (window: number): { base: number; spread: number } => {
+    const at = this.#row;
+    let b = 0;
+    while (b < BUCKETS - 1 && BUCKET_STEPS[b + 1]! <= window) b++;
+    let highest = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < PATH_POINTS; i++) {
+      const ahead = Math.max(1, Math.round((window * (i + 0.5)) / PATH_POINTS));
+      predict(at, ahead, this.#answers);
+      this.#askExternals(ahead, this.#answers);
+      if (i === 0) weightsAt(at, b, this.#weights[b]!, this.#answers);
+      const base = this.#mix(at, b, b, 0);
+      if (base > highest) highest = base;
+    }
+    this.#path.base = highest;
+    this.#path.spread = spreadAt(at, b, highest);
+    return this.#path;
+  };
+
+  /** What was expected of the next step. */
+  #expected(at: Row): number {
+    const scale = at.floats[at.f + F.scale]!;
+    if (scale === 0) return Number.NEGATIVE_INFINITY;
+    predict(at, 1, this.#answers);
+    this.#askExternals(1, this.#answers);
+    weightsAt(at, 0, this.#weights[0]!, this.#answers);
+    return this.#mix(at, 0, 0, 0) * scale;
+  }
+}
+
+const PATH_POINTS = 6;
+const LOG_STEPS = BUCKET_STEPS.map((steps, b) => Math.log((BUCKET_STEPS[b + 1] ?? steps * 2) / steps));

@@ -1,0 +1,177 @@
+/**
+ * Where each number of a series lives in its row of the bank: one row of 32-bit floats, one of 16-bit codes.
+ *
+ * Rows instead of objects: 500,000 series of objects and maps would cost ten times their content. All values are in
+ * units of the row's scale ("u" below).
+ */
+
+/** Experts of every series, in the order of their columns. */
+export const EXPERT_NAMES = [
+  'last',
+  'level-3',
+  'level-12',
+  'level-60',
+  'mean',
+  'trend-4',
+  'trend-16',
+  'season',
+  'profile',
+  'profile+gap',
+  'profile*ratio',
+  'long-season',
+  'long-season+gap',
+  'season+gap',
+  'blend',
+] as const;
+/** Column of the regression on the others. */
+export const BLEND = 14;
+/** The experts it regresses on. */
+export const BLEND_EXPERTS = [0, 1, 2, 3, 4, 7, 8, 9, 11] as const;
+/** Floats of one regression: the lower triangle of its normal matrix, its right side, its solution. */
+export const BLEND_SIZE = (BLEND_EXPERTS.length * (BLEND_EXPERTS.length + 1)) / 2 + 2 * BLEND_EXPERTS.length;
+export const EXPERTS = EXPERT_NAMES.length;
+
+/** Horizons in steps at which experts are scored; others take their neighbours' weights, between by log of steps. */
+export const BUCKET_STEPS = [1, 4, 12, 30, 75, 200] as const;
+export const BUCKETS = BUCKET_STEPS.length;
+export const QUANTILES = [0.5, 0.9, 0.99] as const;
+/** Kinds of band: realised errors of the mixture; decayed histogram of values. */
+export const KINDS = 2;
+/** Bins of a histogram of standardised errors. */
+export const BINS = 24;
+
+/** Columns of floats that every row has. */
+export const F = {
+  scale: 0,
+  /** Steps since the series began, missing ones included. */
+  length: 1,
+  /** Of them, those with a value. */
+  known: 2,
+  periodA: 3,
+  periodB: 4,
+  ringSums: 5,
+  last: 9,
+  levels: 10,
+  mean: 13,
+  trends: 14,
+  gap: 18,
+  seen: 19,
+  expected: 20,
+  longGap: 21,
+  seasonGap: 22,
+  /** Mean absolute step-to-level distance: fast, slow. */
+  noiseFast: 23,
+  noiseSlow: 24,
+  deviation: 25,
+  highest: 26,
+  lowest: 27,
+  scores: 28,
+  spread: 28 + BUCKETS,
+  conform: 28 + 2 * BUCKETS,
+  kindLoss: 28 + 4 * BUCKETS,
+  losses: 28 + 4 * BUCKETS + 3 * KINDS * BUCKETS,
+} as const;
+
+export interface BankLayout {
+  /** Seconds a step. */
+  stepS: number;
+  /** Experts with those from outside. */
+  experts: number;
+  ringValues: number[];
+  ringSteps: number[];
+  /** First code of each ring. */
+  ringAt: number[];
+  /** Slots of answers waiting for their truth, for each bucket, and the steps between two of them. */
+  slots: number[];
+  slotStride: number[];
+  slotAt: number[];
+  /** Codes of a slot: the experts', then base, spread, three quantiles. */
+  slotCodes: number;
+  /** First code of the histograms: buckets, values, windows. */
+  binsAt: number;
+  windows: number[];
+  windowSlots: number[];
+  windowStride: number[];
+  /** First float of each window's slots (base, spread, running maximum), and of its count. */
+  windowAt: number[];
+  blendAt: number;
+  floats: number;
+  codes: number;
+}
+
+const HISTORY_VALUES = [304, 192, 112] as const;
+const RING_WIDTHS = [1, 12, 96] as const;
+/** From this step on all of the history is kept step by step: 608 hours are more than three weeks. */
+const SINGLE_RING_FROM_S = 1800;
+
+/**
+ * @param options.slots answers in flight at a time for each horizon: 8 learn eight times over a horizon, 2 save a third
+ *   of the memory
+ * @param options.windows windows in steps whose maximum is forecast
+ */
+export function bankLayout(options: {
+  stepS: number;
+  slots: number;
+  windows: readonly number[];
+  externals: number;
+}): BankLayout {
+  const single = options.stepS >= SINGLE_RING_FROM_S;
+  const ringValues: number[] = single
+    ? [HISTORY_VALUES.reduce((a: number, b) => a + b, 0)]
+    : [...HISTORY_VALUES];
+  const ringSteps = single ? [1] : [...RING_WIDTHS];
+  let codes = 0;
+  const ringAt = ringValues.map((values) => take(values));
+  const experts = EXPERTS + options.externals;
+  const slotCodes = experts + 5;
+  const slots = BUCKET_STEPS.map((steps) => Math.min(steps, options.slots));
+  const slotStride = BUCKET_STEPS.map((steps, b) => Math.ceil(steps / slots[b]!));
+  const slotAt = slots.map((count) => take(count * slotCodes));
+  const binsAt = take((BUCKETS + 1 + options.windows.length) * BINS);
+  const windowSlots = options.windows.map((steps) => Math.min(steps, options.slots));
+  const windowStride = options.windows.map((steps, w) => Math.ceil(steps / windowSlots[w]!));
+  let floats = F.losses + experts * BUCKETS;
+  const windowAt = windowSlots.map((count) => {
+    const at = floats;
+    floats += 1 + count * 3;
+    return at;
+  });
+  const blendAt = floats;
+  floats += BUCKETS * BLEND_SIZE;
+  return {
+    stepS: options.stepS,
+    experts,
+    ringValues,
+    ringSteps,
+    ringAt,
+    slots,
+    slotStride,
+    slotAt,
+    slotCodes,
+    binsAt,
+    windows: [...options.windows],
+    windowSlots,
+    windowStride,
+    windowAt,
+    blendAt,
+    floats,
+    codes,
+  };
+
+  function take(count: number): number {
+    const at = codes;
+    codes += count;
+    return at;
+  }
+}
+
+/** One series' place in the bank, moved from series to series. */
+export interface Row {
+  readonly layout: BankLayout;
+  floats: Float32Array;
+  /** First float of the row. */
+  f: number;
+  codes: Uint16Array;
+  /** First code of the row. */
+  c: number;
+}

@@ -1,0 +1,279 @@
+/**
+ * Answers held against what came: each expert's loss at each horizon, the mixture's errors, the bands' losses, and the
+ * level at which a band must be asked for so that what it promises holds (adaptive conformal inference: Gibbs and
+ * Candes 2021).
+ *
+ * A slot holds what was answered at one step for one bucket of horizons until its truth comes.
+ */
+import { blendAnswer, learnBlend } from './blend.ts';
+import { decode, encode } from './codes.ts';
+import { clampHigh, clampLow, predict } from './experts.ts';
+import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
+import { BINS, BLEND, BUCKET_STEPS, BUCKETS, EXPERTS, F, KINDS, QUANTILES, type Row } from './layout.ts';
+import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
+
+/** What was tuned on public series (`bench/forecast`), in one place. */
+export const TUNED = {
+  /** Weights are (least loss / loss) to this power. */
+  weightPower: 16,
+  /** Scores that the prior loss of an expert is worth, and those after which an old one weighs little. */
+  lossPrior: 6,
+  lossMemory: 100,
+  /** Losses nearer than this share of the usual deviation are the same. */
+  lossFloor: 0.01,
+  /** Samples that the prior of an error distribution is worth: its shape is stable, it is the spread that moves. */
+  bandPrior: 400,
+  bandMemory: 300,
+  valuePrior: 30,
+  valueMemory: 700,
+  /** Scores over which the mean error at a horizon is averaged. */
+  spreadMemory: 600,
+  /** Spread follows the noise of now, and the forecast's level against the usual, to these powers. */
+  noisePower: 0.3,
+  levelPower: 0.15,
+  /** Share of the usual deviation that a spread has at least. */
+  spreadFloor: 0.02,
+  /** Step of the adaptive conformal level, per score. */
+  conformRate: 0.001,
+  /** The kinds of band are weighed as the experts are. */
+  kindPower: 20,
+  kindFloor: 0.01,
+  /** Share of the errors' own median that moves p50. */
+  medianShift: 0.5,
+  windowPrior: 40,
+};
+
+const LEVELS = Float64Array.from(QUANTILES);
+const ERROR_PRIOR = exponentialBins(0, 1, 1);
+const VALUE_PRIOR = exponentialBins(-0.2, 1, 1);
+
+/** Scratch of one thread: nothing in it outlives a call. */
+const answers = new Float64Array(EXPERTS + 8);
+const weights = new Float64Array(EXPERTS + 8);
+const quantiles = new Float64Array(3);
+const valueQuantiles = new Float64Array(3);
+const asked = new Float64Array(3);
+
+/** Weights of the experts at a bucket into `out`; NaN answers have none. */
+export function weightsAt(row: Row, bucket: number, into: Float64Array, from: ArrayLike<number>): void {
+  const { floats: x, f, layout } = row;
+  const at = f + F.losses + bucket * layout.experts;
+  let least = Number.POSITIVE_INFINITY;
+  for (let e = 0; e < layout.experts; e++)
+    if (!Number.isNaN(from[e]!) && x[at + e]! < least) least = x[at + e]!;
+  const slack = 1e-5 + TUNED.lossFloor * x[f + F.deviation]!;
+  const floor = slack + least;
+  let sum = 0;
+  for (let e = 0; e < layout.experts; e++) {
+    if (Number.isNaN(from[e]!)) {
+      into[e] = 0;
+      continue;
+    }
+    const ratio = floor / (x[at + e]! + slack);
+    const weight = ratio ** TUNED.weightPower;
+    into[e] = weight;
+    sum += weight;
+  }
+  for (let e = 0; e < layout.experts; e++) into[e]! /= sum;
+}
+
+/**
+ * The mixture at a bucket. The regression is asked with the others' mixture as its start, then weighs in as one of them;
+ * its answer is written to `from`.
+ */
+export function mixAt(row: Row, bucket: number, from: Float64Array): number {
+  from[BLEND] = Number.NaN;
+  weightsAt(row, bucket, weights, from);
+  const first = weighted(row.layout.experts, from, weights);
+  const answer = blendAnswer(row, bucket, from, first);
+  const high = clampHigh(row);
+  const low = clampLow(row);
+  from[BLEND] = answer > high ? high : answer < low ? low : answer;
+  weightsAt(row, bucket, weights, from);
+  return weighted(row.layout.experts, from, weights);
+}
+
+/** The mixture of all but the regression. */
+function firstMix(row: Row, bucket: number, from: Float64Array): number {
+  const answer = from[BLEND]!;
+  from[BLEND] = Number.NaN;
+  weightsAt(row, bucket, weights, from);
+  from[BLEND] = answer;
+  return weighted(row.layout.experts, from, weights);
+}
+
+function weighted(experts: number, from: ArrayLike<number>, by: ArrayLike<number>): number {
+  let sum = 0;
+  for (let e = 0; e < experts; e++) if (by[e]! > 0) sum += by[e]! * from[e]!;
+  return sum;
+}
+
+/** Spread of the mixture at a bucket: its mean absolute error, as now and this level have it. */
+export function spreadAt(row: Row, bucket: number, base: number): number {
+  const { floats: x, f } = row;
+  const slow = x[f + F.noiseSlow]! + 1e-6;
+  const count = x[f + F.scores + bucket]!;
+  const guess = slow * SPREAD_PRIOR[bucket]!;
+  const own = x[f + F.spread + bucket]!;
+  const usual = (count * own + 4 * guess) / (count + 4);
+  const noise = Math.max(0.2, Math.min(5, (x[f + F.noiseFast]! + 0.1 * slow) / (1.1 * slow)));
+  const mean = Math.abs(x[f + F.mean]!) + slow;
+  const level = Math.max(0.2, Math.min(5, (Math.abs(base) + slow) / mean));
+  return (
+    usual * noise ** (TUNED.noisePower / (1 + 0.1 * BUCKET_STEPS[bucket]!)) * level ** TUNED.levelPower +
+    1e-5 +
+    TUNED.spreadFloor * x[f + F.deviation]!
+  );
+}
+
+/** The two kinds of band for a base and spread: realised errors into `errors`, past values into `values`. */
+export function kindsAt(
+  row: Row,
+  bucket: number,
+  base: number,
+  spread: number,
+  levels: ArrayLike<number>,
+  errors: Float64Array,
+  values: Float64Array,
+): void {
+  const { floats: x, f, codes, c, layout } = row;
+  errorQuantiles(codes, c + layout.binsAt + bucket * BINS, ERROR_PRIOR, TUNED.bandPrior, levels, errors);
+  errors[0] = base + TUNED.medianShift * spread * errors[0]!;
+  errors[1] = base + spread * errors[1]!;
+  errors[2] = base + spread * errors[2]!;
+  const mean = x[f + F.mean]!;
+  const deviation = x[f + F.deviation]! + 1e-5;
+  errorQuantiles(codes, c + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, TUNED.valuePrior, levels, values);
+  for (let q = 0; q < 3; q++) values[q] = mean + deviation * values[q]!;
+}
+
+/** Levels to ask for at a bucket: those promised, moved by what was realised. */
+export function levelsAt(row: Row, bucket: number, into: Float64Array): void {
+  const at = row.f + F.conform + 2 * bucket;
+  into[0] = 0.5;
+  into[1] = 0.9 + row.floats[at]!;
+  into[2] = 0.99 + row.floats[at + 1]!;
+}
+
+/** Share of the first kind at a bucket and quantile. */
+export function kindShare(row: Row, bucket: number, q: number): number {
+  // The median of all that was seen is no forecast: it would only pull the mixture to the middle.
+  if (q === 0) return 1;
+  const at = row.f + F.kindLoss + (bucket * 3 + q) * KINDS;
+  const slack = 1e-6 + TUNED.kindFloor * row.floats[row.f + F.deviation]!;
+  const errors = row.floats[at]! + slack;
+  const values = row.floats[at + 1]! + slack;
+  const ratio = (errors / values) ** TUNED.kindPower;
+  return 1 / (1 + ratio);
+}
+
+/** Answers the whole bucket's question and keeps it for later, where a slot is free at this step. */
+export function makeSlots(row: Row, externals: (ahead: number, out: Float64Array) => void): void {
+  const { layout, floats: x, f, codes, c } = row;
+  const length = x[f + F.length]!;
+  for (let b = 0; b < BUCKETS; b++) {
+    const stride = layout.slotStride[b]!;
+    if (length % stride !== 0) continue;
+    const at = c + layout.slotAt[b]! + ((length / stride) % layout.slots[b]!) * layout.slotCodes;
+    predict(row, BUCKET_STEPS[b]!, answers);
+    if (layout.experts > EXPERTS) externals(BUCKET_STEPS[b]!, answers);
+    const base = mixAt(row, b, answers);
+    for (let e = 0; e < layout.experts; e++) codes[at + e] = encode(answers[e]!);
+    const spread = spreadAt(row, b, base);
+    levelsAt(row, b, asked);
+    kindsAt(row, b, base, spread, asked, quantiles, valueQuantiles);
+    codes[at + layout.experts] = encode(base);
+    codes[at + layout.experts + 1] = encode(spread);
+    for (let q = 0; q < 3; q++) codes[at + layout.experts + 2 + q] = encode(quantiles[q]!);
+  }
+}
+
+/** Holds what was answered for this step against its value. Call before the step is pushed. */
+export function settle(row: Row, value: number): void {
+  const { layout, floats: x, f, codes, c } = row;
+  const length = x[f + F.length]! + 1;
+  let valuesKnown = false;
+  for (let b = 0; b < BUCKETS; b++) {
+    const made = length - BUCKET_STEPS[b]!;
+    const stride = layout.slotStride[b]!;
+    if (made < 1 || made % stride !== 0) continue;
+    const at = c + layout.slotAt[b]! + ((made / stride) % layout.slots[b]!) * layout.slotCodes;
+    const baseCode = codes[at + layout.experts]!;
+    if (baseCode === 0) continue;
+    const count = x[f + F.scores + b]!;
+    x[f + F.scores + b] = count + 1;
+    const rate = Math.max(1 / TUNED.lossMemory, 1 / (count + 1 + TUNED.lossPrior));
+    const losses = f + F.losses + b * layout.experts;
+    const base = decode(baseCode);
+    const baseLoss = Math.abs(value - base);
+    for (let e = 0; e < layout.experts; e++) {
+      const answer = decode(codes[at + e]!);
+      answers[e] = answer;
+      // Who could not say yet is taken for a little worse than the mixture.
+      const loss = !Number.isNaN(answer) ? Math.abs(value - answer) : baseLoss * 1.1;
+      if (count === 0) x[losses + e] = loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < EXPERTS ? e : 0]!;
+      else x[losses + e]! += rate * (loss - x[losses + e]!);
+    }
+    learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));
+    const own = f + F.spread + b;
+    const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
+    x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
+    addError(
+      codes,
+      c + layout.binsAt + b * BINS,
+      (value - base) / decode(codes[at + layout.experts + 1]!),
+      TUNED.bandMemory,
+    );
+    if (!valuesKnown) {
+      valuesKnown = true;
+      const mean = x[f + F.mean]!;
+      const deviation = x[f + F.deviation]! + 1e-5;
+      errorQuantiles(
+        codes,
+        c + layout.binsAt + BUCKETS * BINS,
+        VALUE_PRIOR,
+        TUNED.bandPrior,
+        LEVELS,
+        valueQuantiles,
+      );
+      for (let q = 0; q < 3; q++) valueQuantiles[q] = mean + deviation * valueQuantiles[q]!;
+    }
+    for (let q = 0; q < 3; q++) {
+      const kinds = f + F.kindLoss + (b * 3 + q) * KINDS;
+      const errors = decode(codes[at + layout.experts + 2 + q]!);
+      x[kinds]! += rate * (pinball(value, errors, LEVELS[q]!) - x[kinds]!);
+      x[kinds + 1]! += rate * (pinball(value, valueQuantiles[q]!, LEVELS[q]!) - x[kinds + 1]!);
+      if (q > 0) {
+        const share = kindShare(row, b, q);
+        const given = share * errors + (1 - share) * valueQuantiles[q]!;
+        const conform = f + F.conform + 2 * b + q - 1;
+        const level = LEVELS[q]!;
+        const above = value > given ? 1 : 0;
+        const moved = x[conform]! + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
+        const most = q === 1 ? 0.06 : 0.008;
+        x[conform] = moved > most ? most : moved < -2 * most ? -2 * most : moved;
+      }
+    }
+  }
+  const known = x[f + F.known]!;
+  if (known >= 4) {
+    const deviation = x[f + F.deviation]! + 1e-5;
+    addError(
+      codes,
+      c + layout.binsAt + BUCKETS * BINS,
+      (value - x[f + F.mean]!) / deviation,
+      TUNED.valueMemory,
+    );
+  }
+}
+
+export function pinball(value: number, quantile: number, level: number): number {
+  const off = value - quantile;
+  return off > 0 ? level * off : (level - 1) * off;
+}
+
+export function clampTo(row: Row, value: number): number {
+  const high = clampHigh(row);
+  const low = clampLow(row);
+  return value > high ? high : value < low ? low : value;
+}

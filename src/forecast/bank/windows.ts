@@ -1,0 +1,80 @@
+/**
+ * The maximum over a window as a quantity of its own: how far above the path's highest point it came before, not the
+ * highest of a quantile's path (which promises that every single step stays below, one by one, not all together).
+ */
+import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
+import { BINS, BUCKETS, F, QUANTILES, type Row } from './layout.ts';
+import { TUNED } from './score.ts';
+
+const LEVELS = Float64Array.from(QUANTILES);
+const priors = new Map<number, Float64Array>();
+
+/** How far above the path maxima usually come, in units of the spread: measured over the public series. */
+function priorOf(window: number): Float64Array {
+  let prior = priors.get(window);
+  if (prior === undefined) {
+    const size = Math.log(Math.max(2, window));
+    prior = exponentialBins(0.8 * size - 0.95, 0.8, Math.max(0.6, 0.85 * size - 0.7));
+    priors.set(window, prior);
+  }
+  return prior;
+}
+
+const found = new Float64Array(3);
+
+/** Remembers what was said of each window, where a slot is free at this step. */
+export function makeWindows(row: Row, path: (window: number) => { base: number; spread: number }): void {
+  const { layout, floats: x, f } = row;
+  const length = x[f + F.length]!;
+  for (let w = 0; w < layout.windows.length; w++) {
+    const stride = layout.windowStride[w]!;
+    if (length % stride !== 0) continue;
+    const at = f + layout.windowAt[w]! + 1 + ((length / stride) % layout.windowSlots[w]!) * 3;
+    const { base, spread } = path(layout.windows[w]!);
+    x[at] = base;
+    x[at + 1] = spread;
+    x[at + 2] = Number.NEGATIVE_INFINITY;
+  }
+}
+
+/** Follows the running maxima; where a window ends at this step, its error is learnt. Call before the step is pushed. */
+export function settleWindows(row: Row, value: number): void {
+  const { layout, floats: x, f, codes, c } = row;
+  const length = x[f + F.length]! + 1;
+  for (let w = 0; w < layout.windows.length; w++) {
+    const start = f + layout.windowAt[w]! + 1;
+    const slots = layout.windowSlots[w]!;
+    for (let s = 0; s < slots; s++) if (value > x[start + s * 3 + 2]!) x[start + s * 3 + 2] = value;
+    const made = length - layout.windows[w]!;
+    const stride = layout.windowStride[w]!;
+    if (made < 1 || made % stride !== 0) continue;
+    const at = start + ((made / stride) % slots) * 3;
+    const spread = x[at + 1]!;
+    if (!(spread > 0) || x[at + 2] === Number.NEGATIVE_INFINITY) continue;
+    addError(
+      codes,
+      c + layout.binsAt + (BUCKETS + 1 + w) * BINS,
+      (x[at + 2]! - x[at]!) / spread,
+      TUNED.bandMemory,
+    );
+  }
+}
+
+export function windowQuantiles(
+  row: Row,
+  window: number,
+  base: number,
+  spread: number,
+  out: Float64Array,
+): void {
+  const { layout, codes, c } = row;
+  errorQuantiles(
+    codes,
+    c + layout.binsAt + (BUCKETS + 1 + window) * BINS,
+    priorOf(layout.windows[window]!),
+    TUNED.windowPrior,
+    LEVELS,
+    found,
+  );
+  for (let q = 0; q < 3; q++) out[q] = base + spread * found[q]!;
+}

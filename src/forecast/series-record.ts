@@ -1,0 +1,117 @@
+/**
+ * One series as a line of JSON: what `skein forecast run` and `backtest` read. Parsing names what is wrong in words that
+ * a person can act on; nothing is guessed.
+ */
+
+/** Something that happens at known times and moves the load: a match, a sale, a release. */
+export interface SeriesEvent {
+  /** Its type: one seen before is expected to act again. */
+  label: string;
+  /** Unix seconds; `to` is the end, not included. */
+  from: number;
+  to: number;
+}
+
+export interface SeriesRecord {
+  id: string;
+  /** Unix seconds of the first value. */
+  t0: number;
+  step_s: number;
+  /** Oldest first; NaN where missing. */
+  v: Float64Array;
+  /** Each as long as the history and the horizon together; NaN where missing. */
+  covariates: Map<string, Float64Array>;
+  events: SeriesEvent[];
+  /** Indices of saturated steps: their values are lower bounds of demand. */
+  censored: Set<number>;
+}
+
+/** A line longer than this is refused: 64 million characters are some five million values. */
+export const LINE_CHARS_MAX = 64_000_000;
+export const COVARIATES_MAX = 16;
+export const EVENTS_MAX = 10_000;
+
+/**
+ * @param line one line, not empty
+ * @throws {RangeError} saying what is wrong and what was expected
+ */
+export function parseSeries(line: string): SeriesRecord {
+  if (line.length > LINE_CHARS_MAX)
+    throw new RangeError(`the line has ${line.length} characters; at most ${LINE_CHARS_MAX} are read`);
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(line);
+  } catch (error) {
+    throw new RangeError(`it is not JSON: ${(error as Error).message}`);
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw new RangeError('it is not an object with "id", "t0", "step_s" and "v"');
+  const from = parsed as Record<string, unknown>;
+  if (typeof from.id !== 'string' && typeof from.id !== 'number')
+    throw new RangeError('"id" is missing; it names the series');
+  const t0 = from.t0 ?? 0;
+  if (typeof t0 !== 'number' || !Number.isFinite(t0))
+    throw new RangeError('"t0" is not a number of Unix seconds');
+  if (typeof from.step_s !== 'number' || !(from.step_s > 0) || !Number.isFinite(from.step_s))
+    throw new RangeError('"step_s" is not a number of seconds above zero');
+  return {
+    id: String(from.id),
+    t0,
+    step_s: from.step_s,
+    v: numbers(from.v, '"v"'),
+    covariates: covariatesOf(from.covariates),
+    events: eventsOf(from.events),
+    censored: censoredOf(from.censored),
+  };
+}
+
+function numbers(value: unknown, name: string): Float64Array {
+  if (!Array.isArray(value)) throw new RangeError(`${name} is not an array of numbers`);
+  const found = new Float64Array(value.length);
+  for (let i = 0; i < value.length; i++) {
+    const one: unknown = value[i];
+    if (typeof one === 'number' || one === null) found[i] = one ?? Number.NaN;
+    else
+      throw new RangeError(`${name} holds ${JSON.stringify(one)} at index ${i}; numbers and null are read`);
+  }
+  return found;
+}
+
+function covariatesOf(value: unknown): Map<string, Float64Array> {
+  const found = new Map<string, Float64Array>();
+  if (value === undefined || value === null) return found;
+  if (typeof value !== 'object' || Array.isArray(value))
+    throw new RangeError('"covariates" is not an object of arrays by name');
+  const entries = Object.entries(value);
+  if (entries.length > COVARIATES_MAX)
+    throw new RangeError(`"covariates" holds ${entries.length} of them; at most ${COVARIATES_MAX} are used`);
+  for (const [name, values] of entries) found.set(name, numbers(values, `covariate "${name}"`));
+  return found;
+}
+
+function eventsOf(value: unknown): SeriesEvent[] {
+  if (value === undefined || value === null) return [];
+  if (!Array.isArray(value)) throw new RangeError('"events" is not an array');
+  if (value.length > EVENTS_MAX)
+    throw new RangeError(`"events" holds ${value.length} of them; at most ${EVENTS_MAX} are used`);
+  return value.map((one, i) => {
+    const event = one as { label?: unknown; from?: unknown; to?: unknown } | null;
+    if (
+      typeof event?.label !== 'string' ||
+      typeof event.from !== 'number' ||
+      typeof event.to !== 'number' ||
+      !(event.to > event.from)
+    )
+      throw new RangeError(
+        `event ${i} is not {"label", "from", "to"} with "from" before "to" in Unix seconds`,
+      );
+    return { label: event.label, from: event.from, to: event.to };
+  });
+}
+
+function censoredOf(value: unknown): Set<number> {
+  if (value === undefined || value === null) return new Set();
+  if (!Array.isArray(value) || value.some((index) => !Number.isInteger(index) || index < 0))
+    throw new RangeError('"censored" is not an array of indices of "v"');
+  return new Set(value as number[]);
+}
