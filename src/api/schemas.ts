@@ -22,6 +22,16 @@ export const problemSchema = z
 
 export const modeSchema = z.enum(['observe', 'recommend', 'auto']).openapi('Mode');
 
+const promiseSchema = z
+  .record(z.string(), z.object({ share: z.number(), nowMs: z.number(), thenMs: z.number() }))
+  .describe('by origin: share of the requests, expected latency where the shard is and where it goes')
+  .openapi('LatencyPromise');
+
+const measuredSchema = z
+  .record(z.string(), z.object({ count: z.number(), meanMs: z.number() }))
+  .describe('by origin: what users waited since the hand-off, as gateways measured it')
+  .openapi('MeasuredLatency');
+
 const moveSchema = z
   .object({
     shard: z.string(),
@@ -35,6 +45,7 @@ const moveSchema = z
       costUsdPerHour: z.number(),
       latencyMsNow: z.number(),
       latencyMsThen: z.number(),
+      promise: promiseSchema.optional(),
     }),
     priority: z.enum(['emergency', 'drain', 'improve', 'manual']),
     bytes: z.number(),
@@ -66,10 +77,6 @@ const decisionSchema = z
   .openapi('Decision');
 
 export const decisionsSchema = z.object({ decisions: z.array(decisionSchema) }).openapi('Decisions');
-
-export const planViewSchema = z
-  .object({ plan: planSchema.optional(), decision: decisionSchema.optional() })
-  .openapi('PlanView');
 
 const leaderSchema = z.object({
   processId: z.string(),
@@ -160,8 +167,21 @@ const migrationSchema = z
     startedAtMs: z.number(),
     endedAtMs: z.number().optional(),
     detail: z.string().optional(),
+    promise: promiseSchema.optional(),
+    measured: measuredSchema.optional(),
   })
   .openapi('Migration');
+
+export const planViewSchema = z
+  .object({
+    plan: planSchema.optional(),
+    decision: decisionSchema.optional(),
+    migrations: z
+      .array(migrationSchema)
+      .optional()
+      .describe('of the moves of this plan, as far as they are known'),
+  })
+  .openapi('PlanView');
 
 export const migrationsSchema = z.object({ migrations: z.array(migrationSchema) }).openapi('Migrations');
 

@@ -1,8 +1,9 @@
 /** `skein status`, `skein plan show`, `skein decision list`, `skein mode`, `skein forecast show`: the loop, seen and set. */
 import type { Command } from 'commander';
+import { latencyText, type MigrationView } from '../controller/executor.ts';
 import type { ForecastView } from '../controller/loop-engine.ts';
 import type { StatusView } from '../controller/operations.ts';
-import type { Decision, Plan } from '../model/loop.ts';
+import type { Decision, Move, Plan } from '../model/loop.ts';
 import { chart, interpolate } from './chart.ts';
 import { client, jsonOption, output, shardPath, wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
@@ -22,7 +23,11 @@ export function addLoopCommands(program: Command): void {
   jsonOption(plan.command('show'))
     .description('the newest plan that holds moves, with its reasons')
     .action(async (_options, command: Command) => {
-      const found = await client(command).get<{ plan?: Plan; decision?: Decision }>('/v1/plan');
+      const found = await client(command).get<{
+        plan?: Plan;
+        decision?: Decision;
+        migrations?: MigrationView[];
+      }>('/v1/plan');
       output(command, found, () => planText(found));
     });
   const decision = program.command('decision').description('what the controller decided, tick by tick');
@@ -105,13 +110,21 @@ function status(s: StatusView): string {
   return table(['', ''], rows).trimStart();
 }
 
-function planText({ plan, decision }: { plan?: Plan; decision?: Decision }): string {
+function planText({
+  plan,
+  decision,
+  migrations = [],
+}: {
+  plan?: Plan;
+  decision?: Decision;
+  migrations?: MigrationView[];
+}): string {
   if (!plan || !decision) return 'no plan has held a move yet; `skein decision list` says why\n';
   const head = `plan ${plan.generation} of ${clockTime(plan.madeAtMs)} (${decision.outcome}): ${decision.reason}\n`;
   return (
     head +
     table(
-      ['SHARD', 'FROM -> TO', 'PRIORITY', 'GAIN', 'COST', 'LATENCY', 'REASON'],
+      ['SHARD', 'FROM -> TO', 'PRIORITY', 'GAIN', 'COST', 'LATENCY', 'STEP', 'USERS WAIT', 'REASON'],
       plan.moves.map((m) => [
         m.shard,
         `${m.source} -> ${m.target}`,
@@ -119,10 +132,18 @@ function planText({ plan, decision }: { plan?: Plan; decision?: Decision }): str
         usdPerHour(m.reason.gainUsdPerHour),
         usdPerHour(m.reason.costUsdPerHour),
         `${m.reason.latencyMsNow.toFixed(0)} -> ${m.reason.latencyMsThen.toFixed(0)} ms`,
+        ...becameOf(m, migrations),
         m.reason.text,
       ]),
     )
   );
+}
+
+/** Where a planned move stands, and what its users waited against what they were promised. */
+function becameOf(move: Move, migrations: readonly MigrationView[]): [step: string, users: string] {
+  const found = migrations.find(({ shard, target }) => shard === move.shard && target === move.target);
+  const users = latencyText({ promise: move.reason.promise, measured: found?.measured }) ?? '';
+  return [found?.outcome ?? found?.step ?? '', users];
 }
 
 export function forecastText(f: ForecastView): string {

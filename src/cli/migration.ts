@@ -1,7 +1,7 @@
 /** `skein migration list|cancel`, and waiting for one to end. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { MigrationInfo } from '../controller/executor.ts';
+import { latencyText, type MigrationView } from '../controller/executor.ts';
 import type { ApiClient } from './api-client.ts';
 import { client, jsonOption, output } from './context.ts';
 import { CliError } from './errors.ts';
@@ -16,7 +16,7 @@ export function addMigrationCommand(program: Command): void {
   jsonOption(migration.command('list'))
     .description('moves under way, and those that ended lately')
     .action(async (_options, command: Command) => {
-      const found = await client(command).get<{ migrations: MigrationInfo[] }>('/v1/migrations');
+      const found = await client(command).get<{ migrations: MigrationView[] }>('/v1/migrations');
       output(command, found, () => {
         const rows = found.migrations.map((m) => [
           m.id,
@@ -25,10 +25,11 @@ export function addMigrationCommand(program: Command): void {
           m.outcome ?? m.step,
           `${m.percent} %`,
           m.endedAtMs === undefined ? '' : duration(m.endedAtMs - m.startedAtMs),
+          latencyText(m) ?? '',
           m.detail || m.reason,
         ]);
         return table(
-          ['MIGRATION', 'SHARD', 'FROM -> TO', 'STEP', 'SHIFT', 'TOOK', 'REASON'],
+          ['MIGRATION', 'SHARD', 'FROM -> TO', 'STEP', 'SHIFT', 'TOOK', 'USERS WAIT', 'REASON'],
           rows,
           'no moves yet',
         );
@@ -46,12 +47,12 @@ export function addMigrationCommand(program: Command): void {
 }
 
 /** Shows step and percent as they change; resolves when it completed, and throws when it did not. */
-export async function waitForMigration(api: ApiClient, id: string, quiet: boolean): Promise<MigrationInfo> {
+export async function waitForMigration(api: ApiClient, id: string, quiet: boolean): Promise<MigrationView> {
   const live = process.stderr.isTTY && !quiet;
   let shown = '';
   let missing = 0;
   for (;;) {
-    const { migrations } = await api.get<{ migrations: MigrationInfo[] }>('/v1/migrations');
+    const { migrations } = await api.get<{ migrations: MigrationView[] }>('/v1/migrations');
     const found = migrations.find((m) => m.id === id);
     if (!found && ++missing > MISSING_LOOKS_MAX)
       throw new CliError(`the move ${id} is not known any more`, {

@@ -23,7 +23,7 @@ import type { ControllerConfig } from './config.ts';
 import { drainMoves } from './drain.ts';
 import { Election } from './election.ts';
 import { EventRing } from './event-ring.ts';
-import type { MigrationInfo, MoveExecutor } from './executor.ts';
+import type { MigrationView, MoveExecutor } from './executor.ts';
 import type { EngineDecision, LoopEngine } from './loop-engine.ts';
 import { type RepairReport, repair } from './repair.ts';
 import { Sampler } from './sampler.ts';
@@ -43,7 +43,7 @@ export interface ControllerOptions {
 
 export interface ExecutorHost {
   nodeRecord: (processId: ProcessId) => NodeRecord | undefined;
-  onUpdate: (migration: MigrationInfo) => void;
+  onUpdate: (migration: MigrationView) => void;
 }
 
 /** How often a dead primary's leftover shards are tried again, ticks. */
@@ -185,7 +185,7 @@ export class Controller {
     return this.#stateBytes.get(shard) ?? 0;
   }
 
-  migrationsUnderWay(): MigrationInfo[] {
+  migrationsUnderWay(): MigrationView[] {
     return this.executor.list().filter((migration) => migration.outcome === undefined);
   }
 

@@ -6,7 +6,7 @@ import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { Decision, Move } from '../model/loop.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
 import { rttMs, type Topology } from '../model/topology.ts';
-import type { MigrationInfo } from './executor.ts';
+import { latencyText, type MigrationView } from './executor.ts';
 import type { Alternative, ShardInsight } from './loop-engine.ts';
 import type { ShardView } from './operations.ts';
 
@@ -32,7 +32,7 @@ export function explain(input: {
   insight: ShardInsight | undefined;
   nodes: ReadonlyMap<ProcessId, NodeRecord>;
   decisions: readonly Decision[];
-  migrations: readonly MigrationInfo[];
+  migrations: readonly MigrationView[];
   pin: { untilMs: number } | undefined;
   nowMs: number;
   topology: Topology;
@@ -81,6 +81,16 @@ function because(
     lines.push(
       `It is on ${where} in its ${ordinal(assignment.epoch)} epoch: it changed its node before this controller led, or after a node died.`,
     );
+  const judged = input.migrations
+    .filter((m) => m.shard === shard.shard && m.outcome !== undefined && latencyText(m) !== undefined)
+    .sort((a, b) => (a.endedAtMs ?? 0) - (b.endedAtMs ?? 0))
+    .at(-1);
+  if (judged !== undefined) {
+    const how = judged.outcome === 'completed' ? '' : `, which was undone (${judged.detail ?? judged.step})`;
+    lines.push(
+      `After its last move, to ${nameOf(judged.target)}${how}, its users waited: ${latencyText(judged)}.`,
+    );
+  }
   const total = sum(Object.values(rates));
   if (total > 0) {
     const shares = Object.entries(rates)

@@ -14,7 +14,7 @@ import { CONTROL_KEYS, encodeRecord, type NodeRecord, type QuarantineRecord } fr
 import type { Controller } from './controller.ts';
 import { messageOf } from './controller.ts';
 import { moveFor } from './drain.ts';
-import type { MigrationInfo } from './executor.ts';
+import type { MigrationView } from './executor.ts';
 import { explain, type ShardExplanation } from './explain.ts';
 import type { LeaderRecord } from './leadership.ts';
 import type { ForecastView } from './loop-engine.ts';
@@ -233,7 +233,7 @@ export class Operations {
     return { shard, released: true };
   }
 
-  migrations(): MigrationInfo[] {
+  migrations(): MigrationView[] {
     this.#requireLeading();
     return this.#controller.executor.list();
   }
@@ -252,11 +252,19 @@ export class Operations {
     return this.#controller.decisions.slice(-limit);
   }
 
-  /** The newest plan that held moves, and the decision it came with. */
-  plan(): { plan?: Plan; decision?: Decision } {
+  /** The newest plan that held moves, the decision it came with, and what became of its moves. */
+  plan(): { plan?: Plan; decision?: Decision; migrations?: MigrationView[] } {
     this.#requireLeading();
     const decision = this.#controller.decisions.findLast((d) => (d.plan?.moves.length ?? 0) > 0);
-    return { plan: decision?.plan, decision };
+    const plan = decision?.plan;
+    if (plan === undefined) return {};
+    const planned = new Set(plan.moves.map(({ shard, target }) => `${shard} ${target}`));
+    const migrations = this.#controller.executor
+      .list()
+      .filter(
+        ({ shard, target, startedAtMs }) => planned.has(`${shard} ${target}`) && startedAtMs >= plan.madeAtMs,
+      );
+    return { plan, decision, migrations };
   }
 
   async forecast(shard: ShardId | undefined): Promise<ForecastView> {
@@ -381,11 +389,11 @@ export class Operations {
     if (target.state === 'draining') throw new ProblemError('conflict', `${target.name} is being drained`);
   }
 
-  #migrationsByShard(): Map<ShardId, MigrationInfo> {
+  #migrationsByShard(): Map<ShardId, MigrationView> {
     return new Map(this.#controller.migrationsUnderWay().map((migration) => [migration.shard, migration]));
   }
 
-  #shardView(shard: ShardId, migration: MigrationInfo | undefined): ShardView {
+  #shardView(shard: ShardId, migration: MigrationView | undefined): ShardView {
     const { view } = this.#controller;
     const assignment = this.#assigned(shard);
     const node = view.nodes.get(assignment.primary);

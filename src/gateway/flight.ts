@@ -101,6 +101,10 @@ export class Flight implements Waiter, Question {
   get userHash(): number {
     return this.request.userHash;
   }
+  /** One node answered at the first try: nothing was waited for on the way. */
+  get straight(): boolean {
+    return this.#tries === 1;
+  }
   get command(): boolean {
     if (this.request.method === 'get') return false;
     return this.#host.table.manifest(this.service)?.handlers[this.request.handler] !== 'query';

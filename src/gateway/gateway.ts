@@ -18,6 +18,7 @@ import type { ControlStore } from '../store/store.ts';
 import { Flight, type FlightHost, RETRY_AFTER_S } from './flight.ts';
 import { GatewayKeys } from './gateway-keys.ts';
 import { GatewayMetrics } from './gateway-metrics.ts';
+import { HandOffLatency, REPORT_MS } from './hand-off-latency.ts';
 import { LookUps } from './look-ups.ts';
 import { NodePool, type PeerFactory, wirePeers } from './node-pool.ts';
 import { REQUEST_BUDGET_MS } from './retry.ts';
@@ -86,6 +87,8 @@ export class Gateway {
   #changedSinceSave = false;
   #saving: Promise<void> | undefined;
   #cancelSave: () => void = () => {};
+  readonly #latency = new HandOffLatency();
+  #cancelReport: (() => void) | undefined;
   #draining = false;
   #stopped = false;
 
@@ -225,6 +228,7 @@ export class Gateway {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#cancelSave();
+    this.#cancelReport?.();
     this.#feed?.close();
     for (const flight of [...this.#flights]) flight.abort();
     this.#pool.close();
@@ -242,8 +246,28 @@ export class Gateway {
     this.#inFlight--;
     if (flight.keyNumber !== undefined) this.#keys.done(flight.keyNumber);
     const nowMs = this.#io.clock.monotonicMs();
-    this.#metrics.answered(reply.status, nowMs - flight.startedMs, nowMs);
+    const latencyMs = nowMs - flight.startedMs;
+    this.#metrics.answered(reply.status, latencyMs, nowMs);
+    const { shift, route } = flight;
+    if (shift !== undefined && route !== undefined && reply.servedBy !== undefined && flight.straight) {
+      if (reply.status < 400)
+        this.#latency.answered(flight.shard, shift, route.primary, reply.servedBy, flight.origin, latencyMs);
+      if (this.#cancelReport === undefined) this.#armReport();
+    }
     flight.resolve(reply);
+  }
+
+  /** Runs only while something is measured. */
+  #armReport(): void {
+    if (this.#stopped) return;
+    this.#cancelReport = this.#io.clock.setTimer(REPORT_MS, () => {
+      this.#cancelReport = undefined;
+      for (const [process, reports] of this.#latency.take((shard) => this.table.shift(shard))) {
+        const node = this.table.node(process);
+        if (node !== undefined) this.#pool.get(node).peer.report(this.#config.identity, reports);
+      }
+      if (this.#latency.size > 0) this.#armReport();
+    });
   }
 
   #refuse(

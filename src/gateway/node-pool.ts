@@ -11,16 +11,21 @@ import type { Clock, Io } from '../io/io.ts';
 import type { ProcessId, ShardId } from '../model/ids.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
+import type { LatencyReport } from '../node/protocol.ts';
 import { NodeHealth } from '../routing/health.ts';
 import { RpcClient } from '../wire/rpc.ts';
 
 /** Replies of a node that ended itself may still be on their way when its key goes. */
 export const LAST_REPLIES_MS = 250;
 
+const REPORT_TIMEOUT_MS = 2_000;
+
 /** A way to one node. */
 export interface GatewayPeer {
   /** Rejects with an `RpcError`. */
   execute(request: ShardRequest, timeoutMs: number): Promise<ShardReply>;
+  /** Tells the node what users waited; nobody waits for it, and a report that is lost is made good by the next. */
+  report(gateway: string, reports: LatencyReport[]): void;
   /** Called when a connection ends, or could not be made; all its calls have rejected. */
   onDown: (reason: string) => void;
   close(): void;
@@ -51,6 +56,12 @@ class WirePeer implements GatewayPeer {
 
   execute(request: ShardRequest, timeoutMs: number): Promise<ShardReply> {
     return this.#client.call<ShardReply>('shard.execute', request, { timeoutMs });
+  }
+
+  report(gateway: string, reports: LatencyReport[]): void {
+    this.#client
+      .call('replica.latency', { gateway, reports }, { timeoutMs: REPORT_TIMEOUT_MS })
+      .catch(() => {});
   }
 
   close(): void {

@@ -4,11 +4,10 @@
  * Boundary: it never touches an assignment; only the nodes' own swaps change who owns a shard.
  */
 import { type Io, randomId } from '../io/io.ts';
-import type { CellId, NodeName, ProcessId, ShardId } from '../model/ids.ts';
+import type { ProcessId, ShardId } from '../model/ids.ts';
 import type { Move } from '../model/loop.ts';
 import { CONTROL_KEYS, decodeRecord, type NodeRecord } from '../model/records.ts';
 import type { NodePeer } from '../node/participant.ts';
-import type { HandOffPhases } from '../node/protocol.ts';
 import type { ControlStore } from '../store/store.ts';
 import type { MigrationRecord, State } from './record.ts';
 import { MigrationRun, type RunEnvironment } from './run.ts';
@@ -19,6 +18,7 @@ import {
   type SettingsChange,
   withSettings,
 } from './settings.ts';
+import type { MigrationView } from './view.ts';
 
 export interface MigrationLimits {
   /** Moves at once; those that fail and tidy up count. */
@@ -53,32 +53,6 @@ export class MigrationError extends Error {
     super(message);
     this.code = code;
   }
-}
-
-/** A migration as it is shown. */
-export interface MigrationView {
-  id: string;
-  shard: ShardId;
-  source: ProcessId;
-  target: ProcessId;
-  sourceName?: NodeName;
-  targetName?: NodeName;
-  cell: CellId;
-  /** `queued` until its turn comes. */
-  step: State | 'queued';
-  /** Share of users sent to the target, 0 to 100. */
-  percent: number;
-  /** Absent while it runs. */
-  outcome?: 'completed' | 'rolledBack' | 'failed';
-  reason: string;
-  priority: Move['priority'];
-  startedAtMs: number;
-  endedAtMs?: number;
-  detail?: string;
-  bytesTransferred: number;
-  bytesTotal: number;
-  /** Of the hand-off: how long the source was sealed, and bytes copied to another cell. */
-  handOff?: { sealedMs: number; bytesCopied: number; phasesMs?: HandOffPhases };
 }
 
 interface Entry {
@@ -184,6 +158,7 @@ export class MigrationExecutor {
       startedAtMs: this.#io.clock.realtimeMs(),
       executor: this.#environment.executor,
     };
+    if (move.reason.promise !== undefined) record.promise = move.reason.promise;
     if (Object.keys(settings).length > 0) record.settings = settings;
     const entry = this.#entry(record, merged, 0, 0);
     this.#queue.push(entry);
@@ -278,6 +253,7 @@ export class MigrationExecutor {
         startedAtMs: record.startedAtMs,
         bytesTransferred: 0,
         bytesTotal: 0,
+        ...(record.promise === undefined ? {} : { promise: record.promise }),
       },
     };
     this.#byShard.set(record.shard, entry);
@@ -365,6 +341,7 @@ function refreshed(entry: Entry): MigrationView {
     view.bytesTransferred = Math.max(view.bytesTransferred, targetStatus.bytesTransferred);
     view.bytesTotal = Math.max(view.bytesTotal, targetStatus.bytesTotal);
   }
+  if (record.measured) view.measured = record.measured;
   if (run.handOff) view.handOff = run.handOff;
   return view;
 }

@@ -160,10 +160,84 @@ describe('a move that goes badly', () => {
   });
 });
 
+describe('a promise to users', () => {
+  const promise = { 'eu-west-1': { share: 1, nowMs: 80, thenMs: 1 } };
+  const settings = FAST;
+
+  it('that is kept ends the move, with what was measured in its record', () => {
+    const played = play({ record: { promise }, settings });
+    expect(played.record.state).toBe('done');
+    expect(played.record.measured?.['eu-west-1']?.meanMs).toBe(5);
+    expect(played.record.measured?.['eu-west-1']?.count).toBeGreaterThanOrEqual(30);
+  });
+
+  it('that is clearly missed, and worse than before, hands the shard back', () => {
+    const played = play({ record: { promise }, world: { usersMsAfter: 300 }, settings });
+    expect(played.handOffs).toEqual({ forward: 1, back: 1 });
+    expect(played.record.state).toBe('rolled-back');
+    expect(played.record.detail).toBe(
+      'users in eu-west-1 wait 300.0 ms, 1.0 were promised; all wait 300.0 ms, 80.0 before',
+    );
+    expect(played.record.measured?.['eu-west-1']?.meanMs).toBe(300);
+  });
+
+  it('that is missed sends nobody back to where it was worse', () => {
+    const played = play({ record: { promise }, world: { usersMsAfter: 70 }, settings });
+    expect(played.record.state).toBe('done');
+  });
+
+  it('never undoes a move that was not made for the users', () => {
+    for (const priority of ['drain', 'emergency', 'manual'] as const) {
+      const played = play({ record: { promise, priority }, world: { usersMsAfter: 300 }, settings });
+      expect(played.record.state, priority).toBe('done');
+      expect(played.record.measured?.['eu-west-1']?.meanMs).toBe(300);
+    }
+  });
+
+  it('is judged until enough was measured or the longest dwell, which ends the move', () => {
+    const dwell = { stepDwellMsMax: 10_000 };
+    const soon = play({ record: { promise }, settings: dwell });
+    const never = play({
+      record: { promise },
+      world: { measuredShare: 0, usersMsAfter: 300 },
+      settings: dwell,
+    });
+    expect(soon.record.state).toBe('done');
+    expect(never.record.state).toBe('done');
+    expect(never.record.measured).toEqual({});
+    expect(never.tookMs - soon.tookMs).toBeGreaterThan(5_000);
+    expect(never.tookMs - soon.tookMs).toBeLessThan(11_000);
+  });
+
+  it('is judged for a shard with commands only, which has one step after the hand-off', () => {
+    const good = play({ record: { promise }, world: { onlyCommands: true }, settings });
+    expect(good.states).not.toContain('shifting');
+    expect(good.states).toContain('shifting-after');
+    expect([...new Set(good.percents)]).toEqual([0, 100]);
+    expect(good.record.state).toBe('done');
+    const bad = play({ record: { promise }, world: { onlyCommands: true, usersMsAfter: 300 }, settings });
+    expect(bad.record.state).toBe('rolled-back');
+  });
+
+  it('of another migration is none of its own', () => {
+    const played = play({ record: { promise, id: 'm-2' }, world: { usersMsAfter: 300 }, settings });
+    expect(played.record.state).toBe('done');
+    expect(played.record.measured).toBeUndefined();
+  });
+});
+
 describe('an executor that dies', () => {
   it.each([
     ['a whole shift', { settings: FAST }],
     ['an express move', { world: { users: 3 } }],
+    [
+      'a hand-back for a missed promise',
+      {
+        record: { promise: { 'eu-west-1': { share: 1, nowMs: 80, thenMs: 1 } } },
+        world: { usersMsAfter: 300 },
+        settings: FAST,
+      },
+    ],
     ['a roll-back', { world: { targetErrorShare: 0.5 }, settings: FAST }],
     [
       'a hand-back',
@@ -191,6 +265,8 @@ describe('any order of events', () => {
     handlerMsSum: fc.nat(10_000),
     handlerMsP99: fc.nat(100),
   });
+  const sums = fc.record({ count: fc.nat(200), msSum: fc.nat(50_000) });
+  const promise = { 'eu-west-1': { share: 0.7, nowMs: 80, thenMs: 1 } };
   const status = fc.record({
     role: fc.constantFrom('none', 'primary', 'follower', 'opening', 'sealed' as const),
     phase: fc.constantFrom(undefined, 'transferring', 'applying', 'following', 'failed' as const),
@@ -198,6 +274,16 @@ describe('any order of events', () => {
     sourceSeq: fc.nat(1_000),
     bytesTransferred: fc.nat(5),
     users: fc.nat(64),
+    latency: fc.option(
+      fc.record({
+        migration: fc.constantFrom('m-1', 'm-2'),
+        byOrigin: fc.dictionary(
+          fc.constantFrom('eu-west-1', 'us-east-1'),
+          fc.record({ before: sums, after: sums }),
+        ),
+      }),
+      { nil: undefined },
+    ),
     executed: fc.record({ commands: counts, queries: counts }),
   });
   const side = fc.constantFrom('source' as const, 'target' as const);
@@ -275,7 +361,7 @@ describe('any order of events', () => {
   it('ends in time, shifts monotonically but for a roll-back, and hands off at most once each way', () => {
     fc.assert(
       fc.property(timed, (events) => {
-        const machine = new MigrationMachine(aRecord(), withSettings(SETTINGS_DEFAULT, {}));
+        const machine = new MigrationMachine(aRecord({ promise }), withSettings(SETTINGS_DEFAULT, {}));
         let nowMs = 0;
         let forward = 0;
         let back = 0;
@@ -314,7 +400,7 @@ describe('any order of events', () => {
   it('does nothing at a tick that comes early', () => {
     fc.assert(
       fc.property(timed, (events) => {
-        const machine = new MigrationMachine(aRecord(), SETTINGS_DEFAULT);
+        const machine = new MigrationMachine(aRecord({ promise }), SETTINGS_DEFAULT);
         let nowMs = 0;
         machine.step({ type: 'start' }, nowMs);
         for (const [next, delayMs] of events) {

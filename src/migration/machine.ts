@@ -10,6 +10,7 @@ import type { Assignment } from '../model/records.ts';
 import type { ReplicaStatus, WarmUpReport } from '../node/protocol.ts';
 import type { Action, Direction, Event, Side } from './events.ts';
 import { countOf, type Executed, executedSince, objection, warmUpObjection } from './gates.ts';
+import { isPromiseJudged, judgePromise } from './latency.ts';
 import { FINAL_STATES, type MigrationRecord, type State } from './record.ts';
 import { retryDelayMs, retryOf } from './retries.ts';
 import { RULES } from './rules.ts';
@@ -156,9 +157,11 @@ export class MigrationMachine implements Machine<Event, Action> {
     else {
       const source = this.#source;
       const onlyCommands = source?.executed.queries.count === 0 && report.replayed === 0;
-      this.record.express = source !== undefined && (source.users < this.#settings.usersMin || onlyCommands);
-      this.record.step = 0;
-      if (this.record.express || this.#handOffStep === 0) this.enter('handing-off', nowMs);
+      this.record.express = source !== undefined && source.users < this.#settings.usersMin;
+      // Nothing to split, but enough to be judged: only the step after the hand-off is left.
+      const whole = !this.record.express && onlyCommands;
+      this.record.step = whole ? this.#percents.length - 1 : 0;
+      if (this.record.express || whole || this.#handOffStep === 0) this.enter('handing-off', nowMs);
       else this.enter('shifting', nowMs);
     }
   }
@@ -410,10 +413,22 @@ export class MigrationMachine implements Machine<Event, Action> {
       else this.rollBack(worse, nowMs);
       return;
     }
-    const { minMs, maxMs } = this.#dwell;
-    const dwelledMs = nowMs - sinceMs;
-    const enough = countOf(work) >= this.#settings.stepSamplesMin && dwelledMs >= minMs;
-    if (enough || dwelledMs >= maxMs) this.#advance(nowMs);
+    const missed = this.record.handedOff && judgePromise(this.record, this.#target, gates);
+    if (missed) {
+      this.handBack(missed, nowMs);
+      return;
+    }
+    if (nowMs - sinceMs >= this.#dwellMs()) this.#advance(nowMs);
+  }
+
+  /** How long the present step lasts, by what has been seen in it: shortest with enough samples, else longest. */
+  #dwellMs(): number {
+    const { stepSamplesMin, gates } = this.#settings;
+    const { record } = this;
+    const worked = this.#target ? countOf(executedSince(this.#target.executed, this.#stepBase)) : 0;
+    const isLast = record.handedOff && record.step >= this.#percents.length - 1;
+    const isJudged = !isLast || isPromiseJudged(record, this.#target, gates);
+    return worked >= stepSamplesMin && isJudged ? this.#dwell.minMs : this.#dwell.maxMs;
   }
 
   #advance(nowMs: number): void {
@@ -488,10 +503,7 @@ export class MigrationMachine implements Machine<Event, Action> {
     for (const atMs of [this.#deadlineMs, this.#retryAtMs, this.#pollAtMs])
       if (atMs !== undefined && atMs < wakeAtMs) wakeAtMs = atMs;
     if (this.#isShifting() && this.#stepSinceMs !== undefined && this.#seenInStep) {
-      const { minMs, maxMs } = this.#dwell;
-      const worked = this.#target ? countOf(executedSince(this.#target.executed, this.#stepBase)) : 0;
-      const dwellMs = worked >= this.#settings.stepSamplesMin ? minMs : maxMs;
-      wakeAtMs = Math.min(wakeAtMs, this.#stepSinceMs + dwellMs);
+      wakeAtMs = Math.min(wakeAtMs, this.#stepSinceMs + this.#dwellMs());
     }
     return wakeAtMs === Number.POSITIVE_INFINITY ? undefined : wakeAtMs;
   }

@@ -4,8 +4,9 @@
  * Small, because it is written at each transition. Times of phases are not in it: they are measured on a monotonic
  * clock and begin anew with the executor that resumes.
  */
-import type { CellId, Epoch, ProcessId, ShardId } from '../model/ids.ts';
-import type { Move } from '../model/loop.ts';
+import type { CellId, Epoch, ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { LatencyPromise, Move } from '../model/loop.ts';
+import type { MeasuredLatency } from './latency.ts';
 import type { SettingsChange } from './settings.ts';
 
 export const STATES = [
@@ -57,6 +58,10 @@ export interface MigrationRecord {
   detail: string;
   reason: string;
   priority: Move['priority'];
+  /** What placement promised the users of each origin; only moves for their sake are judged by it. */
+  promise?: LatencyPromise;
+  /** What they waited since the hand-off, when last looked at. */
+  measured?: Record<Region, MeasuredLatency>;
   startedAtMs: number;
   settings?: SettingsChange;
   /** The executor that drives it; another one that reads this writes itself in first. */

@@ -57,6 +57,12 @@ export interface GatePolicy {
    * the clock. An answer that *fails* only at the target always counts.
    */
   mismatchesMax: number;
+  /** Users' requests measured since the hand-off before their latency is judged. */
+  latencySamplesMin: number;
+  /** Users of an origin may wait this many times what they were promised ... */
+  latencyFactorMax: number;
+  /** ... plus this. */
+  latencyExtraMs: number;
 }
 
 export const SETTINGS_DEFAULT: MigrationSettings = {
@@ -76,6 +82,9 @@ export const SETTINGS_DEFAULT: MigrationSettings = {
     slowFactorMax: 3,
     slowExtraMs: 10,
     mismatchesMax: Number.MAX_SAFE_INTEGER,
+    latencySamplesMin: 30,
+    latencyFactorMax: 1.5,
+    latencyExtraMs: 50,
   },
   keepStandby: false,
   transferStallMsMax: 20_000,

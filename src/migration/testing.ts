@@ -67,6 +67,13 @@ export interface World {
   distanceMs: number;
   queriesPerSecond: number;
   owner: 'source' | 'target' | 'other';
+  /** What users wait at the source and at the target, as gateways measure it. */
+  usersMsBefore: number;
+  usersMsAfter: number;
+  /** Requests are measured only from so many of each hundred. */
+  measuredShare: number;
+  /** The shard takes commands only. */
+  onlyCommands: boolean;
   /** The node that executes a hand-off refuses it so often. */
   refusals: number;
 }
@@ -79,6 +86,10 @@ export const A_WORLD: World = {
   distanceMs: 1,
   queriesPerSecond: 100,
   owner: 'source',
+  usersMsBefore: 80,
+  usersMsAfter: 5,
+  measuredShare: 1,
+  onlyCommands: false,
   refusals: 0,
 };
 
@@ -98,6 +109,7 @@ export interface Played {
 export function play(
   options: {
     world?: Partial<World>;
+    record?: Partial<MigrationRecord>;
     settings?: SettingsChange;
     crashAt?: number;
     /** Delivered once, when the predicate first holds. */
@@ -106,13 +118,14 @@ export function play(
 ): Played {
   const world = { ...A_WORLD, ...options.world };
   const settings = withSettings(SETTINGS_DEFAULT, options.settings);
-  let machine = new MigrationMachine(aRecord(), settings);
+  let machine = new MigrationMachine(aRecord(options.record), settings);
   let durable: MigrationRecord | undefined;
   let nowMs = 0;
   let performed = 0;
   let queriesAtTarget = 0;
   let queriesAtSource = 0;
   let commandsAtTarget = 0;
+  let measured = 0;
   let pending: { atMs: number; event: Event }[] = [];
   const played: Played = {
     record: machine.record,
@@ -127,9 +140,13 @@ export function play(
   const work = (dtMs: number) => {
     const amount = (dtMs / 1000) * world.queriesPerSecond;
     const share = machine.record.percent / 100;
-    queriesAtTarget += amount * share;
-    queriesAtSource += amount * (1 - share) + 0.01;
-    if (world.owner === 'target') commandsAtTarget += amount * 0.3;
+    const queries = world.onlyCommands ? 0 : amount;
+    queriesAtTarget += queries * share;
+    queriesAtSource += world.onlyCommands ? 0 : queries * (1 - share) + 0.01;
+    if (world.owner === 'target') {
+      commandsAtTarget += amount * (world.onlyCommands ? 1 : 0.3);
+      measured += amount * world.measuredShare;
+    }
   };
   const answer = (action: Action): Event | undefined => {
     const epoch = world.owner === 'target' ? 8 : 7;
@@ -152,6 +169,15 @@ export function play(
           type: 'observed',
           target: aStatus({
             role: world.owner === 'target' ? 'primary' : 'follower',
+            latency: {
+              migration: 'm-1',
+              byOrigin: {
+                'eu-west-1': {
+                  before: { count: 100, msSum: 100 * world.usersMsBefore },
+                  after: { count: Math.floor(measured), msSum: Math.floor(measured) * world.usersMsAfter },
+                },
+              },
+            },
             executed: {
               queries: stats(queries, Math.floor(queries * world.targetErrorShare), world.targetMs),
               commands: stats(commands, Math.floor(commands * world.targetErrorShare), world.targetMs),
@@ -161,7 +187,7 @@ export function play(
             role: world.owner === 'source' ? 'primary' : 'follower',
             users: world.users,
             executed: {
-              queries: stats(1_000 + Math.floor(queriesAtSource), 0, world.sourceMs),
+              queries: stats(world.onlyCommands ? 0 : 1_000 + Math.floor(queriesAtSource), 0, world.sourceMs),
               commands: stats(1_000, 0, world.sourceMs),
             },
           }),
@@ -170,7 +196,13 @@ export function play(
       case 'warm-up':
         return {
           type: 'warmed',
-          report: { hookMs: 1, replayed: 20, mismatches: 0, sourceMsMean: 2, targetMsMean: 2 },
+          report: {
+            hookMs: 1,
+            replayed: world.onlyCommands ? 0 : 20,
+            mismatches: 0,
+            sourceMsMean: 2,
+            targetMsMean: 2,
+          },
         };
       case 'hand-off': {
         const to = action.direction === 'forward' ? 'target' : 'source';
@@ -203,7 +235,7 @@ export function play(
     for (const action of step.actions) {
       if (performed++ === options.crashAt) {
         pending = [];
-        machine = new MigrationMachine(durable ?? aRecord(), settings);
+        machine = new MigrationMachine(durable ?? aRecord(options.record), settings);
         deliver({ type: 'start' });
         return;
       }

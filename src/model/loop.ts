@@ -90,7 +90,15 @@ export interface MoveReason {
   latencyMsNow: number;
   latencyMsThen: number;
   runnerUp?: { target: ProcessId; gainUsdPerHour: number };
+  /** The same latencies by origin: what is measured after the move is compared with it. */
+  promise?: LatencyPromise;
 }
+
+/**
+ * Expected mean latency of the users of each origin where the shard is and where it is to go, milliseconds: the way there
+ * and back, without time in queues and handlers. `share` is of all its requests.
+ */
+export type LatencyPromise = Record<Region, { share: number; nowMs: number; thenMs: number }>;
 
 /** Immutable; ordered by benefit over cost. Nodes and the executor refuse generations older than one they saw. */
 export interface Plan {

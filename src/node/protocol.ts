@@ -44,6 +44,8 @@ export interface NodeCalls {
   'replica.warmUp': [{ migration: string; shard: ShardId }, WarmUpReport];
   /** At the source: seal, finish, swap, unseal. The one place a primary changes by plan (OWNERSHIP rules 5, 6, 9). */
   'replica.handOff': [HandOffOrder, HandOffResult];
+  /** From a gateway to the new primary: what users of shards under migration waited. */
+  'replica.latency': [{ gateway: string; reports: LatencyReport[] }, Record<string, never>];
   /** At either: drop the follower, forget the migration. Never drops a primary. */
   'replica.drop': [{ migration: string; shard: ShardId }, Record<string, never>];
 
@@ -109,6 +111,23 @@ export interface ReplicaStatus {
   /** Users seen in the last ten seconds: with too few, traffic cannot be split. */
   users: number;
   error?: string;
+  /** What gateways measured of the latest migration of the shard to this node. */
+  latency?: { migration: string; byOrigin: UserLatency };
+}
+
+export interface LatencySum {
+  count: number;
+  msSum: number;
+}
+
+/** By origin, what users waited at a gateway: served by the source before the hand-off, by the target after it. */
+export type UserLatency = Record<Region, { before: LatencySum; after: LatencySum }>;
+
+/** Sums since the migration began, as one gateway saw them. */
+export interface LatencyReport {
+  shard: ShardId;
+  migration: string;
+  byOrigin: UserLatency;
 }
 
 export interface ExecutionStats {

@@ -117,6 +117,7 @@ function describe(snapshot: Snapshot, s: number, mustBecause: string | undefined
       latencyMsNow,
       latencyMsThen,
       runnerUp,
+      ...(source === undefined ? {} : { promise: snapshot.promise(s, from, to) }),
     },
   };
 }

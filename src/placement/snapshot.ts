@@ -5,7 +5,7 @@
  * the root of summed squared spreads, for bands are not summed. A shard whose migration is under way counts at its target.
  */
 import type { ProcessId, Region } from '../model/ids.ts';
-import type { PlacementNode, PlacementShard } from '../model/loop.ts';
+import type { LatencyPromise, PlacementNode, PlacementShard } from '../model/loop.ts';
 import { CPU_SHARE_MAX } from './constraints/capacity.ts';
 import { type Constraint, type ConstraintContext, mustLeave, refusal } from './constraints/index.ts';
 import { DEFAULT_PRICES, type Prices } from './defaults.ts';
@@ -18,6 +18,7 @@ import {
   type RegionFlows,
   valueByRegion,
 } from './objective.ts';
+import { promiseOf } from './promise.ts';
 
 /** A shard with at least this share of a saturated node's CPU is what saturates it. */
 const SATURATING_SHARE = 0.3;
@@ -244,6 +245,17 @@ export class Snapshot implements ConstraintContext {
   }
 
   /** Region of the cell that holds the log of a shard whose primary is in `region`. */
+  /** What moving between two nodes promises the users of each origin. */
+  promise(s: number, from: number, to: number): LatencyPromise {
+    const shard = this.shards[s]!;
+    const source = this.nodes[from]!.region;
+    const target = this.nodes[to]!.region;
+    // Its log is where it is, wherever a move would take it.
+    const now = { region: source, cellRegion: this.#cellRegion.get(shard.cell) ?? source };
+    const then = { region: target, cellRegion: this.#cellRegionFor(shard, target) };
+    return promiseOf(shard, now, then, this.input.topology);
+  }
+
   #cellRegionFor(shard: PlacementShard, region: Region): Region {
     if (this.input.cells[region] !== undefined) return region;
     return this.#cellRegion.get(shard.cell) ?? region;

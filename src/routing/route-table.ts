@@ -38,6 +38,8 @@ export interface Route {
 }
 
 export interface RouteShift {
+  /** The migration it is of; absent in a table made by hand. */
+  readonly migration?: string;
   readonly from: ProcessId;
   readonly to: ProcessId;
   /** 0 to 100. */
@@ -244,10 +246,11 @@ export class RouteTable {
       const shard = shardOfKey(key);
       const known = this.#shifts.get(shard);
       if (known && known.version > entry.version) return undefined;
-      const { from, to, percent } = decodeRecord<ShiftRecord>(entry.value);
+      const { migration, from, to, percent } = decodeRecord<ShiftRecord>(entry.value);
       if (!known && this.#shifts.size >= SHIFTS_MAX) this.#shifts.delete(this.#shifts.keys().next().value!);
       const version = entry.version;
-      this.#shifts.set(shard, { from: this.#intern(from), to: this.#intern(to), percent, version });
+      const sides = { from: this.#intern(from), to: this.#intern(to) };
+      this.#shifts.set(shard, { migration, ...sides, percent, version });
       return { type: 'shard', shard };
     }
     if (key.startsWith(NODE)) {

@@ -2,7 +2,7 @@
 
 import { CONTROLLER_DEFAULTS, type ControllerConfig } from '../../src/controller/config.ts';
 import { Controller } from '../../src/controller/controller.ts';
-import type { MigrationInfo, MoveExecutor } from '../../src/controller/executor.ts';
+import type { MigrationView, MoveExecutor } from '../../src/controller/executor.ts';
 import { LocalEngine } from '../../src/controller/local-engine.ts';
 import type { LoopEngine } from '../../src/controller/loop-engine.ts';
 import type { Clock, Io, Log } from '../../src/io/io.ts';
@@ -55,7 +55,7 @@ export function memoryControl(io: Io): LocalControlStore {
 /** Moves at once: a move is done when it is started, and the assignment says so. */
 export class FakeExecutor implements MoveExecutor {
   readonly started: Move[] = [];
-  readonly migrations: MigrationInfo[] = [];
+  readonly migrations: MigrationView[] = [];
   readonly #control: ControlStore;
   readonly #now: () => number;
   /** False: moves stay under way. */
@@ -71,11 +71,12 @@ export class FakeExecutor implements MoveExecutor {
   start(move: Move): string {
     if (this.migrations.some((m) => m.shard === move.shard && !m.outcome)) throw new Error('moving already');
     this.started.push(move);
-    const migration: MigrationInfo = {
+    const migration: MigrationView = {
       id: `m-${this.started.length}`,
       shard: move.shard,
       source: move.source,
       target: move.target,
+      cell: move.cell,
       step: 'transferring',
       percent: 0,
       reason: move.reason.text,
@@ -89,7 +90,7 @@ export class FakeExecutor implements MoveExecutor {
     return migration.id;
   }
 
-  async #finish(move: Move, migration: MigrationInfo): Promise<void> {
+  async #finish(move: Move, migration: MigrationView): Promise<void> {
     await assign(this.#control, move.shard, move.target, move.epoch + 1, move.cell);
     Object.assign(migration, { step: 'done', percent: 100, outcome: 'completed', endedAtMs: this.#now() });
   }
@@ -104,7 +105,7 @@ export class FakeExecutor implements MoveExecutor {
     this.resumed++;
   }
 
-  list(): MigrationInfo[] {
+  list(): MigrationView[] {
     return this.migrations;
   }
 

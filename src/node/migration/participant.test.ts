@@ -4,7 +4,8 @@
  */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { realIo } from '../../io/real.ts';
-import { MigrationExecutor, type MigrationView } from '../../migration/driver.ts';
+import { MigrationExecutor } from '../../migration/driver.ts';
+import type { MigrationView } from '../../migration/view.ts';
 import type { Move } from '../../model/loop.ts';
 import { CONTROL_KEYS, decodeRecord, type NodeRecord } from '../../model/records.ts';
 import { type ControlStore, StoreError, type Transaction } from '../../store/store.ts';

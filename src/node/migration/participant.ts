@@ -21,6 +21,7 @@ import { Follower } from './follower.ts';
 import { type HandedOver, HandOffs } from './hand-off.ts';
 import { Refusal } from './refusal.ts';
 import { TransferSource } from './transfer.ts';
+import { UserLatencies } from './user-latency.ts';
 import { warmUp } from './warm-up.ts';
 
 /** Followers a node takes at once; the executor's own limits are far below. */
@@ -31,6 +32,8 @@ export const STANDBYS_MAX = 100_000;
 const STANDBY_BYTES_PER_SECOND = 32 * 1024 * 1024;
 /** How long an order to stand by waits for the copy to follow. */
 const STANDBY_WAIT_MS = 20_000;
+/** Of one gateway's call. */
+const REPORTS_MAX = 1_000;
 /** Longest a status call is held back. */
 const WAIT_MS_MAX = 30_000;
 
@@ -53,6 +56,10 @@ export function migrationParticipant(host: ParticipantHost): RpcHandlers {
     'replica.prepare': (order) => participant.prepare(order),
     'replica.status': ({ shard, waitMs, untilSeq }) => participant.status(shard, waitMs, untilSeq),
     'replica.warmUp': ({ migration, shard }) => participant.warmUp(migration, shard),
+    'replica.latency': ({ gateway, reports }) => {
+      for (const report of reports.slice(0, REPORTS_MAX)) participant.latencies.heard(gateway, report);
+      return {};
+    },
     'replica.handOff': (order) => participant.handOffs.handOff(order),
     'replica.drop': ({ migration, shard }) => participant.drop(migration, shard),
     'standby.follow': (order) => participant.standBy(order),
@@ -81,6 +88,7 @@ class MigrationParticipant {
   readonly #host: ParticipantHost;
   readonly transfers: TransferSource;
   readonly handOffs: HandOffs;
+  readonly latencies = new UserLatencies();
   readonly #followers = new Map<ShardId, Follower>();
   /** Migration that a primary's counts of executed work belong to. */
   readonly #countedFor = new Map<ShardId, string>();
@@ -207,6 +215,8 @@ class MigrationParticipant {
       executed: replica?.state.executed() ?? { commands: nothing(), queries: nothing() },
       users: replica?.state.users() ?? 0,
     };
+    const latency = this.latencies.of(shard);
+    if (latency !== undefined) status.latency = latency;
     if (follower) {
       status.phase = follower.phase;
       status.sourceSeq = follower.sourceSeq;
@@ -227,6 +237,7 @@ class MigrationParticipant {
   /** Never drops a primary: a late order of a migration that succeeded finds one. */
   drop(migration: string, shard: ShardId): Record<string, never> {
     this.transfers.endAll(shard, migration);
+    this.latencies.forget(shard, migration);
     this.handOffs.callOff(shard, migration);
     if (this.#countedFor.get(shard) === migration) this.#countedFor.delete(shard);
     const follower = this.#followers.get(shard);
