@@ -4,13 +4,16 @@
  *
  * Watchers hear of a change after it is durable and before the change is answered.
  */
+import { crc32 } from 'node:zlib';
 import type { Io } from '../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../model/ids.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { ChangeEvent } from './history.ts';
+import { SNAPSHOT_BYTES_MAX } from './limits.ts';
 import { collectPages, WATCH_HEARTBEAT_MS, type WatchBatch } from './protocol.ts';
 import type { CellOpening, SnapshotPart, SqliteCell } from './sqlite/cell-engine.ts';
 import type { ControlList, SqliteControl } from './sqlite/control-engine.ts';
+import { PIECE_BYTES } from './sqlite/snapshot-pieces.ts';
 import type {
   Append,
   AppendResult,
@@ -203,11 +206,13 @@ function wants(watcher: Watcher, event: ChangeEvent): boolean {
 export class LocalCellStore implements CellStore {
   readonly #engine: SqliteCell;
   readonly #commits: GroupCommit;
+  #sweeping = false;
 
   /** The engine stays its owner's to close, after this. */
   constructor(engine: SqliteCell, io: Pick<Io, 'clock'>) {
     this.#engine = engine;
     this.#commits = new GroupCommit(engine, io.clock);
+    this.#sweep();
   }
 
   raiseFence(shard: ShardId, epoch: Epoch): Promise<Epoch> {
@@ -252,7 +257,58 @@ export class LocalCellStore implements CellStore {
     return this.#commits.submit(OPERATION_BYTES, () => this.#engine.tail(shard, afterSeq, limitBytes));
   }
 
-  putSnapshot(shard: ShardId, epoch: Epoch, snapshot: StoredSnapshot): Promise<FencedResult> {
+  /** A large one goes in by pieces, each in a transaction of its own: what others append gets in between. */
+  async putSnapshot(shard: ShardId, epoch: Epoch, snapshot: StoredSnapshot): Promise<FencedResult> {
+    const { seq, bytes } = snapshot;
+    if (bytes.byteLength > PIECE_BYTES && bytes.byteLength <= SNAPSHOT_BYTES_MAX)
+      return this.#putPieces(shard, epoch, seq, bytes);
+    const result = await this.#putWhole(shard, epoch, snapshot);
+    this.#sweep();
+    return result;
+  }
+
+  async #putPieces(shard: ShardId, epoch: Epoch, seq: Seq, bytes: Uint8Array): Promise<FencedResult> {
+    const upload = this.#engine.beginUpload();
+    let checksum = 0;
+    try {
+      for (let piece = 0; piece * PIECE_BYTES < bytes.byteLength; piece++) {
+        const part = bytes.subarray(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
+        checksum = crc32(part, checksum);
+        await this.#commits.submit(part.byteLength, () => this.#engine.addPiece(upload, piece, part));
+      }
+      const totalBytes = bytes.byteLength;
+      return await this.#commits.submit(OPERATION_BYTES, () =>
+        this.#engine.putUpload(shard, epoch, { upload, seq, crc32: checksum, totalBytes }),
+      );
+    } catch (error) {
+      // Adopted after all, where only the answer was lost: then it is no garbage, whatever is said here.
+      this.#engine.abandonUpload(upload);
+      throw error;
+    } finally {
+      this.#sweep();
+    }
+  }
+
+  /** Removes what no snapshot refers to any more, a piece at a time. */
+  #sweep(): void {
+    if (this.#sweeping || !this.#engine.hasGarbage) return;
+    this.#sweeping = true;
+    const next = (): Promise<void> =>
+      this.#commits
+        .submit(PIECE_BYTES, () => this.#engine.dropGarbage())
+        .then(() => (this.#engine.hasGarbage ? next() : undefined));
+    // What fails is tried again after the next snapshot, or the next start.
+    next().then(
+      () => {
+        this.#sweeping = false;
+      },
+      () => {
+        this.#sweeping = false;
+      },
+    );
+  }
+
+  #putWhole(shard: ShardId, epoch: Epoch, snapshot: StoredSnapshot): Promise<FencedResult> {
     return this.#commits.submit(OPERATION_BYTES + snapshot.bytes.byteLength, () =>
       this.#engine.putSnapshot(shard, epoch, snapshot),
     );
@@ -262,8 +318,10 @@ export class LocalCellStore implements CellStore {
     return this.#commits.submit(OPERATION_BYTES, () => this.#engine.trim(shard, epoch, throughSeq));
   }
 
-  deleteLog(shard: ShardId, epoch: Epoch): Promise<FencedResult> {
-    return this.#commits.submit(OPERATION_BYTES, () => this.#engine.deleteLog(shard, epoch));
+  async deleteLog(shard: ShardId, epoch: Epoch): Promise<FencedResult> {
+    const result = await this.#commits.submit(OPERATION_BYTES, () => this.#engine.deleteLog(shard, epoch));
+    this.#sweep();
+    return result;
   }
 
   listShards(options?: { limit?: number; after?: ShardId }): Promise<ShardId[]> {

@@ -14,6 +14,8 @@ interface Upload {
   buffer: Buffer;
   /** Pieces come in order: the next one begins here. */
   filledBytes: number;
+  /** Of what is there: worked out as it comes, since 64 MB at once would keep everybody waiting. */
+  crc32: number;
   touchedMs: number;
 }
 
@@ -42,7 +44,7 @@ export class Staging {
     if (!upload || offset === 0) {
       if (upload) this.#drop(id, upload);
       this.#makeRoom(totalBytes);
-      upload = { buffer: Buffer.allocUnsafe(totalBytes), filledBytes: 0, touchedMs: 0 };
+      upload = { buffer: Buffer.allocUnsafe(totalBytes), filledBytes: 0, crc32: 0, touchedMs: 0 };
       this.#uploads.set(id, upload);
       this.#bytes += totalBytes;
     }
@@ -53,6 +55,7 @@ export class Staging {
     }
     upload.buffer.set(bytes, offset);
     upload.filledBytes += bytes.byteLength;
+    upload.crc32 = crc32(bytes, upload.crc32);
   }
 
   /** The whole, once. @throws StoreError `unavailable` where a piece is missing or the checksum is wrong. */
@@ -62,7 +65,7 @@ export class Staging {
     this.#drop(id, upload);
     if (upload.filledBytes !== upload.buffer.byteLength)
       throw new StoreError('unavailable', 'pieces of this snapshot are missing; send it again');
-    checkCrc32(upload.buffer, checksum);
+    checkSame(upload.crc32, checksum);
     return upload.buffer;
   }
 
@@ -82,7 +85,10 @@ export class Staging {
 
 /** @throws StoreError `unavailable` where the bytes are not those that were sent or stored. */
 export function checkCrc32(bytes: Uint8Array, expected: number): void {
-  const actual = crc32(bytes);
+  checkSame(crc32(bytes), expected);
+}
+
+function checkSame(actual: number, expected: number): void {
   if (actual !== expected)
     throw new StoreError(
       'unavailable',

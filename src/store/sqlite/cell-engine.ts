@@ -8,7 +8,7 @@
  *  - a StoreError is thrown before the first write of a call, so such a call leaves nothing in the transaction;
  *  - the cache is a copy of the shards' rows and ends: rollback empties it.
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
 import type { Mutations } from '../../model/mutations.ts';
@@ -30,13 +30,16 @@ import {
   type StoredSnapshot,
   StoreError,
 } from '../store.ts';
-import { DATABASE_BYTES_MAX, openDatabase, type TransactionalEngine } from './database.ts';
+import type { TransactionalEngine } from './database.ts';
+import { PIECES_SCHEMA, SnapshotPieces } from './snapshot-pieces.ts';
+import { type DatabaseOptions, Statements } from './statements.ts';
 
 /** What an entry costs beside its delta: ids, numbers, framing. */
 const ENTRY_OVERHEAD_BYTES = 48;
 /** About 150 bytes a shard; one beyond it costs two look-ups again. */
 const CACHED_SHARDS_MAX = 100_000;
 const NO_SNAPSHOT = -1;
+const NO_BYTES = new Uint8Array();
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS shards (
@@ -82,12 +85,11 @@ export interface CellOpening extends Omit<Opening, 'snapshot'> {
 }
 
 export class SqliteCell implements TransactionalEngine {
-  readonly #database: DatabaseSync;
+  readonly #statements: Statements;
+  readonly #pieces: SnapshotPieces;
   readonly #mutations: Mutations | undefined;
   readonly #cache = new Map<ShardId, ShardState>();
   readonly #cacheMax: number;
-  readonly #begin: StatementSync;
-  readonly #commit: StatementSync;
   readonly #findShard: StatementSync;
   readonly #addShard: StatementSync;
   readonly #setFence: StatementSync;
@@ -104,29 +106,18 @@ export class SqliteCell implements TransactionalEngine {
   readonly #dropSnapshot: StatementSync;
   readonly #listShards: StatementSync;
 
-  constructor(options: {
-    /** A file or `:memory:`; or a database that is already open (a simulated restart). */
-    path?: string;
-    database?: DatabaseSync;
-    databaseBytesMax?: number;
-    cachedShardsMax?: number;
-    /** Rules that the simulated world takes out; see `model/mutations.ts`. */
-    mutations?: Mutations;
-  }) {
-    const database =
-      options.database ??
-      openDatabase(options.path ?? ':memory:', options.databaseBytesMax ?? DATABASE_BYTES_MAX);
-    this.#database = database;
+  constructor(
+    options: DatabaseOptions & {
+      cachedShardsMax?: number;
+      /** Rules that the simulated world takes out; see `model/mutations.ts`. */
+      mutations?: Mutations;
+    },
+  ) {
+    this.#statements = new Statements(options, SCHEMA + PIECES_SCHEMA);
+    this.#pieces = new SnapshotPieces(this.#statements);
     this.#mutations = options.mutations;
     this.#cacheMax = options.cachedShardsMax ?? CACHED_SHARDS_MAX;
-    database.exec(SCHEMA);
-    const prepare = (sql: string) => {
-      const statement = database.prepare(sql);
-      statement.setReturnArrays(true);
-      return statement;
-    };
-    this.#begin = prepare('BEGIN IMMEDIATE');
-    this.#commit = prepare('COMMIT');
+    const prepare = (sql: string) => this.#statements.prepare(sql);
     this.#findShard = prepare('SELECT id, fence, snapshot_seq FROM shards WHERE shard = ?');
     this.#addShard = prepare('INSERT INTO shards (shard, fence, snapshot_seq) VALUES (?, ?, ?)');
     this.#setFence = prepare('UPDATE shards SET fence = ? WHERE id = ?');
@@ -156,27 +147,21 @@ export class SqliteCell implements TransactionalEngine {
   }
 
   begin(): void {
-    this.#begin.run();
+    this.#statements.begin();
   }
 
   commit(): void {
-    this.#commit.run();
+    this.#statements.commit();
   }
 
   rollback(): void {
     this.#cache.clear();
-    if (this.#database.isTransaction) {
-      try {
-        this.#database.exec('ROLLBACK');
-      } catch {
-        // SQLite rolls back by itself after some errors; then there is nothing left to undo.
-      }
-    }
+    this.#statements.rollback();
   }
 
   close(): void {
     this.#cache.clear();
-    this.#database.close();
+    this.#statements.close();
   }
 
   raiseFence(shard: ShardId, epoch: Epoch): Epoch {
@@ -201,7 +186,8 @@ export class SqliteCell implements TransactionalEngine {
     const opening: CellOpening = { fence: state.fence, entries: [], end: state.end };
     if (knownSeq !== undefined && knownSeq >= state.snapshotSeq && knownSeq <= state.end) {
       const left = this.#snapshotSize.get(state.id) as unknown as [number, number] | undefined;
-      if (left) opening.snapshotLeftOut = { seq: left[0], bytes: left[1] };
+      const inPieces = left && left[1] === 0 ? this.#pieces.of(state.id)?.totalBytes : undefined;
+      if (left) opening.snapshotLeftOut = { seq: left[0], bytes: inPieces ?? left[1] };
       opening.entries = this.#entries(state.id, knownSeq, ENTRIES_BYTES_MAX);
       return opening;
     }
@@ -273,17 +259,71 @@ export class SqliteCell implements TransactionalEngine {
         `the snapshot of ${shard} takes ${snapshot.bytes.byteLength} bytes, over the limit of ${SNAPSHOT_BYTES_MAX}`,
       );
     }
+    return this.#store(shard, epoch, snapshot.seq, crc32(snapshot.bytes), (id) => {
+      this.#pieces.release(id);
+      return snapshot.bytes;
+    });
+  }
+
+  /** For a large snapshot: pieces are added under this number, in transactions of their own, and then adopted. */
+  beginUpload(): number {
+    return this.#pieces.begin();
+  }
+
+  addPiece(upload: number, piece: number, bytes: Uint8Array): void {
+    this.#pieces.add(upload, piece, bytes);
+  }
+
+  /** As {@link putSnapshot}, of what was added: until here no reader has seen any of it. */
+  putUpload(
+    shard: ShardId,
+    epoch: Epoch,
+    upload: { upload: number; seq: Seq; crc32: number; totalBytes: number },
+  ): FencedResult {
+    checkWholeNumber('epoch', epoch);
+    checkWholeNumber('snapshot seq', upload.seq);
+    checkShardId(shard);
+    let adopted = false;
+    const result = this.#store(shard, epoch, upload.seq, upload.crc32, (id) => {
+      adopted = true;
+      this.#pieces.adopt(id, upload.upload, upload.totalBytes);
+      return NO_BYTES;
+    });
+    if (!adopted) this.#pieces.abandon(upload.upload);
+    return result;
+  }
+
+  abandonUpload(upload: number): void {
+    this.#pieces.abandon(upload);
+  }
+
+  /** Pieces that nothing refers to wait to be removed, one by one, with {@link dropGarbage}. */
+  get hasGarbage(): boolean {
+    return this.#pieces.hasGarbage;
+  }
+
+  dropGarbage(): void {
+    this.#pieces.dropOne();
+  }
+
+  #store(
+    shard: ShardId,
+    epoch: Epoch,
+    seq: Seq,
+    checksum: number,
+    bytesFor: (id: number) => Uint8Array,
+  ): FencedResult {
     const state = this.#find(shard) ?? this.#add(shard, 0);
     if (this.#isFenced(state, epoch)) return { ok: false, reason: 'fenced', fence: state.fence };
-    if (snapshot.seq < state.snapshotSeq && !this.#mutations?.has('snapshot-goes-back'))
+    if (seq < state.snapshotSeq && !this.#mutations?.has('snapshot-goes-back'))
       return { ok: false, reason: 'stale' };
-    if (snapshot.seq === state.snapshotSeq) return APPENDED;
-    this.#putSnapshot.run(state.id, snapshot.seq, crc32(snapshot.bytes), snapshot.bytes);
-    this.#setSnapshotSeq.run(snapshot.seq, state.id);
-    state.snapshotSeq = snapshot.seq;
-    if (snapshot.seq > state.end) {
-      this.#trimThrough.run(state.id, snapshot.seq);
-      state.end = snapshot.seq;
+    if (seq === state.snapshotSeq) return APPENDED;
+    this.#putSnapshot.run(state.id, seq, checksum, bytesFor(state.id));
+    this.#setSnapshotSeq.run(seq, state.id);
+    state.snapshotSeq = seq;
+    if (seq > state.end) {
+      this.#trimThrough.run(state.id, seq);
+      state.end = seq;
     }
     return APPENDED;
   }
@@ -306,6 +346,7 @@ export class SqliteCell implements TransactionalEngine {
     if (!state) return APPENDED;
     if (this.#isFenced(state, epoch)) return { ok: false, reason: 'fenced', fence: state.fence };
     this.#trimThrough.run(state.id, state.end);
+    this.#pieces.release(state.id);
     this.#dropSnapshot.run(state.id);
     this.#setSnapshotSeq.run(NO_SNAPSHOT, state.id);
     state.end = 0;
@@ -364,6 +405,12 @@ export class SqliteCell implements TransactionalEngine {
     const row = this.#snapshotPart.get(offset + 1, bytesMax, state.id) as unknown as
       | [number, number, number, Uint8Array | null]
       | undefined;
+    const adopted = row && row[2] === 0 ? this.#pieces.of(state.id) : undefined;
+    if (row && adopted) {
+      const { upload, totalBytes } = adopted;
+      const bytes = this.#pieces.read(upload, totalBytes, offset, bytesMax);
+      return { seq: row[0], crc32: row[1], totalBytes, bytes };
+    }
     // A part of no bytes comes out of substr as NULL.
     return row && { seq: row[0], crc32: row[1], totalBytes: row[2], bytes: row[3] ?? new Uint8Array() };
   }

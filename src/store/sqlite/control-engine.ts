@@ -8,7 +8,7 @@
  *    TTL, and so does a stall of the process (OWNERSHIP rule 4: a lease never ends before its holder's own view);
  *  - a StoreError is thrown before the first write of a call.
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { StatementSync } from 'node:sqlite';
 import { type ChangeEvent, History } from '../history.ts';
 import {
   checkControlKey,
@@ -19,7 +19,8 @@ import {
   LIST_ENTRIES_MAX,
 } from '../limits.ts';
 import { type KeyValue, StoreError, type Transaction, type TransactionResult } from '../store.ts';
-import { DATABASE_BYTES_MAX, openDatabase, type TransactionalEngine } from './database.ts';
+import type { TransactionalEngine } from './database.ts';
+import { type DatabaseOptions, Statements } from './statements.ts';
 
 /** Expiry later than this after the one before means that the process stood still: renewals may be waiting unread. */
 export const LEASE_STALL_MS = 500;
@@ -52,10 +53,8 @@ export interface ControlList {
 }
 
 export class SqliteControl implements TransactionalEngine {
-  readonly #database: DatabaseSync;
+  readonly #statements: Statements;
   readonly #now: () => number;
-  readonly #begin: StatementSync;
-  readonly #commit: StatementSync;
   readonly #saveRevision: StatementSync;
   readonly #get: StatementSync;
   readonly #version: StatementSync;
@@ -74,28 +73,17 @@ export class SqliteControl implements TransactionalEngine {
   #committed: ChangeEvent[] = [];
   #lastTickMs: number;
 
-  constructor(options: {
-    path?: string;
-    database?: DatabaseSync;
-    /** Monotonic milliseconds: for leases alone. */
-    now: () => number;
-    databaseBytesMax?: number;
-    historyEventsMax?: number;
-  }) {
-    const database =
-      options.database ??
-      openDatabase(options.path ?? ':memory:', options.databaseBytesMax ?? DATABASE_BYTES_MAX);
-    this.#database = database;
+  constructor(
+    options: DatabaseOptions & {
+      /** Monotonic milliseconds: for leases alone. */
+      now: () => number;
+      historyEventsMax?: number;
+    },
+  ) {
+    this.#statements = new Statements(options, SCHEMA);
     this.#now = options.now;
     this.#lastTickMs = this.#now();
-    database.exec(SCHEMA);
-    const prepare = (sql: string) => {
-      const statement = database.prepare(sql);
-      statement.setReturnArrays(true);
-      return statement;
-    };
-    this.#begin = prepare('BEGIN IMMEDIATE');
-    this.#commit = prepare('COMMIT');
+    const prepare = (sql: string) => this.#statements.prepare(sql);
     this.#saveRevision = prepare('UPDATE revision SET value = ?');
     this.#get = prepare('SELECT key, value, version, lease FROM entries WHERE key = ?');
     this.#version = prepare('SELECT version FROM entries WHERE key = ?');
@@ -117,12 +105,12 @@ export class SqliteControl implements TransactionalEngine {
   }
 
   begin(): void {
-    this.#begin.run();
+    this.#statements.begin();
   }
 
   commit(): void {
     if (this.#revision !== this.#savedRevision) this.#saveRevision.run(this.#revision);
-    this.#commit.run();
+    this.#statements.commit();
     this.#savedRevision = this.#revision;
     for (const event of this.#staged) {
       this.#history.push(event);
@@ -133,18 +121,12 @@ export class SqliteControl implements TransactionalEngine {
 
   rollback(): void {
     this.#staged = [];
-    if (this.#database.isTransaction) {
-      try {
-        this.#database.exec('ROLLBACK');
-      } catch {
-        // SQLite rolls back by itself after some errors; then there is nothing left to undo.
-      }
-    }
+    this.#statements.rollback();
     this.#load();
   }
 
   close(): void {
-    this.#database.close();
+    this.#statements.close();
   }
 
   /** Changes committed since the last call, for those who watch. */
@@ -274,16 +256,16 @@ export class SqliteControl implements TransactionalEngine {
 
   /** State as the database has it; leases known in memory keep their deadlines. */
   #load(): void {
-    const [revision] = this.#database.prepare('SELECT value FROM revision').all() as { value: number }[];
-    this.#revision = revision!.value;
-    this.#savedRevision = revision!.value;
-    const rows = this.#database.prepare('SELECT id, ttl_ms FROM leases').all() as {
-      id: string;
-      ttl_ms: number;
-    }[];
+    const [revision] = this.#statements.prepare('SELECT value FROM revision').all() as unknown as [number][];
+    this.#revision = revision![0];
+    this.#savedRevision = revision![0];
+    const rows = this.#statements.prepare('SELECT id, ttl_ms FROM leases').all() as unknown as [
+      id: string,
+      ttlMs: number,
+    ][];
     const known = new Map(this.#leases);
     this.#leases.clear();
-    for (const { id, ttl_ms: ttlMs } of rows) {
+    for (const [id, ttlMs] of rows) {
       const deadlineMs = known.get(id)?.deadlineMs ?? this.#now() + ttlMs;
       this.#leases.set(id, { ttlMs, deadlineMs });
     }
