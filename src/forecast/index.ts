@@ -26,6 +26,19 @@ export { ForecastEngine } from './engine.ts';
 export { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
 export type { Forecaster } from './forecaster.ts';
 export { lastValueForecaster } from './last-value.ts';
+export {
+  NETWORK_HORIZON_STEPS,
+  NetworkExpert,
+  type NetworkExpertOptions,
+  networkExpert,
+} from './network/expert.ts';
+export {
+  type ClosableExpert,
+  nativeNetworkExpert,
+  type OnnxExpertOptions,
+  type OnnxOptions,
+  onnxExpert,
+} from './network/onnx.ts';
 export { type OracleSource, oracleForecaster } from './oracle.ts';
 export { detectPeriods } from './period.ts';
 export { SeriesForecaster, type SeriesQuantiles } from './series.ts';

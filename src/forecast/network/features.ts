@@ -1,0 +1,366 @@
+/**
+ * What the trained network is told of a series: its newest values and statistics on a scale of its own, and for each
+ * horizon the forecasts of the plain methods (levels, trends, what was a period ago, the profile of several periods),
+ * which it mixes and corrects.
+ *
+ * Boundary: pure; the same code writes the rows for training (`training/make-arrays.ts`) and for inference, so the two
+ * cannot drift apart. Invariants: every number written is finite and below 20 in size except z of the candidates
+ * (below {@link Z_MAX}); nothing depends on the unit of the series; a series of zeros has the scale 0, and with it is
+ * answered 0; one without a known value has the scale NaN, and with it answers that are no vote.
+ */
+import {
+  CANDIDATES,
+  CHANGE_WINDOWS,
+  CONTEXT_FEATURES,
+  CORRELATION_LAGS,
+  CORRELATION_STEPS,
+  DEVIATION_WINDOWS,
+  HORIZON_FEATURES,
+  HORIZON_WIDTH,
+  MAX_WINDOWS,
+  MEAN_EDGES,
+  MIN_WINDOWS,
+  NEWEST_STEPS,
+  PERIOD_FEATURES,
+  PERIOD_SLOTS,
+  WINDOW_STEPS,
+} from './layout.ts';
+import { type NetworkSeries, Past, Season } from './season.ts';
+
+/** Larger distances from the centre, in scales, count as this. */
+export const Z_MAX = 1e4;
+/** A scale is at least this share of the mean size; more where few values are known. */
+const SCALE_SHARE_MIN = 1e-3;
+const SCALE_SHARE_FIRST = 0.25;
+/** Newest values whose mean is the centre. */
+const CENTRE_STEPS = 64;
+/** Newest steps held against a period ago. */
+const SKILL_STEPS = 64;
+const PERIOD_STEPS_MIN = 2;
+/** Newest steps that levels, slopes and correlations look at. */
+const NEAR_STEPS = 160;
+
+const LOG2 = Math.LOG2E;
+
+/** A third of the time of Math.asinh; its absolute error is that of the rounding of 1. */
+function asinh(z: number): number {
+  return z < 0 ? -Math.log(Math.sqrt(z * z + 1) - z) : Math.log(Math.sqrt(z * z + 1) + z);
+}
+
+function limited(value: number, most: number): number {
+  return value > most ? most : value < -most ? -most : value;
+}
+
+/** Writes rows; holds scratch space, so one is used for many series. Not for use by two threads. */
+export class FeatureWriter {
+  readonly #past = new Past();
+  /** z of the newest. */
+  readonly #z = new Float64Array(NEAR_STEPS);
+  /** Sums of the newest so many values. */
+  readonly #sums = new Float64Array(WINDOW_STEPS + 1);
+  /** Mean distance from the mean in the whole window, in scales. */
+  #wholeDeviation = 0;
+  readonly #deviation = new Float64Array(CORRELATION_STEPS);
+  readonly #seasons = [new Season(), new Season()];
+  #centre = 0;
+  #scale = 1;
+  #scaleIsKnown = true;
+  #share = 1;
+  #lengthLog = 0;
+  // Plain forecasts that do not depend on the horizon, in z.
+  readonly #levels = new Float64Array(5);
+  /** u of the levels. */
+  readonly #levelsU = new Float64Array(5);
+  #zero = 0;
+  #zeroU = 0;
+  #slope16 = 0;
+  #slope64 = 0;
+
+  /**
+   * Writes the context row at `contexts[c]` and one row of {@link HORIZON_WIDTH} for each horizon from `features[f]`.
+   *
+   * @returns the level: mean size of the known values of the window, 1 where that is 0
+   */
+  write(
+    series: NetworkSeries,
+    horizonSteps: readonly number[],
+    contexts: Float32Array,
+    c: number,
+    features: Float32Array,
+    f: number,
+  ): number {
+    this.#past.read(series);
+    const level = this.#measure(contexts, c, features, f, horizonSteps.length);
+    if (this.#past.count === 0) return 1;
+    const at = this.#writeStatistics(contexts, c);
+    this.#writePeriods(contexts, at);
+    contexts[c + CONTEXT_FEATURES] = this.#centre / level;
+    contexts[c + CONTEXT_FEATURES + 1] = this.#scaleIsKnown ? this.#scale / level : 0;
+    this.#plainForecasts();
+    for (let h = 0; h < horizonSteps.length; h++)
+      this.#writeHorizon(horizonSteps[h]!, features, f + h * HORIZON_WIDTH);
+    return level;
+  }
+
+  /** Finds centre and scale. Nothing known: a row of zeros whose scale is NaN. */
+  #measure(contexts: Float32Array, c: number, features: Float32Array, f: number, horizons: number): number {
+    const { newest: x, count, known, size, series } = this.#past;
+    if (known === 0) {
+      contexts.fill(0, c, c + CONTEXT_FEATURES + 1);
+      contexts[c + CONTEXT_FEATURES + 1] = Number.NaN;
+      features.fill(0, f, f + horizons * HORIZON_WIDTH);
+      return 1;
+    }
+    const sums = this.#sums;
+    let sum = 0;
+    for (let age = 0; age < count; age++) {
+      sum += x[age]!;
+      sums[age + 1] = sum;
+    }
+    const centreSteps = Math.min(count, CENTRE_STEPS);
+    const centre = sums[centreSteps]! / centreSteps;
+    const mean = sum / count;
+    let deviation = 0;
+    for (let age = 0; age < count; age++) deviation += Math.abs(x[age]! - mean);
+    deviation /= count;
+    const share = Math.max(SCALE_SHARE_MIN, SCALE_SHARE_FIRST / (count * count));
+    const scale = Math.max(deviation, share * size);
+    this.#centre = centre;
+    // Of zeros alone no scale is known; what is written is then 0, and so is what is answered.
+    this.#scale = scale > 0 ? scale : 1;
+    const per = 1 / this.#scale;
+    const z = this.#z;
+    const near = Math.min(count, NEAR_STEPS);
+    for (let age = 0; age < near; age++) z[age] = limited((x[age]! - centre) * per, Z_MAX);
+    this.#wholeDeviation = deviation * per;
+    this.#scaleIsKnown = scale > 0;
+    this.#share = known / Math.min(WINDOW_STEPS, series.length);
+    return size > 0 ? size : 1;
+  }
+
+  /** Everything of the context but the periods; returns where they go. */
+  #writeStatistics(contexts: Float32Array, c: number): number {
+    const z = this.#z;
+    const sums = this.#sums;
+    const n = this.#past.count;
+    let at = c;
+    for (let age = 0; age < NEWEST_STEPS; age++) contexts[at++] = age < n ? asinh(z[age]!) : 0;
+    for (let e = 1; e < MEAN_EDGES.length; e++) {
+      const from = MEAN_EDGES[e - 1]!;
+      const to = Math.min(n, MEAN_EDGES[e]!);
+      contexts[at++] = to > from ? asinh(this.#zOf((sums[to]! - sums[from]!) / (to - from))) : 0;
+    }
+    at = this.#writeExtremes(contexts, at);
+    let changes = 0;
+    let age = 1;
+    for (const window of CHANGE_WINDOWS) {
+      for (; age < Math.min(n, window); age++) changes += Math.abs(z[age - 1]! - z[age]!);
+      contexts[at++] = logShare(n > 1 ? changes / (Math.min(n, window) - 1) : 0);
+    }
+    for (const window of DEVIATION_WINDOWS) {
+      if (n <= window || window === WINDOW_STEPS) {
+        contexts[at++] = logShare(this.#wholeDeviation);
+        continue;
+      }
+      const m = Math.min(n, window);
+      const mean = this.#zOf(sums[m]! / m);
+      let sum = 0;
+      for (let i = 0; i < m; i++) sum += Math.abs(z[i]! - mean);
+      contexts[at++] = logShare(sum / m);
+    }
+    const { newest } = this.#past;
+    const recent = Math.min(n, 64);
+    let zeros = 0;
+    let same = 0;
+    for (let i = 0; i < recent; i++) {
+      if (newest[i] === 0) zeros++;
+      if (i > 0 && newest[i] === newest[i - 1]) same++;
+    }
+    contexts[at++] = zeros / recent;
+    contexts[at++] = recent > 1 ? same / (recent - 1) : 0;
+    contexts[at++] = this.#share;
+    contexts[at++] = (Math.log(1 + n) * LOG2) / 9;
+    this.#lengthLog = Math.log(this.#past.series.length) * LOG2;
+    contexts[at++] = (Math.log(1 + this.#past.series.length) * LOG2) / 14;
+    contexts[at++] = asinh(limited(-this.#centre / this.#scale, Z_MAX));
+    return this.#writeCorrelation(contexts, at);
+  }
+
+  #writeExtremes(contexts: Float32Array, at: number): number {
+    const { newest: x, count: n } = this.#past;
+    let most = x[0]!;
+    let age = 1;
+    for (const window of MAX_WINDOWS) {
+      for (; age < Math.min(n, window); age++) if (x[age]! > most) most = x[age]!;
+      contexts[at++] = asinh(this.#zOf(most));
+    }
+    let least = x[0]!;
+    age = 1;
+    for (const window of MIN_WINDOWS) {
+      for (; age < Math.min(n, window); age++) if (x[age]! < least) least = x[age]!;
+      contexts[at++] = asinh(this.#zOf(least));
+    }
+    return at;
+  }
+
+  #writeCorrelation(contexts: Float32Array, at: number): number {
+    const n = Math.min(this.#past.count, CORRELATION_STEPS);
+    const d = this.#deviation;
+    let mean = 0;
+    for (let i = 0; i < n; i++) mean += limited(this.#z[i]!, 5);
+    mean /= n;
+    let variance = 1e-9;
+    for (let i = 0; i < n; i++) {
+      d[i] = limited(this.#z[i]!, 5) - mean;
+      variance += d[i]! * d[i]!;
+    }
+    for (const lag of CORRELATION_LAGS) {
+      let sum = 0;
+      for (let i = lag; i < n; i++) sum += d[i]! * d[i - lag]!;
+      contexts[at++] = n > 2 * lag ? sum / variance : 0;
+    }
+    return at;
+  }
+
+  #writePeriods(contexts: Float32Array, start: number): void {
+    const { length, periods } = this.#past.series;
+    let at = start;
+    for (let slot = 0; slot < PERIOD_SLOTS; slot++) {
+      const season = this.#seasons[slot]!;
+      const period = periods[slot] ?? 0;
+      season.begin(period >= PERIOD_STEPS_MIN && Math.round(period) < length ? period : 0);
+      if (season.period === 0) {
+        contexts.fill(0, at, at + PERIOD_FEATURES);
+        at += PERIOD_FEATURES;
+        continue;
+      }
+      const lag = Math.round(season.period);
+      const steps = Math.min(SKILL_STEPS, length - lag, this.#past.count);
+      let off = 0;
+      let known = 0;
+      for (let age = 0; age < steps; age++) {
+        const before = this.#past.at(age + lag);
+        if (Number.isNaN(before)) continue;
+        off += Math.abs(this.#past.newest[age]! - before);
+        known++;
+      }
+      season.meetToday(this.#past);
+      contexts[at++] = 1;
+      contexts[at++] = (Math.log(season.period) * LOG2) / 12;
+      contexts[at++] = Math.min(3, Math.log(1 + length / season.period) * LOG2) / 3;
+      contexts[at++] = known > 0 ? logShare(off / known / this.#scale) : 1;
+      contexts[at++] = asinh(limited(season.added / this.#scale, Z_MAX));
+    }
+  }
+
+  #plainForecasts(): void {
+    const z = this.#z;
+    const n = this.#past.count;
+    this.#levels[0] = z[0]!;
+    this.#levels[1] = this.#level(2, 16);
+    this.#levels[2] = this.#level(8, 48);
+    this.#levels[3] = this.#level(32, NEAR_STEPS);
+    const m = Math.min(n, 128);
+    let mean = 0;
+    for (let age = 0; age < m; age++) mean += z[age]!;
+    this.#levels[4] = mean / m;
+    for (let i = 0; i < 5; i++) this.#levelsU[i] = asinh(this.#levels[i]!);
+    this.#zero = limited(-this.#centre / this.#scale, Z_MAX);
+    this.#zeroU = asinh(this.#zero);
+    this.#slope16 = this.#slope(16);
+    this.#slope64 = this.#slope(64);
+  }
+
+  /** Exponential level of a half-life, begun with the mean of the oldest eighth. */
+  #level(halfLifeSteps: number, steps: number): number {
+    const n = Math.min(this.#past.count, steps);
+    const keep = 0.5 ** (1 / halfLifeSteps);
+    let sum = 0;
+    let weights = 0;
+    let weight = 1;
+    for (let age = 0; age < n; age++) {
+      sum += weight * this.#z[age]!;
+      weights += weight;
+      weight *= keep;
+    }
+    return sum / weights;
+  }
+
+  /** Least squares slope a step over the newest `steps`; 0 for fewer than 4 known. */
+  #slope(steps: number): number {
+    const n = Math.min(this.#past.count, steps);
+    if (n < 4) return 0;
+    const middle = (n - 1) / 2;
+    let sum = 0;
+    for (let age = 0; age < n; age++) sum += (middle - age) * this.#z[age]!;
+    return (sum * 12) / (n * (n * n - 1));
+  }
+
+  #writeHorizon(ahead: number, features: Float32Array, f: number): void {
+    const raw = f + HORIZON_FEATURES;
+    const levels = this.#levels;
+    for (let i = 0; i < 5; i++) features[raw + i] = levels[i]!;
+    features[raw + 5] = limited(levels[1]! + this.#slope16 * 9 * (1 - 0.9 ** ahead), Z_MAX);
+    features[raw + 6] = limited(levels[2]! + this.#slope64 * 49 * (1 - 0.98 ** ahead), Z_MAX);
+    const rest = f + CANDIDATES;
+    const [first, second] = this.#seasons as [Season, Season];
+    const fallback = levels[3]!;
+    let most = fallback;
+    let has = 0;
+    if (first.period > 0) {
+      most = this.#zOf(first.largest(this.#past, ahead), fallback);
+      first.lookUp(this.#past, ahead);
+    } else first.profile = Number.NaN;
+    if (!Number.isNaN(first.profile)) {
+      has = 1;
+      features[raw + 7] = this.#zOf(!Number.isNaN(first.naive) ? first.naive : first.profile);
+      features[raw + 8] = this.#zOf(first.profile);
+      features[raw + 9] = this.#zOf(first.profile + first.added);
+      features[raw + 10] = this.#zOf(first.profile * first.scaled);
+    } else {
+      for (let i = 7; i < 11; i++) features[raw + i] = fallback;
+      most = fallback;
+    }
+    features[rest] = spreadFeature(has, first, this.#scale);
+    features[rest + 1] = has;
+    has = 0;
+    if (second.period > 0) second.lookUp(this.#past, ahead);
+    else second.profile = Number.NaN;
+    if (!Number.isNaN(second.profile)) {
+      has = 1;
+      features[raw + 11] = this.#zOf(!Number.isNaN(second.naive) ? second.naive : second.profile);
+      features[raw + 12] = this.#zOf(second.profile);
+      features[raw + 13] = this.#zOf(second.profile + second.added);
+    } else {
+      features[raw + 11] = features[raw + 7]!;
+      features[raw + 12] = features[raw + 8]!;
+      features[raw + 13] = features[raw + 9]!;
+    }
+    features[rest + 2] = spreadFeature(has, second, this.#scale);
+    features[rest + 3] = has;
+    features[raw + 14] = this.#zero;
+    features[rest + 4] = asinh(most);
+    const log = Math.log(ahead) * LOG2;
+    features[rest + 5] = log / 10;
+    features[rest + 6] = first.period > 0 ? Math.min(4, ahead / first.period) / 4 : 0;
+    features[rest + 7] = limited((log - this.#lengthLog) / 8, 2);
+    features[rest + 8] = second.period > 0 ? Math.min(4, ahead / second.period) / 4 : 0;
+    for (let i = 0; i < 5; i++) features[f + i] = this.#levelsU[i]!;
+    for (let i = 5; i < 14; i++) features[f + i] = asinh(features[raw + i]!);
+    features[f + 14] = this.#zeroU;
+  }
+
+  #zOf(value: number, otherwise = 0): number {
+    return Number.isNaN(value) ? otherwise : limited((value - this.#centre) / this.#scale, Z_MAX);
+  }
+}
+
+/** Natural logarithm of a size in scales, about -7 to 7, halved. */
+function logShare(size: number): number {
+  return limited(Math.log(size + 1e-6) / 2, 7);
+}
+
+/** How far the cycles lie apart at a horizon; 1 where that is not known. */
+function spreadFeature(has: number, season: Season, scale: number): number {
+  return has === 1 && !Number.isNaN(season.spread) ? logShare(season.spread / scale) : 1;
+}

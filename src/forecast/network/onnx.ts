@@ -1,0 +1,268 @@
+/**
+ * ONNX models as experts, through the optional peer `onnxruntime-node`: the shipped network in a native runtime, and
+ * models that users bring.
+ *
+ * A session lives in a thread of its own; `forecast` hands it a batch through shared memory and blocks until it is
+ * answered, since the engine is synchronous (and runs in a worker of the controller, where blocking harms nobody).
+ *
+ * Invariants: a model whose inputs or outputs do not fit is refused when it is opened, with what was found and what is
+ * needed; a call that takes longer than {@link CALL_MS_MAX} fails instead of blocking for ever.
+ */
+import { Worker } from 'node:worker_threads';
+import { type BatchExpert, batchFeatureCount } from '../batch-expert.ts';
+import { NETWORK_HORIZON_STEPS, NetworkExpert, type RowAnswerer } from './expert.ts';
+import {
+  ANSWERS,
+  CONTEXT_FEATURES,
+  CONTEXT_WIDTH,
+  HEADS,
+  HORIZON_FEATURES,
+  HORIZON_WIDTH,
+} from './layout.ts';
+import { writeAnswers } from './network.ts';
+import { networkOnnxBytes } from './onnx-bytes.ts';
+import {
+  ASKED,
+  Channel,
+  CLOSING,
+  channelMemory,
+  DONE,
+  FAILED,
+  type Feed,
+  IDLE,
+  STATE,
+} from './onnx-channel.ts';
+import type { OnnxShape, OnnxThreadData, OnnxThreadReady } from './onnx-thread.ts';
+import shipped from './weights.json' with { type: 'json' };
+import { readWeights, type WeightsFile } from './weights.ts';
+
+/** A batch that takes longer has a fault, not a load. */
+const CALL_MS_MAX = 60_000;
+/** Rows of a user's model asked at once. */
+const ROWS_AT_ONCE = 512;
+const INPUTS = ['contexts', 'features'] as const;
+const OUTPUT = 'quantiles';
+
+export interface OnnxOptions {
+  /** Threads of one call; 1 where left out: the engine has many series, not one large one. */
+  threads?: number;
+}
+
+export interface OnnxExpertOptions extends OnnxOptions {
+  /** Path of the file, or its bytes. */
+  model: string | Uint8Array;
+  /** As shown in explanations; `onnx` where left out. */
+  name?: string;
+  contextSteps: number;
+  horizonSteps: readonly number[];
+  quantiles: readonly number[];
+}
+
+/** An expert that holds a thread. */
+export interface ClosableExpert extends BatchExpert {
+  close(): Promise<void>;
+}
+
+/**
+ * A model of your own as an expert. Inputs `contexts` [count, contextSteps] and `features` [count, features] as
+ * {@link BatchExpert} documents them, output `quantiles` [count, horizons, quantiles], all float32, `count` free.
+ *
+ * @example
+ * const expert = await onnxExpert({
+ *   model: 'model.onnx', contextSteps: 64, horizonSteps: [1, 15, 60], quantiles: [0.5, 0.9, 0.99],
+ * });
+ */
+export async function onnxExpert(options: OnnxExpertOptions): Promise<ClosableExpert> {
+  const { contextSteps, horizonSteps, quantiles, name = 'onnx' } = options;
+  const width = batchFeatureCount({ horizonSteps });
+  const session = await OnnxSession.open(options.model, INPUTS, OUTPUT, options.threads ?? 1);
+  try {
+    session.expect('input', 'contexts', ['count', contextSteps]);
+    session.expect('input', 'features', ['count', width]);
+    session.expect('output', OUTPUT, ['count', horizonSteps.length, quantiles.length]);
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+  const answers = horizonSteps.length * quantiles.length;
+  return {
+    ...{ name, contextSteps, horizonSteps, quantiles },
+    forecast(contexts, features, count, out) {
+      for (let from = 0; from < count; from += ROWS_AT_ONCE) {
+        const rows = Math.min(ROWS_AT_ONCE, count - from);
+        const part = (values: Float32Array, columns: number): Feed => ({
+          values: values.subarray(from * columns, (from + rows) * columns),
+          shape: [rows, columns],
+        });
+        session.run(
+          [part(contexts, contextSteps), part(features, width)],
+          out.subarray(from * answers, (from + rows) * answers),
+        );
+      }
+    },
+    close: () => session.close(),
+  };
+}
+
+/** The shipped network in the native runtime: the same answers to rounding, sooner. */
+export async function nativeNetworkExpert(
+  options: OnnxOptions & { horizonSteps?: readonly number[] } = {},
+): Promise<NetworkExpert & { close(): Promise<void> }> {
+  const bytes = networkOnnxBytes(readWeights(shipped as WeightsFile));
+  const session = await OnnxSession.open(bytes, ['context', 'horizon'], 'heads', options.threads ?? 1);
+  const expert = new NetworkExpert(new NativeNetwork(session), options.horizonSteps ?? NETWORK_HORIZON_STEPS);
+  return Object.assign(expert, { close: () => session.close() });
+}
+
+/** Numbers of one call to the native network. */
+const NATIVE_NUMBERS = 1_048_576;
+
+class NativeNetwork implements RowAnswerer {
+  readonly #session: OnnxSession;
+  #heads = new Float32Array(0);
+
+  constructor(session: OnnxSession) {
+    this.#session = session;
+  }
+
+  answer(
+    contexts: Float32Array,
+    features: Float32Array,
+    count: number,
+    horizons: number,
+    out: Float32Array,
+  ): void {
+    const atOnce = Math.max(1, Math.floor(NATIVE_NUMBERS / (CONTEXT_FEATURES + horizons * HORIZON_FEATURES)));
+    for (let from = 0; from < count; from += atOnce) {
+      const series = Math.min(atOnce, count - from);
+      const rows = series * horizons;
+      const context = new Float32Array(series * CONTEXT_FEATURES);
+      for (let i = 0; i < series; i++) {
+        const at = (from + i) * CONTEXT_WIDTH;
+        context.set(contexts.subarray(at, at + CONTEXT_FEATURES), i * CONTEXT_FEATURES);
+      }
+      const horizon = new Float32Array(rows * HORIZON_FEATURES);
+      for (let i = 0; i < rows; i++) {
+        const at = (from * horizons + i) * HORIZON_WIDTH;
+        for (let j = 0; j < HORIZON_FEATURES; j++) horizon[i * HORIZON_FEATURES + j] = features[at + j]!;
+      }
+      if (this.#heads.length !== rows * HEADS) this.#heads = new Float32Array(rows * HEADS);
+      this.#session.run(
+        [
+          { values: context, shape: [series, CONTEXT_FEATURES] },
+          { values: horizon, shape: [series, horizons, HORIZON_FEATURES] },
+        ],
+        this.#heads,
+      );
+      for (let i = 0; i < rows; i++) {
+        const row = from * horizons + i;
+        writeAnswers(
+          this.#heads,
+          i * HEADS,
+          features,
+          row * HORIZON_WIDTH + HORIZON_FEATURES,
+          out,
+          row * ANSWERS,
+        );
+      }
+    }
+  }
+}
+
+/** A model in its thread, asked synchronously. */
+class OnnxSession {
+  readonly #worker: Worker;
+  readonly #channel: Channel;
+  readonly #inputs: readonly OnnxShape[];
+  readonly #outputs: readonly OnnxShape[];
+  #closed = false;
+
+  private constructor(
+    worker: Worker,
+    channel: Channel,
+    inputs: readonly OnnxShape[],
+    outputs: readonly OnnxShape[],
+  ) {
+    this.#worker = worker;
+    this.#channel = channel;
+    this.#inputs = inputs;
+    this.#outputs = outputs;
+  }
+
+  static async open(
+    model: string | Uint8Array,
+    inputs: readonly string[],
+    output: string,
+    threads: number,
+  ): Promise<OnnxSession> {
+    const memory = channelMemory();
+    // Sources run by type stripping, the package as built JavaScript.
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const worker = new Worker(new URL(`./onnx-thread.${extension}`, import.meta.url), {
+      workerData: { skeinOnnx: true, memory, model, inputs, output, threads } satisfies OnnxThreadData,
+      execArgv: extension === 'ts' ? ['--conditions=skein-source'] : [],
+    });
+    const ready = await new Promise<OnnxThreadReady>((resolve, reject) => {
+      worker.once('message', resolve);
+      worker.once('error', reject);
+      worker.once('exit', () => reject(new Error('the thread of the ONNX session ended before it began')));
+    });
+    const described = typeof model === 'string' ? model : 'the given bytes';
+    if (!ready.ready) {
+      await worker.terminate();
+      throw new Error(
+        ready.missing
+          ? `an ONNX model needs the package onnxruntime-node, which is not installed (npm install onnxruntime-node): ${ready.error}`
+          : `${described} is no model that onnxruntime-node opens: ${ready.error}`,
+      );
+    }
+    worker.unref();
+    return new OnnxSession(worker, new Channel(memory), ready.inputs, ready.outputs);
+  }
+
+  /** Refuses a model without this input or output, or with another shape; a size given as a name fits any. */
+  expect(kind: 'input' | 'output', name: string, shape: readonly (number | string)[]): void {
+    const all = kind === 'input' ? this.#inputs : this.#outputs;
+    const found = all.find((one) => one.name === name);
+    const list = (sizes: readonly (number | string)[]) => `[${sizes.join(', ')}]`;
+    if (found === undefined)
+      throw new Error(
+        `the model has no ${kind} ${name} ${list(shape)}; it has ${all.map((one) => `${one.name} ${list(one.shape)}`).join(', ')}`,
+      );
+    const fits =
+      found.shape.length === shape.length &&
+      found.shape.every(
+        (size, i) => typeof size === 'string' || typeof shape[i] === 'string' || size === shape[i],
+      );
+    if (!fits)
+      throw new Error(
+        `the model's ${kind} ${name} has the shape ${list(found.shape)}; ${list(shape)} is needed`,
+      );
+  }
+
+  /** Blocks until the model has answered into `out`. */
+  run(feeds: readonly Feed[], out: Float32Array): void {
+    if (this.#closed) throw new Error('the ONNX session is closed');
+    const { control } = this.#channel;
+    this.#channel.writeFeeds(feeds);
+    Atomics.store(control, STATE, ASKED);
+    Atomics.notify(control, STATE);
+    const waited = Atomics.wait(control, STATE, ASKED, CALL_MS_MAX);
+    const state = Atomics.load(control, STATE);
+    if (waited === 'timed-out' && state === ASKED) {
+      void this.close();
+      throw new Error(`the ONNX model did not answer within ${CALL_MS_MAX / 1000} s; its session is closed`);
+    }
+    Atomics.store(control, STATE, IDLE);
+    if (state === FAILED) throw new Error(`the ONNX model failed: ${this.#channel.readError()}`);
+    if (state === DONE) this.#channel.readOutput(out);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    Atomics.store(this.#channel.control, STATE, CLOSING);
+    Atomics.notify(this.#channel.control, STATE);
+    await this.#worker.terminate();
+  }
+}
