@@ -1,9 +1,10 @@
 /**
- * What users see when a node dies (`kill -9`) and when it is drained (SIGTERM), under load: how long each shard of that
- * node does not answer, and how long it takes until the last of them has a new owner.
+ * What users see when a node dies (`kill -9`), when its host is lost without a word (SIGSTOP: nobody sees an exit, and
+ * its lease runs out), and when it is drained (SIGTERM), under load: how long each shard of that node does not answer,
+ * and how long it takes until the last of them has a new owner.
  *
  *   node --conditions=skein-source bench/failover.ts [--rate 800] [--keys 300] [--idle 0] [--regions 1|3]
- *     [--controller yes|no] [--json]
+ *     [--controller yes|no] [--standbys 0] [--state-bytes 0] [--faults kill,stop,drain] [--json]
  *
  * Requests leave on schedule, to each shard several a second; clients do not retry. A shard's unavailability is the
  * longest one of its requests took, of those under way or sent since the signal. `--idle` shards get no request: with a
@@ -26,6 +27,7 @@ import { formatMachine, machineFacts } from './lib/machine.ts';
 const WARM_MS = 4_000;
 const AFTER_MS = 8_000;
 const TOUCH_AT_ONCE = 64;
+const FILLS_AT_ONCE = 4;
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +36,9 @@ const { values } = parseArgs({
     idle: { type: 'string', default: '0' },
     regions: { type: 'string', default: '1' },
     controller: { type: 'string', default: 'yes' },
+    standbys: { type: 'string', default: '0' },
+    'state-bytes': { type: 'string', default: '0' },
+    faults: { type: 'string', default: 'kill,stop,drain' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -43,7 +48,8 @@ const regions = AWS_THREE_REGIONS.regions.slice(0, Number(values.regions));
 /** Of the people and of the node that dies. */
 const region = regions.at(-1)!;
 const cluster = await startLocalCluster({
-  app: 'bench/apps/counter.ts',
+  app: 'bench/apps/kept-counter.ts',
+  environment: { BENCH_STANDBYS: values.standbys },
   regions,
   nodes: regions.length === 1 ? 3 : regions.length * 2,
   dataDirectory: directory,
@@ -74,11 +80,48 @@ interface Outcome {
   withoutNewOwner: number;
 }
 
+/** Gives every shard that gets load its state, and resolves when every standby follows. */
+async function prepare(): Promise<void> {
+  const bytes = Number(values['state-bytes']);
+  const pool = new Pool(url, { connections: FILLS_AT_ONCE });
+  let next = 0;
+  const lane = async () => {
+    while (next < Number(values.keys)) {
+      const reply = await pool.request({
+        method: 'POST',
+        path: `/counter/k${next++}/fill`,
+        body: String(bytes),
+        headers: { 'content-type': 'application/json' },
+      });
+      await reply.body.dump();
+      if (reply.statusCode !== 200) throw new Error(`a shard could not be filled: ${reply.statusCode}`);
+    }
+  };
+  await Promise.all(Array.from({ length: FILLS_AT_ONCE }, lane));
+  await pool.close();
+}
+
+/** Resolves when no primary lacks a standby. */
+async function standbysFollow(): Promise<void> {
+  if (values.standbys === '0') return;
+  for (;;) {
+    const lacking = await Promise.all(
+      Object.values(cluster.nodes).map(async (address) => {
+        const text = await (await fetch(`${address}/metrics`)).text();
+        return Number(/^skein_node_standbys_lacking\{[^}]*\} (\d+)/m.exec(text)?.[1]);
+      }),
+    );
+    if (lacking.every((count) => count === 0)) return;
+    await pause(200);
+  }
+}
+
 /** Runs load, does `harm` to the node that owns most shards, and looks at the shards it owned. */
 async function during(what: string, signal: NodeJS.Signals): Promise<Outcome> {
   await touchIdle();
   const load = startLoad(url, { ratePerSecond: Number(values.rate), keys: Number(values.keys) });
   await pause(WARM_MS);
+  await standbysFollow();
   const { entries, revision } = await control.list('own/');
   const owners = new Map(
     entries.map(({ key, value }) => [shardOfKey(key), decodeRecord<AssignmentRecord>(value).primary]),
@@ -97,9 +140,12 @@ async function during(what: string, signal: NodeJS.Signals): Promise<Outcome> {
     if (victims.has(shard) && primary !== victim && !newOwnerMs.has(shard))
       newOwnerMs.set(shard, performance.now() - atMs);
   });
-  await cluster.kill(victim.slice(0, victim.lastIndexOf('.')), signal);
+  const name = victim.slice(0, victim.lastIndexOf('.'));
+  await cluster.kill(name, signal);
   await pause(AFTER_MS);
   await load.stop();
+  // What stood still goes for good, so that the next fault finds the cluster whole.
+  if (signal === 'SIGSTOP') await cluster.kill(name, 'SIGKILL');
   watch.close();
   const after = load.sent.filter(
     (one) => victims.has(`counter/${one.key}`) && one.sentMs + one.tookMs > atMs,
@@ -150,12 +196,23 @@ function format({ p50, p99, max }: Spread): string {
 }
 
 try {
-  const outcomes = [await during('kill -9', 'SIGKILL'), await during('drain (SIGTERM)', 'SIGTERM')];
+  await prepare();
+  const faults: Record<string, [what: string, signal: NodeJS.Signals]> = {
+    kill: ['kill -9', 'SIGKILL'],
+    stop: ['host lost (SIGSTOP)', 'SIGSTOP'],
+    drain: ['drain (SIGTERM)', 'SIGTERM'],
+  };
+  const outcomes: Outcome[] = [];
+  for (const name of values.faults.split(',')) {
+    const fault = faults[name];
+    if (fault === undefined) throw new Error(`--faults takes kill, stop and drain, not ${name}`);
+    outcomes.push(await during(...fault));
+  }
   if (values.json) console.log(JSON.stringify({ machine, options: values, outcomes }, null, 2));
   else {
     console.log(formatMachine(machine));
     console.log(
-      `${regions.length} region(s), controller: ${values.controller}, ${values.rate} requests/s to ${values.keys} shards, ${values.idle} more idle`,
+      `${regions.length} region(s), controller: ${values.controller}, ${values.rate} requests/s to ${values.keys} shards of ${values['state-bytes']} bytes, ${values.idle} more idle; standbys: ${values.standbys}`,
     );
     console.log(
       '| | requests | failed | shards of the node | unavailable ms p50 / p99 / max | new owner after ms p50 / p99 / max | without new owner |\n|---|---|---|---|---|---|---|',

@@ -188,6 +188,11 @@ export class SkeinNode {
     return this.#replicas.undurable.bytes;
   }
 
+  /** Of primaries here: how many should have standbys, and how many lack one. */
+  get standbys(): { primaries: number; lacking: number } {
+    return this.#replicas.standbys.count();
+  }
+
   leaseValid(): boolean {
     return this.#lease.valid();
   }

@@ -260,6 +260,16 @@ function nodeMetrics(node: SkeinNode, effects: () => EffectCounts | undefined): 
   gauge('skein_node_callbacks_waiting', 'Callbacks that run or wait.', () => {
     return effects()?.callbacksUnderWay ?? 0;
   });
+  gauge('skein_node_standby_primaries', 'Primaries here that should have standbys.', () => {
+    return node.standbys.primaries;
+  });
+  gauge(
+    'skein_node_standbys_lacking',
+    'Primaries here whose standbys are not all named and following.',
+    () => {
+      return node.standbys.lacking;
+    },
+  );
   gauge('skein_node_lease_valid', '1 while the lease is valid.', () => (node.leaseValid() ? 1 : 0));
   gauge('skein_node_ready', '1 while new shards are taken.', () => (node.ready ? 1 : 0));
   gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
