@@ -23,6 +23,7 @@ import type { NodeCalls, ReplicaStatus } from './protocol.ts';
 import type { HostedReplica } from './replica.ts';
 import { Replicas } from './replicas.ts';
 import { Router } from './router.ts';
+import type { StandbyTraffic } from './standby/outbox.ts';
 import { type HandlerWatch, NO_WATCH } from './watchdog.ts';
 
 const SWEEP_MS = 2_000;
@@ -191,6 +192,11 @@ export class SkeinNode {
   /** Of primaries here: how many should have standbys, and how many lack one. */
   get standbys(): { primaries: number; lacking: number } {
     return this.#replicas.standbys.count();
+  }
+
+  /** What left here for standbys. */
+  get standbyTraffic(): StandbyTraffic | undefined {
+    return this.#replicas.standbyTraffic;
   }
 
   leaseValid(): boolean {

@@ -12,6 +12,7 @@ import type { ShardReplica } from '../shard/contract.ts';
 import type { CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
 import type { ClientStream, RpcError } from '../wire/rpc.ts';
 import type { NodeCalls, NodeStreams, Peer, STANDBY } from './protocol.ts';
+import type { StandbyTraffic } from './standby/outbox.ts';
 
 /** Another node, as a typed peer. */
 export interface NodePeer {
@@ -86,6 +87,8 @@ export interface ParticipantHost {
   ): void;
   /** Who should stand by once `primary` is it; `present` have a copy already. */
   standbysFor?(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[];
+  /** Where what leaves for standbys is counted. */
+  onStandbyTraffic?(traffic: StandbyTraffic): void;
   /** Why this node takes no further standby, if so. */
   refusesStandby?(): string | undefined;
   /** OWNERSHIP rule 5: holds every request, resolves every append in flight. Rejects if the replica was deposed. */

@@ -270,6 +270,12 @@ function nodeMetrics(node: SkeinNode, effects: () => EffectCounts | undefined): 
       return node.standbys.lacking;
     },
   );
+  gauge('skein_node_standby_delta_bytes', 'Bytes of deltas for standbys since the start, as logged.', () => {
+    return node.standbyTraffic?.deltaBytes ?? 0;
+  });
+  gauge('skein_node_standby_wire_bytes', 'The same as they left, batched and compressed.', () => {
+    return node.standbyTraffic?.wireBytes ?? 0;
+  });
   gauge('skein_node_lease_valid', '1 while the lease is valid.', () => (node.leaseValid() ? 1 : 0));
   gauge('skein_node_ready', '1 while new shards are taken.', () => (node.ready ? 1 : 0));
   gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());

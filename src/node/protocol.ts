@@ -69,6 +69,8 @@ export interface NodeCalls {
 
 /** Stream name -> [payload, item]. */
 export interface NodeStreams {
+  /** What all shards here have new for the caller as their standby, in batches (`standby/delta-batch.ts`). */
+  'standby.deltas': [Record<string, never>, { batch: Uint8Array }];
   /** Durable deltas after a seq (OWNERSHIP rule 7), then live ones. Ends with `gap` where the log was trimmed. */
   'follow.deltas': [
     { shard: ShardId; migration: string; afterSeq: Seq },

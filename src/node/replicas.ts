@@ -28,6 +28,7 @@ import type { Peer } from './protocol.ts';
 import { STANDBY } from './protocol.ts';
 import { HostedReplica, type ReplicaEnvironment } from './replica.ts';
 import { SnapshotKeeper } from './snapshots.ts';
+import type { StandbyTraffic } from './standby/outbox.ts';
 import { StandbyTakeOver } from './standby/take-over.ts';
 import { StandbyUpkeep } from './standby/upkeep.ts';
 import type { HandlerWatch } from './watchdog.ts';
@@ -75,6 +76,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly #passivation: Passivation;
   /** Of primaries here. */
   readonly standbys: StandbyUpkeep;
+  standbyTraffic: StandbyTraffic | undefined;
   /** By copies here. */
   readonly #takeOver: StandbyTakeOver;
   readonly #appendPrefix: string;
@@ -439,6 +441,10 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
 
   standbysFor(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[] {
     return this.standbys.wanted(shard, primary, present);
+  }
+
+  onStandbyTraffic(traffic: StandbyTraffic): void {
+    this.standbyTraffic = traffic;
   }
 
   refusesStandby(): string | undefined {

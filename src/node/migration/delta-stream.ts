@@ -3,12 +3,14 @@
  *
  * Only durable deltas leave (OWNERSHIP rule 7): live ones come from `onDurable`, earlier ones from the cell's log.
  * A reader slower than the writer does not grow a queue here: what it has not room for is read from the log later.
+ * A standby's deltas leave together with those of other shards (`standby/outbox.ts`).
  */
 import type { Seq, ShardId } from '../../model/ids.ts';
 import type { LogEntry } from '../../store/store.ts';
 import type { StreamContext } from '../../wire/rpc.ts';
 import { IDLE, type ParticipantHost } from '../participant.ts';
-import type { NodeStreams } from '../protocol.ts';
+import { type NodeStreams, STANDBY } from '../protocol.ts';
+import type { Outboxes } from '../standby/outbox.ts';
 import { codeOf, messageOf, Refusal } from './refusal.ts';
 
 /** Beyond this on the channel, live deltas are not queued but read again from the log. */
@@ -24,6 +26,7 @@ export function serveDeltas(
   host: ParticipantHost,
   order: { shard: ShardId; migration: string; afterSeq: Seq },
   context: StreamContext,
+  outboxes?: Outboxes,
 ): Promise<never> {
   const replica = host.replica(order.shard);
   if (!replica)
@@ -40,6 +43,8 @@ export function serveDeltas(
     const finish = (error: Error | undefined) => {
       if (over) return;
       over = true;
+      // What it was promised leaves before the word that there is no more.
+      if (order.migration === STANDBY) outboxes?.of(context.identity)?.flush();
       unsubscribe();
       unwatchEnd();
       if (error) reject(error);
@@ -48,7 +53,9 @@ export function serveDeltas(
       const last = entries.at(-1);
       if (last) sentSeq = last.seq;
       if (sentSeq > durableSeq) durableSeq = sentSeq;
-      context.emit({ entries, durableSeq, epoch } satisfies Item);
+      const outbox = order.migration === STANDBY ? outboxes?.of(context.identity) : undefined;
+      if (outbox !== undefined && last) outbox.put({ shard: order.shard, epoch, durableSeq, entries });
+      else context.emit({ entries, durableSeq, epoch } satisfies Item);
     };
     const catchUp = async () => {
       if (catchingUp) return;

@@ -12,9 +12,10 @@
  */
 import { sleep } from '../../io/io.ts';
 import type { Seq, ShardId } from '../../model/ids.ts';
+import type { LogEntry } from '../../store/store.ts';
 import type { ClientStream } from '../../wire/rpc.ts';
 import type { LocalReplica, ParticipantHost } from '../participant.ts';
-import { type NodeStreams, type RecentQuery, type ReplicaStatus, STANDBY } from '../protocol.ts';
+import { type RecentQuery, type ReplicaStatus, STANDBY } from '../protocol.ts';
 import { pullSnapshot } from './pull.ts';
 import { codeOf, messageOf, Refusal } from './refusal.ts';
 
@@ -54,6 +55,8 @@ export class Follower {
   #stream: ClientStream | undefined;
   /** Opens the stream anew, where one is open. */
   #reopen: () => void = () => {};
+  /** Applies what came, where it is asked for. */
+  #take: (entries: LogEntry[], durableSeq: Seq) => void = () => {};
   #forgetOrphan: () => void = () => {};
 
   constructor(options: {
@@ -249,7 +252,8 @@ export class Follower {
   /** Resolves with `gap`, or with the reason why there is nothing to follow. */
   #follow(): Promise<string> {
     const { clock } = this.#host.io;
-    let lastHeardMs = clock.monotonicMs();
+    /** Since when the source has been out of reach. */
+    let brokenSinceMs: number | undefined;
     let delayMs = RECONNECT_DELAY_MS;
     return new Promise((settle) => {
       // Once it is settled, an old stream's last words must not open another beside its successor's.
@@ -274,18 +278,14 @@ export class Follower {
           { shard: this.shard, migration: this.migration, afterSeq: this.appliedSeq },
           (item) => {
             if (over || this.#stopped || this.#stream !== stream) return;
-            lastHeardMs = clock.monotonicMs();
+            brokenSinceMs = undefined;
             delayMs = RECONNECT_DELAY_MS;
-            try {
-              this.#apply(item);
-            } catch (error) {
-              stream.cancel();
-              resolve(error instanceof RangeError ? 'gap' : messageOf(error));
-            }
+            this.#take(item.entries, item.durableSeq);
           },
           (error) => {
             if (over || this.#stream !== stream) return;
-            const silentMs = clock.monotonicMs() - lastHeardMs;
+            brokenSinceMs ??= clock.monotonicMs();
+            const silentMs = clock.monotonicMs() - brokenSinceMs;
             if (this.#stopped) resolve('stopped');
             else if (error?.code === 'gap') resolve('gap');
             else if (error && !isPassing(error.code)) resolve(`the source said: ${error.message}`);
@@ -303,25 +303,45 @@ export class Follower {
         );
         this.#stream = stream;
       };
-      this.#reopen = () => {
+      const cancel = () => {
         const stream = this.#stream;
         this.#stream = undefined;
         stream?.cancel();
+      };
+      this.#reopen = () => {
+        cancel();
         open();
+      };
+      this.#take = (entries, durableSeq) => {
+        // Nothing is asked for just now: what comes is of an earlier stream.
+        if (over || this.#stream === undefined) return;
+        try {
+          this.#apply(entries, durableSeq);
+        } catch (error) {
+          cancel();
+          // Something was lost on the way: from what is here on, the log has the rest; if not, it says so.
+          if (error instanceof RangeError) clock.setTimer(RECONNECT_DELAY_MS, open);
+          else resolve(messageOf(error));
+        }
       };
       open();
     });
   }
 
-  #apply(item: NodeStreams['follow.deltas'][1]): void {
-    if (item.durableSeq > this.sourceSeq) this.sourceSeq = item.durableSeq;
+  /** What a batch of many shards has for this one. */
+  deliver(entries: LogEntry[], durableSeq: Seq): void {
+    if (!this.#stopped && this.phase === 'following') this.#take(entries, durableSeq);
+  }
+
+  #apply(entries: LogEntry[], durableSeq: Seq): void {
+    if (durableSeq > this.sourceSeq) this.sourceSeq = durableSeq;
     const appliedSeq = this.appliedSeq;
     // A stream opened again may repeat what was applied.
     const fresh =
-      item.entries[0] && item.entries[0].seq <= appliedSeq
-        ? item.entries.filter((entry) => entry.seq > appliedSeq)
-        : item.entries;
-    this.#host.applyToFollower(this.shard, fresh, item.durableSeq);
+      entries[0] && entries[0].seq <= appliedSeq
+        ? entries.filter((entry) => entry.seq > appliedSeq)
+        : entries;
+    this.#host.applyToFollower(this.shard, fresh, durableSeq);
     this.#wake();
   }
 

@@ -16,6 +16,8 @@ import {
   STANDBY,
   type StandbyOrder,
 } from '../protocol.ts';
+import { Carriers } from '../standby/carriers.ts';
+import { Outboxes } from '../standby/outbox.ts';
 import { serveDeltas } from './delta-stream.ts';
 import { Follower } from './follower.ts';
 import { type HandedOver, HandOffs } from './hand-off.ts';
@@ -78,8 +80,10 @@ export function migrationParticipant(host: ParticipantHost): RpcHandlers {
     streams: {
       'follow.deltas': (payload: NodeStreams['follow.deltas'][0], context: StreamContext) => {
         participant.countFor(payload.shard, payload.migration);
-        return serveDeltas(host, payload, context);
+        return serveDeltas(host, payload, context, participant.outboxes);
       },
+      'standby.deltas': (_payload: NodeStreams['standby.deltas'][0], context: StreamContext) =>
+        participant.outboxes.carry(context),
     },
   };
 }
@@ -89,6 +93,8 @@ class MigrationParticipant {
   readonly transfers: TransferSource;
   readonly handOffs: HandOffs;
   readonly latencies = new UserLatencies();
+  readonly outboxes: Outboxes;
+  readonly #carriers: Carriers;
   readonly #followers = new Map<ShardId, Follower>();
   /** Migration that a primary's counts of executed work belong to. */
   readonly #countedFor = new Map<ShardId, string>();
@@ -97,6 +103,18 @@ class MigrationParticipant {
   constructor(host: ParticipantHost) {
     this.#host = host;
     this.transfers = new TransferSource(host);
+    this.outboxes = new Outboxes(host.io.clock);
+    host.onStandbyTraffic?.(this.outboxes.traffic);
+    this.#carriers = new Carriers({
+      clock: host.io.clock,
+      log: host.io.log,
+      peer: (address) => host.peer(address),
+      needs: (process) => this.#standsByFor(process),
+      deliver: ({ shard, entries, durableSeq }, from) => {
+        const follower = this.#followers.get(shard);
+        if (follower?.isStandby && follower.source.processId === from) follower.deliver(entries, durableSeq);
+      },
+    });
     this.handOffs = new HandOffs(host, (handed) => this.#followSuccessor(handed));
   }
 
@@ -163,6 +181,12 @@ class MigrationParticipant {
       : { following: false, reason: follower!.error ?? follower!.phase };
   }
 
+  #standsByFor(process: string): boolean {
+    for (const follower of this.#followers.values())
+      if (follower.isStandby && follower.source.processId === process) return true;
+    return false;
+  }
+
   /** Followers for moves; standbys have a limit of their own. */
   get #moving(): number {
     let count = 0;
@@ -190,6 +214,8 @@ class MigrationParticipant {
     });
     this.#followers.get(shard)?.stop();
     this.#followers.set(shard, follower);
+    // First of all, so that what the copy's own stream leaves out comes this way.
+    if (follower.isStandby) this.#carriers.ensure(source);
     return follower;
   }
 
@@ -255,6 +281,7 @@ class MigrationParticipant {
       this.#end(follower);
       return;
     }
+    this.#carriers.ensure(follower.source);
     follower.serveAs(STANDBY);
     this.#host.repurposeFollower?.(shard, STANDBY, follower.source);
   }
@@ -264,6 +291,7 @@ class MigrationParticipant {
     follower.stop();
     if (this.#followers.get(shard) !== follower) return;
     this.#followers.delete(shard);
+    this.#carriers.release(follower.source.processId);
     if (this.#host.replica(shard)?.role === 'follower') this.#host.dropFollower(shard);
   }
 
