@@ -198,7 +198,10 @@ export class Controller {
     if (saved)
       await this.engine.load(saved).catch((error) => this.#warn(error, 'saved state was not loaded'));
     this.view.tellEverythingAgain();
-    for (const primary of this.view.deadPrimaries()) void this.#repair(primary);
+    // The leader before may have gone by an outage of the control store, and with it the leases of nodes that live: they
+    // get the time of one to register again.
+    const graceTicks = Math.ceil(this.config.leaseTtlMs / this.config.stepMs);
+    for (const primary of this.view.deadPrimaries()) this.#retryAtTick.set(primary, this.#tick + graceTicks);
     if (!current()) return;
     await this.#resume();
     if (current()) this.#schedule(term);

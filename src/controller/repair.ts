@@ -4,7 +4,8 @@
  * A hint, no more: the node that is asked claims by compare-and-swap and only while the dead process's node key is
  * absent (OWNERSHIP rule 1), and a request that comes first makes its node claim by itself. Hard constraints hold:
  * allowed regions, build version, quarantine is no obstacle (a quarantined shard still answers queries), and only nodes
- * that take new shards. Order of preference: the dead node's region (there is the shard's cell), then the others.
+ * that take new shards. Order of preference: a standby (it takes over by itself, this is for when it could not), the
+ * dead node's region (there is the shard's cell), then the others.
  */
 import { type Clock, type Log, sleep } from '../io/io.ts';
 import { type ProcessId, parseShardId, type Region, rendezvous, type ShardId } from '../model/ids.ts';
@@ -41,10 +42,12 @@ export function spread(
   );
   const batches = new Map<ProcessId, ShardId[]>();
   const left: Record<ShardId, string> = {};
-  for (const { shard } of shards) {
+  for (const { shard, standbys } of shards) {
     const { service } = parseShardId(shard);
-    let target: NodeRecord | undefined;
-    for (const region of regionsByDistance) {
+    let target = standbys
+      .map((process) => open.find((node) => node.processId === process))
+      .find((node) => node !== undefined);
+    for (const region of target === undefined ? regionsByDistance : []) {
       const able = open.filter((node) => {
         const manifest = node.services[service];
         return (

@@ -46,6 +46,7 @@ export class NodeLease {
   #generation = 0;
   #caughtUp = false;
   #validUntilMs = 0;
+  #registeredAgainMs = Number.NEGATIVE_INFINITY;
   #state: NodeRecord['state'] = 'ready';
   #stopped = false;
   #cancelTimer: () => void = () => {};
@@ -75,6 +76,18 @@ export class NodeLease {
 
   get state(): NodeRecord['state'] {
     return this.#state;
+  }
+
+  /**
+   * It was lost, or is about to be, and that is no longer than a TTL ago: others may have lost theirs for the same
+   * reason, and should get the time to register again before anybody takes over from them.
+   */
+  get unsettled(): boolean {
+    return !this.valid() || this.#io.clock.monotonicMs() < this.#registeredAgainMs + this.#ttlMs;
+  }
+
+  get ttlMs(): number {
+    return this.#ttlMs;
   }
 
   record(): NodeRecord {
@@ -225,6 +238,7 @@ export class NodeLease {
       if (!first && !this.#mutations?.has('no-catch-up')) await this.#catchUp(revision);
       if (this.#generation !== generation) return false;
       this.#extend(validFromMs);
+      if (!first) this.#registeredAgainMs = this.#io.clock.monotonicMs();
       this.#caughtUp = true;
       return true;
     } catch (error) {

@@ -140,6 +140,8 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       self: options.self.processId,
       all: () => this.#replicas.values(),
       replica: (shard) => this.#replicas.get(shard),
+      lease: options.lease,
+      present: (process) => options.assignments.node(process) !== undefined,
       activate: (shard) => this.activate(shard),
     });
     const shared = {

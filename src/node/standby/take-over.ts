@@ -5,6 +5,9 @@
  * case it does not; who is asked by a request goes at once as well. All of it is a hint: the takeover is a
  * compare-and-swap that also compares the absence of the node key (OWNERSHIP rule 1), so many may try.
  *
+ * Where this node lost its own lease a moment ago, the others may have as well, by an outage of the control store: they
+ * get a TTL to register again. So an outage makes no storm of takeovers from the living.
+ *
  * Invariant: at most {@link AT_ONCE} takeovers of this queue are under way; requests for other shards pass it by.
  */
 import type { Io } from '../../io/io.ts';
@@ -21,6 +24,9 @@ export interface TakeOverHost {
   readonly self: ProcessId;
   all(): Iterable<HostedReplica>;
   replica(shard: ShardId): HostedReplica | undefined;
+  /** Only what is unsettled must wait. */
+  readonly lease: { readonly unsettled: boolean; readonly ttlMs: number };
+  present(process: ProcessId): boolean;
   /** Brings the shard to life here, or finds out whose it is. */
   activate(shard: ShardId): Promise<unknown>;
 }
@@ -28,6 +34,7 @@ export interface TakeOverHost {
 export class StandbyTakeOver {
   readonly #host: TakeOverHost;
   readonly #queue: { shard: ShardId; from: ProcessId }[] = [];
+  readonly #postponed = new Set<ProcessId>();
   #working = 0;
 
   constructor(host: TakeOverHost) {
@@ -35,6 +42,16 @@ export class StandbyTakeOver {
   }
 
   nodeGone(process: ProcessId): void {
+    const { lease, io } = this.#host;
+    if (lease.unsettled) {
+      if (this.#postponed.has(process)) return;
+      this.#postponed.add(process);
+      io.clock.setTimer(lease.ttlMs, () => {
+        this.#postponed.delete(process);
+        if (!this.#host.present(process)) this.nodeGone(process);
+      });
+      return;
+    }
     const later = new Map<number, ShardId[]>();
     for (const replica of this.#host.all()) {
       const { assignment, shard } = replica;
