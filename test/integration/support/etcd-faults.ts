@@ -3,6 +3,10 @@
  * broke before it resolves.
  */
 
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import type { EtcdWorld, ProxiedEtcd } from './etcd-world.ts';
 import { busiestNode, type Fault } from './faults.ts';
 import type { Users } from './users.ts';
@@ -143,3 +147,114 @@ export const partitionAll = (world: EtcdWorld, which: Which): Fault => ({
     return { atMs };
   },
 });
+
+/** What a sync takes on a slow disk, and for how long it does. */
+const SLOW_SYNC_MS = 150;
+const SLOW_MS = 6_000;
+const TORN_RECORD_BYTES = 4_096;
+
+/** Every member's syncs take long, as on a disk that others use as well; strace holds them up. */
+export const slowDisk = (world: EtcdWorld): Fault => ({
+  name: `syncs of all members of the cell take ${SLOW_SYNC_MS} ms for ${SLOW_MS / 1000} s`,
+  async harm(_, users) {
+    const tracers: ChildProcess[] = [];
+    const atMs = performance.now();
+    try {
+      for (const { pid } of world.cell.cluster.members) {
+        const inject = `inject=fsync,fdatasync:delay_enter=${SLOW_SYNC_MS * 1000}`;
+        const args = [
+          '-f',
+          '-q',
+          '-e',
+          'trace=fsync,fdatasync',
+          '-e',
+          inject,
+          '-o',
+          '/dev/null',
+          '-p',
+          String(pid),
+        ];
+        const tracer = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+        let complaint = '';
+        tracer.stderr!.on('data', (chunk) => {
+          complaint += String(chunk);
+        });
+        tracer.once('exit', (code) => {
+          if (code) throw new Error(`strace ended: ${complaint}`);
+        });
+        tracers.push(tracer);
+      }
+      await pause(SLOW_MS);
+      await users.rounds(1);
+    } finally {
+      for (const tracer of tracers) {
+        const gone = once(tracer, 'exit');
+        tracer.kill('SIGINT');
+        await gone;
+      }
+    }
+    await users.rounds(ROUNDS);
+    return { atMs };
+  },
+});
+
+/** The leader's disk has no byte left; when there is room again it is started again, if it ended. */
+export const fillDisk = (world: EtcdWorld): Fault => ({
+  name: 'full disk of the leader of the cell',
+  async harm(_, users) {
+    const { cell } = world;
+    const index = await cell.leader();
+    const directory = cell.dataDirectoryOf(index);
+    const ballast = join(directory, 'ballast');
+    const atMs = performance.now();
+    try {
+      const file = openSync(ballast, 'w');
+      const block = Buffer.alloc(64 * 1024);
+      try {
+        for (;;) writeSync(file, block);
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'ENOSPC') throw error;
+      } finally {
+        closeSync(file);
+      }
+      await users.rounds(4 * ROUNDS);
+    } finally {
+      rmSync(ballast, { force: true });
+    }
+    await membersBack(cell, users);
+    return { atMs };
+  },
+});
+
+/** A member dies while it writes: the last record of its log is half there. */
+export const tornLog = (world: EtcdWorld): Fault => ({
+  name: 'kill -9 of the leader of the cell, its log torn',
+  async harm(_, users) {
+    const { cell } = world;
+    const index = await cell.leader();
+    const atMs = performance.now();
+    await cell.cluster.members[index]!.kill('SIGKILL');
+    tearLog(join(cell.dataDirectoryOf(index), 'member', 'wal'));
+    await users.rounds(ROUNDS);
+    await membersBack(cell, users);
+    return { atMs };
+  },
+});
+
+/**
+ * Leaves the beginning of a record behind the last one, and zeros where its rest did not reach the disk. A record of
+ * etcd's log begins at a multiple of 8 with its length in 8 bytes (etcd, server/wal/encoder.go).
+ */
+function tearLog(directory: string): void {
+  const segments = readdirSync(directory).filter((name) => name.endsWith('.wal'));
+  const file = join(directory, segments.sort().at(-1)!);
+  const bytes = readFileSync(file);
+  let end = bytes.length;
+  // Segments are allocated whole: what is written ends where the zeros begin.
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  end = Math.ceil(end / 8) * 8;
+  if (end + TORN_RECORD_BYTES > bytes.length) throw new Error(`no room for a torn record in ${file}`);
+  bytes.writeBigUInt64LE(BigInt(TORN_RECORD_BYTES), end);
+  bytes.fill(0x5a, end + 8, end + 8 + TORN_RECORD_BYTES / 8);
+  writeFileSync(file, bytes);
+}

@@ -2,7 +2,7 @@
  * A cluster of real processes on two real etcd clusters of three members each, one for control and one for the cell,
  * with a fault-injecting proxy in front of every member, for its peers and for its clients.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Io } from '../../../src/io/io.ts';
@@ -26,8 +26,16 @@ export class ProxiedEtcd {
   /** In front of each member's client port. */
   readonly clients: readonly FaultProxy[];
 
-  private constructor(cluster: EtcdCluster, peers: readonly FaultProxy[], clients: readonly FaultProxy[]) {
+  readonly #dataDirectory: string;
+
+  private constructor(
+    cluster: EtcdCluster,
+    dataDirectory: string,
+    peers: readonly FaultProxy[],
+    clients: readonly FaultProxy[],
+  ) {
     this.cluster = cluster;
+    this.#dataDirectory = dataDirectory;
     this.peers = peers;
     this.clients = clients;
   }
@@ -56,7 +64,7 @@ export class ProxiedEtcd {
           firstPort,
           advertisedPeerPorts: peers.map(({ port }) => port),
         });
-        return new ProxiedEtcd(cluster, peers, clients);
+        return new ProxiedEtcd(cluster, dataDirectory, peers, clients);
       } catch (error) {
         for (const one of started) await one.close();
         if (/address already in use/.test(String(error))) throw new Error(`EADDRINUSE: ${String(error)}`);
@@ -68,6 +76,10 @@ export class ProxiedEtcd {
   /** Through the proxies. */
   get address(): string {
     return `etcd://${this.clients.map(({ port }) => `127.0.0.1:${port}`).join(',')}`;
+  }
+
+  dataDirectoryOf(index: number): string {
+    return join(this.#dataDirectory, `etcd-${index + 1}`);
   }
 
   /** Index of the member that leads; waits until one does. */
@@ -120,7 +132,12 @@ export interface EtcdWorld {
  * const world = await startEtcdWorld({ app: ROOMS_APP, nodes: 3 });
  * world.cell.isolate(await world.cell.leader());
  */
-export async function startEtcdWorld(options: { app: string; nodes: number }): Promise<EtcdWorld> {
+export async function startEtcdWorld(options: {
+  app: string;
+  nodes: number;
+  /** Puts a file system of its own under a directory; resolves with what takes it away again. */
+  mountCell?: (directory: string) => () => void;
+}): Promise<EtcdWorld> {
   const io = realIo({ logLevel: 'silent' });
   const directory = mkdtempSync(join(tmpdir(), 'skein-etcd-world-'));
   const file = join(directory, 'stores.json');
@@ -132,7 +149,15 @@ export async function startEtcdWorld(options: { app: string; nodes: number }): P
   try {
     const control = await ProxiedEtcd.start(io, join(directory, 'control'));
     parts.push(control);
-    const cell = await ProxiedEtcd.start(io, join(directory, 'cell'));
+    const cellDirectory = join(directory, 'cell');
+    if (options.mountCell)
+      for (let i = 1; i <= MEMBERS; i++) {
+        const memberDirectory = join(cellDirectory, `etcd-${i}`);
+        mkdirSync(memberDirectory, { recursive: true, mode: 0o700 });
+        const unmount = options.mountCell(memberDirectory);
+        parts.push({ stop: async () => unmount() });
+      }
+    const cell = await ProxiedEtcd.start(io, cellDirectory);
     parts.push(cell);
     const address = cell.address;
     writeFileSync(

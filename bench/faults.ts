@@ -1,0 +1,149 @@
+/**
+ * The fault campaign on etcd: every fault there is, one after the other, on real processes under load, and an audit
+ * after a cold start at the end. Prints the table of docs/failures.md.
+ *
+ *   node --conditions=skein-source bench/faults.ts [--people 40] [--nodes 3] [--rounds 1] [--only TEXT] [--json]
+ *
+ * Control store and cell are three etcd members each on this machine, each behind a proxy; the cell's data lie on a
+ * file system of their own (a tmpfs, in a mount namespace that ends with this process), so that a disk can be full.
+ * People number their commands and never retry; any answer but 2xx, and any read older than an earlier one of the same
+ * person, is a failure. Needs root for the file system, and strace (Debian: apt-get install strace) for the slow disk.
+ */
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Acknowledgements } from '../examples/demo/acknowledgements.ts';
+import { auditRooms } from '../examples/demo/audit.ts';
+import { ROOMS_APP } from '../examples/demo/run-once.ts';
+import {
+  fillDisk,
+  isolateLeader,
+  killAllMembers,
+  killFollower,
+  killLeader,
+  loseAnswers,
+  partitionAll,
+  partitionNode,
+  slowDisk,
+  stopLeader,
+  tornLog,
+} from '../test/integration/support/etcd-faults.ts';
+import { startEtcdWorld } from '../test/integration/support/etcd-world.ts';
+import {
+  drainNode,
+  type Fault,
+  killController,
+  killNode,
+  killNodeWithoutController,
+  pauseNode,
+  underFault,
+} from '../test/integration/support/faults.ts';
+import { formatMachine, machineFacts } from './lib/machine.ts';
+
+const { values } = parseArgs({
+  options: {
+    people: { type: 'string', default: '40' },
+    nodes: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '1' },
+    only: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  },
+});
+/** Two segments of a member's log, and its database. */
+const DISK_MB = 224;
+const NAMESPACE_VARIABLE = 'SKEIN_BENCH_NAMESPACE';
+
+if (process.env[NAMESPACE_VARIABLE] === undefined) {
+  for (const [tool, install] of [
+    ['strace', 'apt-get install strace'],
+    ['unshare', 'apt-get install util-linux'],
+  ] as const)
+    if (spawnSync(tool, ['--version']).error) {
+      console.error(`bench/faults: ${tool} is missing: ${install}`);
+      process.exit(2);
+    }
+  const child = spawn(
+    'unshare',
+    [
+      '--mount',
+      process.execPath,
+      ...process.execArgv,
+      fileURLToPath(import.meta.url),
+      ...process.argv.slice(2),
+    ],
+    { stdio: 'inherit', env: { ...process.env, [NAMESPACE_VARIABLE]: '1' } },
+  );
+  child.once('exit', (code) => {
+    process.exitCode = code ?? 1;
+  });
+} else await campaign();
+
+async function campaign(): Promise<void> {
+  const machine = machineFacts();
+  const acknowledgements = new Acknowledgements();
+  const world = await startEtcdWorld({
+    app: ROOMS_APP,
+    nodes: Number(values.nodes),
+    mountCell: (directory) => {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MB}m,mode=0700`, 'tmpfs', directory]);
+      return () => execFileSync('umount', [directory]);
+    },
+  });
+  const faults: Fault[] = [
+    drainNode,
+    killNode,
+    pauseNode,
+    killController,
+    killNodeWithoutController,
+    ...(['cell', 'control'] as const).flatMap((which) => [
+      killLeader(world, which),
+      killFollower(world, which),
+      stopLeader(world, which),
+      isolateLeader(world, which),
+      killAllMembers(world, which),
+      partitionNode(world, which),
+      partitionAll(world, which),
+      loseAnswers(world, which),
+    ]),
+    slowDisk(world),
+    fillDisk(world),
+    tornLog(world),
+  ].filter(({ name }) => values.only === undefined || name.includes(values.only));
+  const rows: { fault: string; requests: number; failed: number; longestMs: number; failures: string }[] = [];
+  try {
+    for (let round = 1; round <= Number(values.rounds); round++) {
+      for (const fault of faults) {
+        const named = { ...fault, name: `${fault.name} (${round})` };
+        const outcome = await underFault(world.cluster, named, {
+          acknowledgements,
+          people: Number(values.people),
+        });
+        const { requests, failed, longestMs, failures } = outcome;
+        rows.push({ fault: fault.name, requests, failed, longestMs, failures });
+        console.error(
+          `${fault.name}: ${requests} requests, ${failed} failed, longest ${longestMs.toFixed(0)} ms ${failures}`,
+        );
+      }
+    }
+    const { cluster, control, cell } = world;
+    process.kill(cluster.running.pid, 'SIGKILL');
+    await Promise.all([control.cluster.stop('SIGKILL'), cell.cluster.stop('SIGKILL')]);
+    for (const etcd of [control, cell]) await etcd.cluster.start();
+    await cluster.startAgain({ policy: 'none' });
+    const audit = await auditRooms(Object.values(cluster.running.gateways)[0]!, acknowledgements.toJSON());
+    if (values.json) console.log(JSON.stringify({ machine, rows, audit }, null, 2));
+    else {
+      console.log(formatMachine(machine));
+      console.log('| fault | requests | failed | longest ms |\n|---|---|---|---|');
+      for (const row of rows)
+        console.log(`| ${row.fault} | ${row.requests} | ${row.failed} | ${row.longestMs.toFixed(0)} |`);
+      console.log(
+        `\naudit after a cold start: ${audit.acknowledged} acknowledged, ${audit.lost} lost, ${audit.duplicated} twice`,
+      );
+    }
+    const failed = rows.reduce((sum, row) => sum + row.failed, 0);
+    if (audit.lost + audit.duplicated + failed > 0) process.exitCode = 1;
+  } finally {
+    await world.end();
+  }
+}
