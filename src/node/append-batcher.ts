@@ -2,7 +2,8 @@
  * Group commit: deltas of all shards of one cell leave in common batches.
  *
  * What one tick brings goes in one call. While a near store is busy the next batch gathers; to a far one several are
- * on their way, one every {@link BATCH_SPACING_MS}. Order a shard is kept in every case, retries included.
+ * on their way, one every {@link BATCH_SPACING_MS}. Order a shard is kept in every case, retries included. Where a store
+ * has one append of a shard under way at a time, its next deltas stay here meanwhile, so that no call waits for them.
  *
  * OWNERSHIP rule 3: an append whose outcome is unknown is sent again unchanged (same seq, same id) until it is known,
  * or its replica demotes. A batch that got no answer stops the line: when everything sent has come back, one way or
@@ -59,6 +60,8 @@ export class AppendBatcher {
   /** Sent without an answer; resent once nothing is in flight. */
   #unresolved: Pending[] = [];
   #inFlight = 0;
+  /** Shards with a delta under way; kept only for a store that takes one append of a shard at a time. */
+  readonly #shardsInFlight = new Set<ShardId>();
   #deferred = false;
   #timerSet = false;
   #lastSentMs = Number.NEGATIVE_INFINITY;
@@ -108,7 +111,10 @@ export class AppendBatcher {
           return;
         }
       }
-      this.#send(this.#nextBatch());
+      const batch = this.#nextBatch();
+      // Nothing but deltas of shards that have some under way: their answers come back here.
+      if (batch.length === 0) return;
+      this.#send(batch);
     }
   }
 
@@ -122,6 +128,7 @@ export class AppendBatcher {
   }
 
   #nextBatch(): Pending[] {
+    if (this.#store.oneAppendPerShard) return this.#nextOfIdleShards();
     let bytes = 0;
     let count = 0;
     for (const pending of this.#queue) {
@@ -137,9 +144,26 @@ export class AppendBatcher {
     return this.#queue.splice(0, count);
   }
 
+  #nextOfIdleShards(): Pending[] {
+    const batch: Pending[] = [];
+    const rest: Pending[] = [];
+    let bytes = 0;
+    for (const pending of this.#queue) {
+      const full = batch.length > 0 && (bytes > BATCH_BYTES_MAX || batch.length >= BATCH_APPENDS_MAX);
+      if (full || this.#shardsInFlight.has(pending.shard)) rest.push(pending);
+      else {
+        batch.push(pending);
+        bytes += pending.delta.byteLength;
+      }
+    }
+    this.#queue = rest;
+    return batch;
+  }
+
   #send(batch: Pending[]): void {
     const live = batch.filter((pending) => pending.appender.appending || this.#forget(pending));
     if (live.length === 0) return;
+    if (this.#store.oneAppendPerShard) for (const { shard } of live) this.#shardsInFlight.add(shard);
     this.#inFlight++;
     this.#lastSentMs = this.#io.clock.monotonicMs();
     const appends: Append[] = new Array(live.length);
@@ -159,8 +183,13 @@ export class AppendBatcher {
     return false;
   }
 
-  #answered(batch: Pending[], results: AppendResult[]): void {
+  #returned(batch: Pending[]): void {
     this.#inFlight--;
+    if (this.#shardsInFlight.size > 0) for (const { shard } of batch) this.#shardsInFlight.delete(shard);
+  }
+
+  #answered(batch: Pending[], results: AppendResult[]): void {
+    this.#returned(batch);
     this.#failures = 0;
     this.#silentSinceMs = undefined;
     /** Highest durable seq of each appender in this batch: one call each. */
@@ -198,7 +227,7 @@ export class AppendBatcher {
   }
 
   #failed(batch: Pending[], error: unknown): void {
-    this.#inFlight--;
+    this.#returned(batch);
     const code = error instanceof StoreError ? error.code : 'unavailable';
     if (code !== 'unavailable') {
       // Surely nothing written. Alone, each shows whether it was the culprit.

@@ -207,7 +207,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   }
 
   admit(bytes: number): boolean {
-    return this.environment.undurable.admit(bytes);
+    // A cell near its limit takes no new work: what is under way, snapshots and trims have the rest.
+    return !this.cell.pressure?.()?.high && this.environment.undurable.admit(bytes);
   }
 
   enterHandler(shard: ShardId, handler: string, idempotencyKey: string | undefined): void {

@@ -89,6 +89,7 @@ export class RemoteCellDirectory implements CellDirectory {
 
   #handle(id: CellId): CellStore {
     const store = () => this.#store(id);
+    const connected = () => this.#stores.get(id);
     return {
       raiseFence: async (...args) => store().raiseFence(...args),
       open: async (...args) => store().open(...args),
@@ -98,7 +99,10 @@ export class RemoteCellDirectory implements CellDirectory {
       trim: async (...args) => store().trim(...args),
       deleteLog: async (...args) => store().deleteLog(...args),
       listShards: async (...args) => store().listShards(...args),
-      pressure: () => this.#stores.get(id)?.pressure?.(),
+      get oneAppendPerShard() {
+        return connected()?.oneAppendPerShard;
+      },
+      pressure: () => connected()?.pressure?.(),
       close: () => {
         this.#stores.get(id)?.close();
         this.#stores.delete(id);

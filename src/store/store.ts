@@ -206,6 +206,11 @@ export interface CellStore {
   deleteLog(shard: ShardId, epoch: Epoch): Promise<FencedResult>;
   /** Shard ids in order, for tools and audits. */
   listShards(options?: { limit?: number; after?: ShardId }): Promise<ShardId[]>;
+  /**
+   * Appends of a shard wait here for those of the same shard that are under way, and a call for all of its appends. So
+   * whoever batches does better to keep a shard's next deltas back until its last ones are answered.
+   */
+  readonly oneAppendPerShard?: boolean;
   /** How full the cell was when last looked at; undefined where that is not known. */
   pressure?(): CellPressure | undefined;
   close(): void;

@@ -49,6 +49,7 @@ export interface EtcdCellStoreOptions {
  * await cell.append([{ shard: 'cart/1', epoch: 1, seq: end + 1, id: 'p.1', delta }]);
  */
 export class EtcdCellStore implements CellStore {
+  readonly oneAppendPerShard = true;
   readonly #client: EtcdClient;
   readonly #keys: CellKeys;
   readonly #lines: AppendLines;
