@@ -11,7 +11,7 @@
  *  - a refusal is judged from a reading made after the refusal; the same id already at that seq is success;
  *  - an unknown outcome is told as such (`unavailable`), never guessed.
  */
-import type { IRequestOp, ITxnResponse } from 'etcd3';
+import type { IKeyValue, IRequestOp, ITxnResponse } from 'etcd3';
 import type { Io } from '../../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
 import { type Append, type AppendResult, StoreError } from '../store.ts';
@@ -46,6 +46,8 @@ const QUEUE_BYTES_MAX = 192 * 1024 * 1024;
 const GROUP_MAX = 40;
 /** Refused, judged acceptable, and refused again: someone else keeps changing the log. */
 const JUDGEMENTS_MAX = 8;
+/** Each brings a whole block back. */
+const ID_READS_PER_REQUEST = 100;
 
 interface Item {
   append: Append;
@@ -224,29 +226,36 @@ export class AppendLines {
   async #flush(runs: Run[]): Promise<void> {
     this.#inFlight++;
     const outcomes = await this.#send(runs);
-    this.#inFlight--;
+    const refused: Run[] = [];
     for (let i = 0; i < runs.length; i++) {
       const run = runs[i]!;
       if (outcomes instanceof StoreError) this.#finish(run, outcomes);
       else if (outcomes[i]) this.#finish(run, ACCEPTED);
-      else void this.#judge(run);
+      else refused.push(run);
     }
+    // Judging takes the place of a flush: after an outage there may be thousands of runs to judge.
+    if (refused.length > 0) await this.#judge(refused);
+    this.#inFlight--;
     this.#pump();
   }
 
   async #send(runs: Run[]): Promise<boolean[] | StoreError> {
     try {
-      if (runs.length <= GROUP_MAX) return outcomesOf(await this.#client.txn({ success: this.#parts(runs) }));
-      const size = Math.ceil(runs.length / Math.ceil(runs.length / GROUP_MAX));
-      const groups: Run[][] = [];
-      for (let i = 0; i < runs.length; i += size) groups.push(runs.slice(i, i + size));
-      const answer = await this.#client.txn({
-        success: groups.map((group) => nested([], this.#parts(group))),
-      });
-      return answer.responses.flatMap((response) => outcomesOf(response.response_txn));
+      const answers = await this.#nestedTransactions(this.#parts(runs));
+      return answers.map(({ succeeded }) => succeeded);
     } catch (error) {
       return storeErrorOfEtcd(error);
     }
+  }
+
+  /** One request, in one level or two. */
+  async #nestedTransactions(parts: IRequestOp[]): Promise<ITxnResponse[]> {
+    const answersOf = (answer: ITxnResponse) => answer.responses.map((response) => response.response_txn);
+    if (parts.length <= GROUP_MAX) return answersOf(await this.#client.txn({ success: parts }));
+    const size = Math.ceil(parts.length / Math.ceil(parts.length / GROUP_MAX));
+    const groups: IRequestOp[] = [];
+    for (let i = 0; i < parts.length; i += size) groups.push(nested([], parts.slice(i, i + size)));
+    return answersOf(await this.#client.txn({ success: groups })).flatMap(answersOf);
   }
 
   #parts(runs: readonly Run[]): IRequestOp[] {
@@ -270,53 +279,77 @@ export class AppendLines {
     });
   }
 
-  /** Why a run was refused, from a new reading; what turns out acceptable is sent again. */
-  async #judge(run: Run): Promise<void> {
-    const { line } = run;
+  /** Why runs were refused, from a new reading of all of them; what turns out acceptable is sent again. */
+  async #judge(runs: Run[]): Promise<void> {
+    let failure: StoreError | undefined;
     try {
-      if (++line.judgements > JUDGEMENTS_MAX)
-        throw new StoreError('unavailable', `the log of ${line.shard} kept changing; try again`);
-      const { responses } = await this.#client.txn({
-        success: [get(this.#keys.fence(line.shard)), get(this.#keys.end(line.shard))],
+      const states = await this.#nestedTransactions(
+        runs.map(({ line: { shard } }) =>
+          nested([], [get(this.#keys.fence(shard)), get(this.#keys.end(shard))]),
+        ),
+      );
+      const judged = runs.map((run, i) => {
+        const [fence, end] = states[i]!.responses.map((response) => response.response_range.kvs[0]);
+        run.line.fenceAbsent = fence === undefined;
+        return { run, fence: fence ? numberOf(fence.value) : 0, end: end ? numberOf(end.value) : 0 };
       });
-      const [fenceEntry, endEntry] = responses.map((response) => response.response_range.kvs[0]);
-      const fence: Epoch = fenceEntry ? numberOf(fenceEntry.value) : 0;
-      const end: Seq = endEntry ? numberOf(endEntry.value) : 0;
-      line.fenceAbsent = fenceEntry === undefined;
-      const stored = new Map<Seq, string>();
+      await this.#answerRefused(judged);
+    } catch (error) {
+      failure = storeErrorOfEtcd(error);
+    }
+    for (const run of runs) {
+      const { line } = run;
+      if (run.items.length > 0 && ++line.judgements > JUDGEMENTS_MAX)
+        failure ??= new StoreError('unavailable', `the log of ${line.shard} kept changing; try again`);
+      if (failure) for (const item of run.items) item.fail(failure);
+      else line.items.unshift(...run.items);
+      this.#release(line);
+    }
+  }
+
+  async #answerRefused(judged: readonly { run: Run; fence: Epoch; end: Seq }[]): Promise<void> {
+    const stored = await this.#storedIds(judged);
+    for (let i = 0; i < judged.length; i++) {
+      const { run, fence, end } = judged[i]!;
+      const known = stored[i]!;
       while (run.items.length > 0) {
         const { seq, epoch, id } = run.items[0]!.append;
         // Acceptable now: the fence had no value yet, or another change came between.
         if (seq === end + 1 && fence <= epoch) break;
+        if (seq <= end && !known.has(seq)) await this.#readIds(run.line.shard, seq, known);
         const result: AppendResult =
-          seq <= end && (await this.#storedId(line.shard, seq, stored)) === id
+          seq <= end && known.get(seq) === id
             ? ACCEPTED
             : fence > epoch
               ? { ok: false, reason: 'fenced', fence }
               : { ok: false, reason: 'seq', end };
         run.items.shift()!.answer(result);
       }
-    } catch (error) {
-      this.#finish(run, storeErrorOfEtcd(error));
-      this.#pump();
-      return;
     }
-    line.items.unshift(...run.items);
-    this.#release(line);
-    this.#pump();
   }
 
-  /** Id of the delta at a seq, undefined where it is trimmed away. One reading a block. */
-  async #storedId(shard: ShardId, seq: Seq, known: Map<Seq, string>): Promise<string | undefined> {
-    if (!known.has(seq)) {
-      const { kvs } = await this.#client.range({ ...this.#keys.blocks(shard, seq), limit: 1 });
-      const [block] = kvs;
-      if (block) {
-        const lastSeq = numberOf(block.key.subarray(block.key.lastIndexOf(0) + 1));
-        for (const entry of decodeBlock(block.value, lastSeq)) known.set(entry.seq, entry.id);
-      }
+  /** Ids of the deltas that stand where runs would begin: for all runs in one reading, as after an outage. */
+  async #storedIds(judged: readonly { run: Run; end: Seq }[]): Promise<Map<Seq, string>[]> {
+    const found = judged.map(() => new Map<Seq, string>());
+    const taken = judged.flatMap(({ run, end }, i) => (run.items[0]!.append.seq <= end ? [i] : []));
+    for (let first = 0; first < taken.length; first += ID_READS_PER_REQUEST) {
+      const some = taken.slice(first, first + ID_READS_PER_REQUEST);
+      const answers = await this.#nestedTransactions(
+        some.map((i) => {
+          const { shard, seq } = judged[i]!.run.items[0]!.append;
+          return nested([], [get({ ...this.#keys.blocks(shard, seq), limit: 1 })]);
+        }),
+      );
+      some.forEach((i, at) => {
+        addIds(answers[at]!.responses[0]!.response_range.kvs, found[i]!);
+      });
     }
-    return known.get(seq);
+    return found;
+  }
+
+  /** Nothing is found where the seq was trimmed away. */
+  async #readIds(shard: ShardId, seq: Seq, known: Map<Seq, string>): Promise<void> {
+    addIds((await this.#client.range({ ...this.#keys.blocks(shard, seq), limit: 1 })).kvs, known);
   }
 
   async #writeChunks(line: Line, item: Item): Promise<void> {
@@ -360,6 +393,9 @@ function bytesOf({ append, reference }: Item): number {
   return ENTRY_BYTES + append.id.length + (reference ? 128 : append.delta.byteLength);
 }
 
-function outcomesOf(answer: ITxnResponse): boolean[] {
-  return answer.responses.map((response) => response.response_txn.succeeded);
+function addIds(blocks: readonly IKeyValue[], known: Map<Seq, string>): void {
+  for (const { key, value } of blocks) {
+    const lastSeq = numberOf(key.subarray(key.lastIndexOf(0) + 1));
+    for (const entry of decodeBlock(value, lastSeq)) known.set(entry.seq, entry.id);
+  }
 }

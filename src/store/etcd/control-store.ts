@@ -25,8 +25,8 @@ import { EtcdWatch } from './watch.ts';
 const COMPACT_EVERY_MS = 5 * 60_000;
 const DATABASE_BYTES_MAX = 1_536 * 1024 * 1024;
 const PAGE_ENTRIES = 2_000;
-/** Compares, writes or reads in one level of a transaction: etcd's default --max-txn-ops is 128 for all levels. */
-const PARTS_PER_LEVEL = 60;
+/** Writes or reads in one group of a transaction. */
+const PARTS_PER_LEVEL = 40;
 /** A watcher that is behind a revision this process has told someone of gets a mark to see. */
 const MARK_AFTER_MS = 20;
 const MARK_EVERY_MS = 100;
@@ -154,7 +154,7 @@ export class EtcdControlStore implements ControlStore {
     const answer = await this.#client.txn(this.#requestOf(transaction, leases));
     const revision = Number(answer.header.revision);
     this.#told(revision);
-    const succeeded = innermostSucceeded(answer.responses[0]!.response_txn);
+    const { succeeded } = answer.responses[0]!.response_txn;
     const found = answer.responses
       .slice(1)
       .flatMap((response) => response.response_txn.responses.map((one) => one.response_range.kvs[0]));
@@ -162,8 +162,9 @@ export class EtcdControlStore implements ControlStore {
   }
 
   /**
-   * One nested transaction that compares and writes, then the reads. Compares beyond one level's limit stand in
-   * transactions within each other; etcd evaluates them all before it writes anything.
+   * One nested transaction that compares and writes, then the reads; both in groups, so that hundreds fit etcd's default
+   * --max-txn-ops of 128, which counts the longest list of each level. Compares stand in one list: more than about 60
+   * need a higher one.
    */
   #requestOf(
     { compare, operations, read = [] }: Transaction,
@@ -178,10 +179,8 @@ export class EtcdControlStore implements ControlStore {
       return { request_put: { key: this.#keyOf(key), value: stored, lease: leases.get(lease) } };
     });
     const reads = inParts(read.map((key) => get(this.#keyOf(key)))).map((part) => nested([], part));
-    let body = writes.length <= PARTS_PER_LEVEL ? writes : inParts(writes).map((part) => nested([], part));
-    const groups = inParts(compares);
-    for (const group of groups.slice(1).reverse()) body = [nested(group, body)];
-    return { success: [nested(groups[0] ?? [], body), ...reads] };
+    const body = writes.length <= PARTS_PER_LEVEL ? writes : inParts(writes).map((part) => nested([], part));
+    return { success: [nested(compares, body), ...reads] };
   }
 
   watch(
@@ -282,18 +281,6 @@ export class EtcdControlStore implements ControlStore {
     if (lease !== undefined) entry.lease = lease;
     return entry;
   }
-}
-
-function innermostSucceeded(answer: {
-  succeeded: boolean;
-  responses: { response_txn?: unknown }[];
-}): boolean {
-  let level: { succeeded: boolean; responses: { response_txn?: unknown }[] } | undefined = answer;
-  while (level) {
-    if (!level.succeeded) return false;
-    level = level.responses[0]?.response_txn as typeof level;
-  }
-  return true;
 }
 
 function inParts<Part>(all: Part[]): Part[][] {
