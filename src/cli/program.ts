@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addBacktestCommand } from './backtest.ts';
 import { addCompletionCommand } from './completion.ts';
+import { addDoctorCommand } from './doctor.ts';
 import { addForecastCommands } from './forecast.ts';
 import { addLoopCommands } from './loop.ts';
 import { addMigrationCommand } from './migration.ts';
@@ -30,6 +31,7 @@ export function makeProgram(addDev?: (program: Command) => void): Command {
   addMigrationCommand(program);
   addBacktestCommand(program);
   addRoleCommands(program);
+  addDoctorCommand(program);
   addCompletionCommand(program);
   return program;
 }

@@ -124,6 +124,10 @@ export class EtcdClient {
     return this.#call(() => this.#etcd.maintenance.status());
   }
 
+  memberCount(): Promise<number> {
+    return this.#call(async () => (await this.#etcd.cluster.memberList({})).members.length);
+  }
+
   leaseGrant(id: string, ttlS: number): Promise<{ ttlS: number }> {
     return this.#call(async () => {
       const { TTL } = await this.#etcd.leaseClient.leaseGrant({ ID: id, TTL: ttlS });
