@@ -83,6 +83,7 @@ const ARROWS: Record<string, string[]> = {
     'sdk',
     'forecast',
     'backtest',
+    'placement',
   ],
 };
 /** Contract files that two folders share: types only. */

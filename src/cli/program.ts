@@ -6,6 +6,7 @@ import { addDoctorCommand } from './doctor.ts';
 import { addForecastCommands } from './forecast.ts';
 import { addLoopCommands } from './loop.ts';
 import { addMigrationCommand } from './migration.ts';
+import { addPlacementCommand } from './placement.ts';
 import { addRoleCommands } from './roles.ts';
 import { addShardCommand } from './shard.ts';
 import { packageVersion } from './version.ts';
@@ -30,6 +31,7 @@ export function makeProgram(addDev?: (program: Command) => void): Command {
   addShardCommand(program);
   addMigrationCommand(program);
   addBacktestCommand(program);
+  addPlacementCommand(program);
   addRoleCommands(program);
   addDoctorCommand(program);
   addCompletionCommand(program);

@@ -10,5 +10,22 @@ export { bestFixedPlacement } from './best-fixed.ts';
 export { CONSTRAINTS, type Constraint, type ConstraintContext } from './constraints/index.ts';
 export * from './defaults.ts';
 export * from './input.ts';
+export { type Built, ProblemBuilder, weightsOf } from './instance/build.ts';
+export { type Generated, type GenerateOptions, generateInstance } from './instance/generate.ts';
+export { InstanceError, InstanceReader, LIMITS } from './instance/read.ts';
+export * from './instance/types.ts';
 export { createPlacer, stillPlacer } from './place.ts';
 export { createPolicy, POLICIES, type Policy, type PolicyName, REACTIVE_HALF_LIFE_S } from './policies.ts';
+export { type Check, check, type Violation } from './solver/check.ts';
+export { nearestFeasible } from './solver/greedy.ts';
+export { costOf, movesOf } from './solver/objective.ts';
+export type { Names, Problem } from './solver/problem.ts';
+export {
+  DEFAULT_BUDGET,
+  repair,
+  type SolveBudget,
+  type SolveOptions,
+  type SolveResult,
+  solve,
+} from './solver/solve.ts';
+export { type Why, whyPlaced } from './solver/why.ts';

@@ -1,0 +1,266 @@
+/** `skein placement solve|generate`: the optimiser on files, without a cluster. Formats: docs/placement.md. */
+import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { finished } from 'node:stream/promises';
+import type { Command } from 'commander';
+import {
+  type Built,
+  check,
+  costOf,
+  generateInstance,
+  InstanceError,
+  InstanceReader,
+  nearestFeasible,
+  ProblemBuilder,
+  type SolveResult,
+  solve,
+  whyPlaced,
+} from '../placement/index.ts';
+import { jsonOption, optionsOf, output, wholeNumber } from './context.ts';
+import { CliError, EXIT } from './errors.ts';
+
+/** Lines between two words of progress while reading and writing. */
+const PROGRESS_LINES = 50_000;
+/** Lines joined into one write. */
+const WRITE_LINES = 1_000;
+
+interface SolveFlags {
+  input: string;
+  output: string;
+  seed: string;
+  why: 'moved' | 'all' | 'none';
+  quiet?: boolean;
+}
+
+interface GenerateFlags {
+  output: string;
+  shards: number;
+  nodes: number;
+  regions: number;
+  steps: number;
+  standbys: number;
+  seed: string;
+  utilisation: string;
+  releasable: string;
+}
+
+export function addPlacementCommand(program: Command): void {
+  const placement = program
+    .command('placement')
+    .description('where shards should be: solve an instance from a file, or make one');
+  jsonOption(placement.command('solve'))
+    .requiredOption('--input <file>', 'instance as JSON Lines: a header, then a line a shard')
+    .requiredOption('--output <file>', 'placement as JSON Lines: a header, then a line a shard')
+    .option('--seed <seed>', 'the same input and seed give the same placement', '0')
+    .option('--why <which>', 'explain shards that moved, all, or none', 'moved')
+    .option('--quiet', 'no progress')
+    .description('place the shards of a file, with a certified lower bound')
+    .action(async (_options, command: Command) => {
+      await runSolve(command);
+    });
+  placement
+    .command('generate')
+    .requiredOption('--output <file>', 'where the instance goes')
+    .option('--shards <count>', 'how many', wholeNumber(1, 5_000_000), 10_000)
+    .option('--nodes <count>', 'how many', wholeNumber(1, 50_000), 100)
+    .option('--regions <count>', 'of 21 AWS regions', wholeNumber(1, 21), 21)
+    .option('--steps <count>', 'steps of the forecast', wholeNumber(1, 6), 3)
+    .option('--standbys <count>', 'of each shard', wholeNumber(0, 6), 1)
+    .option('--utilisation <share>', "mean CPU of the busiest step over all nodes' capacity", '0.6')
+    .option('--releasable <share>', 'share of nodes that the scaler can give back', '0')
+    .option('--seed <seed>', 'the same options and seed give the same file', '1')
+    .description('make an instance of the benchmarks')
+    .action(async (_options, command: Command) => {
+      await runGenerate(optionsOf<GenerateFlags>(command));
+    });
+}
+
+async function runSolve(command: Command): Promise<void> {
+  const flags = optionsOf<SolveFlags>(command);
+  if (!['moved', 'all', 'none'].includes(flags.why))
+    throw new CliError(`--why takes moved, all or none, not ${JSON.stringify(flags.why)}`, {
+      exitCode: EXIT.usage,
+    });
+  const say = (text: string) => {
+    if (flags.quiet !== true) process.stderr.write(text);
+  };
+  const startedMs = performance.now();
+  const built = await readInstance(flags.input, say);
+  const readMs = performance.now() - startedMs;
+  let phase = '';
+  const solveFromMs = performance.now();
+  const result = solve(built.problem, {
+    seed: flags.seed,
+    progress(name, share) {
+      const now = `${name} ${Math.round(100 * share)} %`;
+      if (now !== phase) say(`${now}\n`);
+      phase = now;
+    },
+  });
+  const solveMs = performance.now() - solveFromMs;
+  const greedy = costOf(built.problem, nearestFeasible(built.problem)).total;
+  const header = {
+    cost: result.cost,
+    lowerBound: result.lowerBound,
+    gap: (result.cost.total - result.lowerBound) / result.lowerBound,
+    gapOverGreedy: (result.cost.total - result.lowerBound) / (greedy - result.lowerBound),
+    moves: result.moved + result.promoted,
+  };
+  await writePlacement(flags, built, result, header);
+  const checked = check(built.problem, built.names, result.place);
+  const summary = {
+    ...header,
+    promotions: result.promoted,
+    shards: built.problem.shardCount,
+    nodes: built.problem.nodeCount,
+    greedyCost: greedy,
+    ...checked,
+    tookMs: { read: Math.round(readMs), solve: Math.round(solveMs) },
+  };
+  output(command, summary, () => textOf(summary));
+  if (!checked.feasible) process.exitCode = EXIT.failed;
+}
+
+async function readInstance(file: string, say: (text: string) => void): Promise<Built> {
+  const reader = new InstanceReader();
+  let builder: ProblemBuilder | undefined;
+  const stream = createReadStream(file);
+  const opened = new Promise<void>((resolve, reject) => {
+    stream.once('open', () => resolve());
+    stream.once('error', reject);
+  });
+  try {
+    await opened;
+    let header: ReturnType<InstanceReader['header']> | undefined;
+    for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
+      if (header === undefined) {
+        header = reader.header(line);
+        builder = new ProblemBuilder(header);
+        continue;
+      }
+      if (line.trim() === '') continue;
+      const shard = reader.shard(line);
+      builder!.add(shard);
+      if (reader.line % PROGRESS_LINES === 0) say(`read ${reader.line} lines\n`);
+    }
+    // An empty file has no header: say so as of its first line.
+    builder ??= new ProblemBuilder(reader.header(''));
+    return builder.build();
+  } catch (error) {
+    if (error instanceof InstanceError)
+      throw new CliError(`${file}: ${error.message}`, {
+        next: 'docs/placement.md describes every field of an instance',
+        exitCode: EXIT.usage,
+        cause: error,
+      });
+    throw new CliError(`${file} cannot be read`, { why: (error as Error).message, cause: error });
+  }
+}
+
+async function writePlacement(
+  flags: SolveFlags,
+  { problem, names }: Built,
+  result: SolveResult,
+  header: object,
+): Promise<void> {
+  const stream = createWriteStream(flags.output);
+  try {
+    await write(stream, [JSON.stringify(header)]);
+    let lines: string[] = [];
+    for (let s = 0; s < problem.shardCount; s++) {
+      const base = s * problem.width;
+      const slots = result.place.subarray(base, base + problem.width);
+      const why = flags.why === 'none' ? undefined : whyPlaced(result.dual, names, result.place, s);
+      lines.push(
+        JSON.stringify({
+          id: names.shards[s],
+          primary: slots[0]! < 0 ? null : names.nodes[slots[0]!],
+          standbyNodes: [...slots.subarray(1)].filter((n) => n >= 0).map((n) => names.nodes[n]),
+          why: why !== undefined && (why.moved || flags.why === 'all') ? why.text : undefined,
+        }),
+      );
+      if (lines.length < WRITE_LINES) continue;
+      await write(stream, lines);
+      lines = [];
+    }
+    if (lines.length > 0) await write(stream, lines);
+    stream.end();
+    await finished(stream);
+  } catch (error) {
+    throw new CliError(`${flags.output} cannot be written`, { why: (error as Error).message, cause: error });
+  }
+}
+
+async function runGenerate(flags: GenerateFlags): Promise<void> {
+  const share = (name: 'utilisation' | 'releasable', max: number) => {
+    const value = Number(flags[name]);
+    if (!(value >= 0 && value <= max) || flags[name] === '')
+      throw new CliError(`--${name} takes a number from 0 to ${max}, not ${JSON.stringify(flags[name])}`, {
+        exitCode: EXIT.usage,
+      });
+    return value;
+  };
+  const { header, shards } = generateInstance({
+    shards: flags.shards,
+    nodes: flags.nodes,
+    regions: flags.regions,
+    steps: flags.steps,
+    standbys: flags.standbys,
+    seed: flags.seed,
+    utilisation: share('utilisation', 2),
+    releasableShare: share('releasable', 1),
+  });
+  const stream = createWriteStream(flags.output);
+  try {
+    await write(stream, [JSON.stringify(header)]);
+    let lines: string[] = [];
+    for (const shard of shards()) {
+      lines.push(JSON.stringify(shard));
+      if (lines.length < WRITE_LINES) continue;
+      await write(stream, lines);
+      lines = [];
+    }
+    if (lines.length > 0) await write(stream, lines);
+    stream.end();
+    await finished(stream);
+  } catch (error) {
+    throw new CliError(`${flags.output} cannot be written`, { why: (error as Error).message, cause: error });
+  }
+}
+
+function write(stream: WriteStream, lines: string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(`${lines.join('\n')}\n`, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+function textOf(summary: {
+  cost: SolveResult['cost'];
+  lowerBound: number;
+  gap: number;
+  gapOverGreedy: number;
+  moves: number;
+  promotions: number;
+  shards: number;
+  nodes: number;
+  feasible: boolean;
+  violations: { constraint: string; count: number; examples: string[]; remedy: string }[];
+  nodeSized: { shard: string; share: number; neighbours: number }[];
+  tookMs: { read: number; solve: number };
+}): string {
+  const { cost } = summary;
+  const lines = [
+    `${summary.shards} shards on ${summary.nodes} nodes: $${cost.total.toFixed(4)} an hour, ${(100 * summary.gap).toFixed(3)} % above the certified bound $${summary.lowerBound.toFixed(4)} (${(100 * summary.gapOverGreedy).toFixed(2)} % of nearest-feasible greedy's distance)`,
+    `  ${(['latency', 'egress', 'replication', 'nodes', 'overload', 'moves'] as const).map((name) => `${name} $${cost[name].toFixed(4)}`).join(', ')}`,
+    `  ${summary.moves} replicas move, ${summary.promotions} of them by promotion; solved in ${(summary.tookMs.solve / 1000).toFixed(2)} s`,
+  ];
+  for (const { shard, share, neighbours } of summary.nodeSized)
+    lines.push(
+      `  ${shard} needs ${Math.round(100 * share)} % of the largest node; ${neighbours} other replicas are beside it`,
+    );
+  for (const violation of summary.violations)
+    lines.push(
+      `  not feasible: ${violation.constraint} (${violation.count}): ${violation.examples.slice(0, 5).join(', ')}; it would take ${violation.remedy}`,
+    );
+  return `${lines.join('\n')}\n`;
+}

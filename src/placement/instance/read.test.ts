@@ -1,0 +1,157 @@
+/** Bad input names the line, the JSON path and what was expected; good input goes through files unchanged. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { generateInstance } from './generate.ts';
+import { InstanceError, InstanceReader } from './read.ts';
+
+const made = generateInstance({ shards: 3, nodes: 4, regions: 2, seed: 1 });
+const header = () => structuredClone(made.header) as unknown as Record<string, unknown>;
+const shard = () => structuredClone([...made.shards()][0]!) as unknown as Record<string, unknown>;
+
+function errorOf(change: (h: Record<string, unknown>, s: Record<string, unknown>) => void): InstanceError {
+  const h = header();
+  const s = shard();
+  change(h, s);
+  const reader = new InstanceReader();
+  try {
+    reader.header(JSON.stringify(h));
+    reader.shard(JSON.stringify(s));
+  } catch (error) {
+    if (error instanceof InstanceError) return error;
+    throw error;
+  }
+  throw new Error('nothing was refused');
+}
+
+type Node = { id: string; region: string; capacity: Record<string, unknown> };
+
+describe('an instance that is not sound', () => {
+  it.each([
+    [1, 'regions', (h) => (h.regions = [])],
+    [1, 'rttMs[1]', (h) => ((h.rttMs as number[][])[1] = [1])],
+    [1, 'egressUsdPerGb[0][1]', (h) => ((h.egressUsdPerGb as unknown[][])[0]![1] = '1')],
+    [1, 'steps', (h) => (h.steps = 0)],
+    [1, 'weights.headroom', (h) => (h.weights = { headroom: 1 })],
+    [1, 'weights.hedroom', (h) => (h.weights = { hedroom: 0.5 })],
+    [1, 'nodes[2].id', (h) => ((h.nodes as Node[])[2]!.id = (h.nodes as Node[])[0]!.id)],
+    [1, 'nodes[1].region', (h) => ((h.nodes as Node[])[1]!.region = 'mars-1')],
+    [1, 'nodes[0].capacity.memory', (h) => ((h.nodes as Node[])[0]!.capacity.memory = 0)],
+    [1, 'cells[0].region', (h) => ((h.cells as Node[])[0]!.region = '')],
+    [2, 'load[1].cpu', (_h, s) => ((s.load as Record<string, unknown>[])[1]!.cpu = [1, -1])],
+    [2, 'load', (_h, s) => (s.load = [])],
+    [2, 'commandsPerSecond.mars-1', (_h, s) => (s.commandsPerSecond = { 'mars-1': [1, 1, 1] })],
+    [2, 'standbys', (_h, s) => (s.standbys = 1.5)],
+    [2, 'stateBytes', (_h, s) => (s.stateBytes = -1)],
+    [2, 'pinnedTo', (_h, s) => (s.pinnedTo = 'nowhere')],
+    [2, 'spread', (_h, s) => (s.spread = 'rack')],
+    [2, 'standbyNodes[0]', (_h, s) => Object.assign(s, { primary: 'a', standbyNodes: ['a'] })],
+  ] as [number, string, (h: Record<string, unknown>, s: Record<string, unknown>) => void][])(
+    'is refused at line %d, path %s',
+    (line, path, change) => {
+      const error = errorOf(change);
+      expect([error.line, error.path]).toEqual([line, path]);
+      expect(error.message).toContain(`line ${line}: ${path}: expected`);
+    },
+  );
+
+  it('never passes as something else: any JSON is taken or refused by name', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.constantFrom(...Object.keys(shard())), (value, key) => {
+        const reader = new InstanceReader();
+        reader.header(JSON.stringify(header()));
+        try {
+          reader.shard(JSON.stringify({ ...shard(), [key]: value }));
+        } catch (error) {
+          expect(error).toBeInstanceOf(InstanceError);
+          expect((error as InstanceError).path.startsWith(key)).toBe(true);
+        }
+      }),
+    );
+  });
+
+  it('is refused where a line is no JSON, or an id comes twice', () => {
+    const reader = new InstanceReader();
+    reader.header(JSON.stringify(header()));
+    expect(() => reader.shard('{"id":')).toThrow(/line 2: the line: expected a JSON object/);
+    reader.shard(JSON.stringify(shard()));
+    expect(() => reader.shard(JSON.stringify(shard()))).toThrow(/line 4: id: expected an id that no earlier/);
+  });
+});
+
+describe('the command line', () => {
+  let folder: string;
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'skein-placement-'));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const skein = (...args: string[]) =>
+    spawnSync(process.execPath, ['--conditions=skein-source', 'src/cli/main.ts', 'placement', ...args], {
+      encoding: 'utf8',
+    });
+
+  it('makes an instance, places it, and moves nothing when the result is its input again', () => {
+    const [instance, placed] = [join(folder, 'instance.jsonl'), join(folder, 'placed.jsonl')];
+    expect(
+      skein('generate', '--output', instance, '--shards', '120', '--nodes', '12', '--regions', '3').status,
+    ).toBe(0);
+    const first = skein(
+      'solve',
+      '--input',
+      instance,
+      '--output',
+      placed,
+      '--json',
+      '--quiet',
+      '--why',
+      'all',
+    );
+    expect(first.stderr).toBe('');
+    expect(first.status).toBe(0);
+    const summary = JSON.parse(first.stdout);
+    const [head, ...rows] = readFileSync(placed, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(Object.keys(head)).toEqual(['cost', 'lowerBound', 'gap', 'gapOverGreedy', 'moves']);
+    expect(head.gap).toBeCloseTo((head.cost.total - head.lowerBound) / head.lowerBound, 12);
+    expect(summary).toMatchObject({ shards: 120, feasible: true, moves: 0, gap: head.gap });
+    expect(rows).toHaveLength(120);
+    expect(rows[0].why).toContain('next best is');
+    const lines = readFileSync(instance, 'utf8').trim().split('\n');
+    const again = [
+      lines[0],
+      ...lines.slice(1).map((line, i) => {
+        const { primary, standbyNodes } = rows[i];
+        return JSON.stringify({ ...JSON.parse(line), primary, standbyNodes });
+      }),
+    ];
+    writeFileSync(join(folder, 'again.jsonl'), `${again.join('\n')}\n`);
+    const second = skein(
+      'solve',
+      '--input',
+      join(folder, 'again.jsonl'),
+      '--output',
+      placed,
+      '--json',
+      '--quiet',
+    );
+    expect(JSON.parse(second.stdout).moves).toBe(0);
+  });
+
+  it('says what is wrong with a file, and ends with the status of a wrong command line', () => {
+    const file = join(folder, 'bad.jsonl');
+    writeFileSync(file, `${JSON.stringify({ ...header(), steps: 'three' })}\n`);
+    const bad = skein('solve', '--input', file, '--output', join(folder, 'out.jsonl'));
+    expect(bad.status).toBe(2);
+    expect(bad.stderr).toContain('line 1: steps: expected a whole number from 1 to 24, got "three"');
+    const missing = skein('solve', '--input', join(folder, 'none'), '--output', join(folder, 'out.jsonl'));
+    expect(missing.status).toBe(1);
+    expect(missing.stderr).toContain('cannot be read');
+    writeFileSync(file, '');
+    expect(skein('solve', '--input', file, '--output', join(folder, 'out.jsonl')).stderr).toContain('line 1');
+  });
+});

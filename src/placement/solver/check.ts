@@ -1,0 +1,142 @@
+/**
+ * What a placement breaks, and what would mend it: infeasible inputs are named, not hidden.
+ *
+ * Guarantees: every replica that is nowhere, where it may not be, or on a node that is beyond full, is listed with its
+ * constraint; counts are whole, examples are bounded.
+ */
+import { PLACE_CONSTRAINTS } from '../constraints/place-constraints.ts';
+import { apart } from './eligible.ts';
+import { type Names, type Problem, SPREAD } from './problem.ts';
+import { State } from './state.ts';
+
+/** Shards named for each violation; the count is whole. */
+const EXAMPLES_MAX = 20;
+/** A shard that needs this share of the largest node is named: nothing stands beside it well. */
+const NODE_SIZED_SHARE = 0.5;
+
+export interface Violation {
+  constraint: string;
+  count: number;
+  /** Ids of shards or nodes. */
+  examples: string[];
+  /** What would make it feasible, in plain words. */
+  remedy: string;
+}
+
+export interface Check {
+  feasible: boolean;
+  violations: Violation[];
+  /** Shards near the size of a node, with the share of the largest node that they need at the quantile. */
+  nodeSized: { shard: string; share: number; neighbours: number }[];
+}
+
+const RESOURCE_NAMES = ['cpu', 'memory', 'network'];
+
+export function check(problem: Problem, names: Names, place: Int32Array): Check {
+  const { shardCount, width, nodeCount } = problem;
+  const found = new Map<string, Violation>();
+  const add = (constraint: string, example: string, remedy: string) => {
+    const known = found.get(constraint) ?? { constraint, count: 0, examples: [], remedy };
+    known.count++;
+    if (known.examples.length < EXAMPLES_MAX && !known.examples.includes(example))
+      known.examples.push(example);
+    found.set(constraint, known);
+  };
+  for (let s = 0; s < shardCount; s++) {
+    for (let k = 0; k <= problem.standbys[s]!; k++) {
+      const n = place[s * width + k]!;
+      if (n < 0) {
+        const { constraint, remedy } = whyNowhere(problem, s, k);
+        add(constraint, names.shards[s]!, remedy);
+        continue;
+      }
+      if (problem.frozen[s] === 1) continue;
+      for (const constraint of PLACE_CONSTRAINTS)
+        if (!constraint.allows(problem, s, n, k > 0))
+          add(constraint.name, names.shards[s]!, `a shard ${constraint.description}`);
+      for (let j = 0; j < k; j++)
+        if (!apart(problem, s, place[s * width + j]!, n))
+          add('spread', names.shards[s]!, `its replicas share a ${spreadName(problem, s)}: add one more`);
+    }
+  }
+  const state = new State(problem, place);
+  for (let n = 0; n < nodeCount; n++) {
+    if (!state.isFull(n)) continue;
+    const d = fullest(problem, state, n);
+    const region = names.regions[problem.nodeRegion[n]!]!;
+    add(
+      'capacity',
+      names.nodes[n]!,
+      `more ${RESOURCE_NAMES[d % 3]} where its shards may go (such as a node in ${region}), or fewer shards bound there`,
+    );
+  }
+  return {
+    feasible: found.size === 0,
+    violations: [...found.values()],
+    nodeSized: nodeSized(problem, names, place),
+  };
+}
+
+function whyNowhere(problem: Problem, s: number, k: number): { constraint: string; remedy: string } {
+  const { nodeCount } = problem;
+  const refusals = new Map<string, number>();
+  let free = 0;
+  for (let n = 0; n < nodeCount; n++) {
+    const refused = PLACE_CONSTRAINTS.find((constraint) => !constraint.allows(problem, s, n, k > 0));
+    if (refused !== undefined) refusals.set(refused.name, (refusals.get(refused.name) ?? 0) + 1);
+    else free++;
+  }
+  if (free === 0) {
+    const [name] = [...refusals].sort((a, b) => b[1] - a[1])[0] ?? ['nodes'];
+    const constraint = PLACE_CONSTRAINTS.find((candidate) => candidate.name === name);
+    return {
+      constraint: name,
+      remedy:
+        constraint === undefined
+          ? 'there is no node at all: add one'
+          : `no node may hold it, since a shard ${constraint.description}: add or open a node that may`,
+    };
+  }
+  return {
+    constraint: 'spread',
+    remedy: `the nodes that may hold it are all in a ${spreadName(problem, s)} that another of its replicas is in: add one elsewhere, or ask for fewer standbys`,
+  };
+}
+
+function spreadName(problem: Problem, s: number): string {
+  return Object.entries(SPREAD).find(([, code]) => code === problem.spread[s])?.[0] ?? 'node';
+}
+
+function fullest(problem: Problem, state: State, n: number): number {
+  let most = 0;
+  let at = 0;
+  for (let d = 0; d < problem.dims; d++) {
+    const share = state.mean[n * problem.dims + d]! / problem.capacity[n * 3 + (d % 3)]!;
+    if (share > most) {
+      most = share;
+      at = d;
+    }
+  }
+  return at;
+}
+
+function nodeSized(problem: Problem, names: Names, place: Int32Array): Check['nodeSized'] {
+  const { shardCount, nodeCount, dims, width, quantileZ, loadMean, loadVariance, capacity } = problem;
+  const largest = [0, 0, 0];
+  for (let n = 0; n < nodeCount; n++)
+    for (let i = 0; i < 3; i++) largest[i] = Math.max(largest[i]!, capacity[n * 3 + i]!);
+  const found: Check['nodeSized'] = [];
+  const shards = new Int32Array(nodeCount);
+  for (let i = 0; i < place.length; i++) if (place[i]! >= 0) shards[place[i]!]!++;
+  for (let s = 0; s < shardCount; s++) {
+    let share = 0;
+    for (let d = 0; d < dims; d++) {
+      const i = s * dims + d;
+      share = Math.max(share, (loadMean[i]! + quantileZ * Math.sqrt(loadVariance[i]!)) / largest[d % 3]!);
+    }
+    if (share < NODE_SIZED_SHARE) continue;
+    const n = place[s * width]!;
+    found.push({ shard: names.shards[s]!, share, neighbours: n < 0 ? 0 : shards[n]! - 1 });
+  }
+  return found.sort((a, b) => b.share - a.share).slice(0, EXAMPLES_MAX);
+}

@@ -1,0 +1,353 @@
+/**
+ * Region prices: what a unit of load costs in each region, resource and step, found by dual ascent; and the certified bound.
+ *
+ * Relaxing node capacities leaves one choice per shard (regions of its replicas at these prices) and one supremum per
+ * node (supply.ts). For every price vector at or above zero their difference is a lower bound of the objective:
+ * docs/placement.md proves it for exactly the stated objective. Good prices make it tight, and tell the search where
+ * capacity is scarce before a single shard is moved.
+ */
+import { NOWHERE, type Problem, regionAllowed, SPREAD, sourceRegion } from './problem.ts';
+import { Supply } from './supply.ts';
+
+/**
+ * Adam (Kingma & Ba 2015) on relative prices: prices differ by four orders of magnitude, and demand between near regions is so
+ * elastic that plain subgradients circle. Rates fall geometrically; tuned on instances of 2,000 to 10,000 shards.
+ */
+const MOMENTUM = 0.8;
+const SQUARE_MEMORY = 0.95;
+/** A price below this share of a full node's moves as if it were that much. */
+const RELATIVE_MIN = 0.01;
+
+/** From nothing, and from prices that were right a round ago. */
+export const RATES_FRESH = { from: 1.5, to: 0.01 };
+export const RATES_WARM = { from: 0.2, to: 0.01 };
+
+export class Dual {
+  readonly problem: Problem;
+  readonly supply: Supply;
+  /** Dollars an hour for a unit of effective load: `[r * dims + d]`. */
+  readonly prices: Float64Array;
+  /** After {@link choose}: priced dollars of a primary or a standby in each region, moves not included. */
+  readonly primaryPrice: Float64Array;
+  readonly standbyPrice: Float64Array;
+  /**
+   * After {@link price}: the part of those prices that no node's overload asks, since capacity is a wall and not a slope
+   * there. A search that ignored it would let whoever came first keep what others need more.
+   */
+  readonly primaryScarcity: Float64Array;
+  readonly standbyScarcity: Float64Array;
+  /** 0: scarcity is not asked. */
+  scarcityShare = 0;
+  /** After {@link choose}: the best regions, the primary's first. */
+  readonly chosen: Int32Array;
+  /** Variance price: prices * kappa. */
+  readonly #variancePrices: Float64Array;
+  readonly #priced: Uint8Array;
+  readonly #scarce: Uint8Array;
+  readonly #standbyMoveUsd: Float64Array;
+  readonly #taken: Int32Array;
+  readonly #trial: Int32Array;
+  /** How many replicas of one shard a region can hold: `[spread * regionCount + r]`. */
+  readonly #room: Int32Array;
+  readonly #share: Float64Array;
+  readonly #mean: Float64Array;
+  readonly #variance: Float64Array;
+
+  constructor(problem: Problem, prices?: Float64Array) {
+    const { regionCount, dims, nodeCount, width } = problem;
+    this.problem = problem;
+    this.supply = new Supply(problem);
+    this.prices = prices ? Float64Array.from(prices) : new Float64Array(regionCount * dims);
+    this.primaryPrice = new Float64Array(regionCount);
+    this.standbyPrice = new Float64Array(regionCount);
+    this.primaryScarcity = new Float64Array(regionCount);
+    this.standbyScarcity = new Float64Array(regionCount);
+    this.#scarce = new Uint8Array(regionCount);
+    this.chosen = new Int32Array(width);
+    this.#trial = new Int32Array(width);
+    this.#variancePrices = new Float64Array(regionCount * dims);
+    this.#priced = new Uint8Array(regionCount);
+    this.#standbyMoveUsd = new Float64Array(regionCount);
+    this.#taken = new Int32Array(regionCount);
+    this.#share = Float64Array.from({ length: dims }, (_, d) => problem.standbyShare[d % 3]!);
+    this.#mean = new Float64Array(dims);
+    this.#variance = new Float64Array(dims);
+    this.#room = new Int32Array(3 * regionCount);
+    const zones = new Map<number, number>();
+    for (let n = 0; n < nodeCount; n++) {
+      const region = problem.nodeRegion[n]!;
+      this.#room[SPREAD.node * regionCount + region]!++;
+      this.#room[SPREAD.region * regionCount + region] = 1;
+      if (!zones.has(problem.nodeZone[n]!)) {
+        zones.set(problem.nodeZone[n]!, region);
+        this.#room[SPREAD.zone * regionCount + region]!++;
+      }
+    }
+    this.refresh();
+  }
+
+  /** To be called after prices were changed. */
+  refresh(): void {
+    const { regionCount, dims } = this.problem;
+    this.#priced.fill(0);
+    this.#scarce.fill(0);
+    for (let r = 0; r < regionCount; r++)
+      for (let d = 0; d < dims; d++) {
+        const i = r * dims + d;
+        this.#variancePrices[i] = this.prices[i]! * this.supply.kappa[i]!;
+        if (this.prices[i]! > 0) this.#priced[r] = 1;
+        if (this.prices[i]! > this.supply.unitPrice[i]!) this.#scarce[r] = 1;
+      }
+  }
+
+  /**
+   * The cheapest regions for a shard at the current prices, moves included.
+   *
+   * @returns dollars an hour; Infinity where no region may hold it. {@link chosen} holds the regions.
+   */
+  choose(s: number): number {
+    const { problem, chosen } = this;
+    const { regionCount, width, nodeRegion, value } = problem;
+    this.price(s);
+    if (problem.frozen[s] === 1) return this.#frozen(s);
+    const base = s * width;
+    const source = sourceRegion(problem, s);
+    const count = problem.standbys[s]!;
+    let cheapest = Number.POSITIVE_INFINITY;
+    const standbyMove = this.#standbyMoveUsd;
+    if (count > 0)
+      for (let r = 0; r < regionCount; r++) {
+        if (!regionAllowed(problem, s, r) || this.#room[problem.spread[s]! * regionCount + r] === 0) continue;
+        standbyMove[r] = this.#standbyMove(s, r, source);
+        const usd = standbyMove[r]! + this.standbyPrice[r]!;
+        if (usd < cheapest) cheapest = usd;
+      }
+    const pin = problem.pinnedTo[s]!;
+    let best = Number.POSITIVE_INFINITY;
+    for (let r = 0; r < regionCount; r++) {
+      if (pin >= 0 ? nodeRegion[pin] !== r : !regionAllowed(problem, s, r)) continue;
+      if (this.#room[r] === 0) continue;
+      let usd = value[s * regionCount + r]! + this.primaryPrice[r]!;
+      if (count > 0 && usd + count * cheapest >= best) continue;
+      if (source >= 0) usd += this.#primaryMove(s, r, source, base) / problem.moveHours;
+      if (usd >= best) continue;
+      if (count > 0) {
+        usd += this.#chooseStandbys(s, r, count);
+        if (usd >= best) continue;
+        for (let k = 1; k <= count; k++) chosen[k] = this.#trial[k]!;
+      }
+      best = usd;
+      chosen[0] = r;
+    }
+    return best;
+  }
+
+  /** Adds the effective load of {@link chosen} to `demand`, `times` over. */
+  addChosen(s: number, demand: Float64Array, times: number): void {
+    const { problem, chosen } = this;
+    const { dims } = problem;
+    for (let k = 0; k <= problem.standbys[s]!; k++) {
+      const r = chosen[k]!;
+      if (r < 0) continue;
+      for (let d = 0; d < dims; d++) {
+        const part = k === 0 ? 1 : this.#share[d]!;
+        demand[r * dims + d]! +=
+          times * part * (this.#mean[d]! + this.supply.kappa[r * dims + d]! * part * this.#variance[d]!);
+      }
+    }
+  }
+
+  /**
+   * Raises the bound by moving prices where demand exceeds supply.
+   *
+   * @param sample shards that stand for all; their demand is scaled up
+   */
+  ascend(sample: Int32Array, iterations: number, rates: { from: number; to: number }): void {
+    const { regionCount, dims, shardCount } = this.problem;
+    const size = regionCount * dims;
+    const { unitPrice } = this.supply;
+    const demand = new Float64Array(size);
+    const supplied = new Float64Array(size);
+    const mean = new Float64Array(size);
+    const square = new Float64Array(size);
+    const scale = shardCount / Math.max(1, sample.length);
+    for (let i = 0; i < iterations; i++) {
+      demand.fill(0);
+      supplied.fill(0);
+      for (let j = 0; j < sample.length; j++) {
+        const s = sample[j]!;
+        if (this.choose(s) < Number.POSITIVE_INFINITY) this.addChosen(s, demand, scale);
+      }
+      for (let r = 0; r < regionCount; r++) this.supply.psi(r, this.prices, supplied);
+      const rate = rates.from * (rates.to / rates.from) ** (i / iterations);
+      const meanScale = 1 / (1 - MOMENTUM ** (i + 1));
+      const squareScale = 1 / (1 - SQUARE_MEMORY ** (i + 1));
+      for (let c = 0; c < size; c++) {
+        const unit = unitPrice[c]!;
+        if (unit === 0) continue;
+        const gradient = (demand[c]! - supplied[c]!) * unit;
+        mean[c] = MOMENTUM * mean[c]! + (1 - MOMENTUM) * gradient;
+        square[c] = SQUARE_MEMORY * square[c]! + (1 - SQUARE_MEMORY) * gradient * gradient;
+        const price = this.prices[c]! / unit;
+        const by = (mean[c]! * meanScale) / (Math.sqrt(square[c]! * squareScale) + 1e-12);
+        const next = price + rate * (price + RELATIVE_MIN) * by;
+        this.prices[c] = next > 0 ? next * unit : 0;
+      }
+      this.refresh();
+    }
+  }
+
+  /** The bound at the current prices: every shard once. Infinity where a shard has no region at all. */
+  bound(shards?: Int32Array): number {
+    const { problem } = this;
+    const { regionCount, dims, shardCount, nodeCount } = problem;
+    let total = 0;
+    const count = shards?.length ?? shardCount;
+    for (let i = 0; i < count; i++) total += this.choose(shards === undefined ? i : shards[i]!);
+    total *= shardCount / count;
+    const ignored = new Float64Array(regionCount * dims);
+    for (let r = 0; r < regionCount; r++) total -= this.supply.psi(r, this.prices, ignored);
+    for (let n = 0; n < nodeCount; n++) if (problem.releasable[n] === 0) total += problem.nodeUsdPerHour[n]!;
+    return total;
+  }
+
+  /** Fills {@link primaryPrice} and {@link standbyPrice} for a shard. */
+  price(s: number): void {
+    const { problem, prices, primaryPrice, standbyPrice, supply } = this;
+    const { regionCount, dims, loadMean, loadVariance } = problem;
+    const mean = this.#mean;
+    const variance = this.#variance;
+    const shares = this.#share;
+    const variancePrices = this.#variancePrices;
+    for (let d = 0; d < dims; d++) {
+      mean[d] = loadMean[s * dims + d]!;
+      variance[d] = supply.countedVariance(d, mean[d]!, loadVariance[s * dims + d]!);
+    }
+    for (let r = 0; r < regionCount; r++) {
+      let primary = 0;
+      let standby = 0;
+      if (this.#priced[r] === 1) {
+        const at = r * dims;
+        for (let d = 0; d < dims; d++) {
+          const ofMean = prices[at + d]! * mean[d]!;
+          const ofVariance = variancePrices[at + d]! * variance[d]!;
+          const share = shares[d]!;
+          primary += ofMean + ofVariance;
+          standby += share * (ofMean + share * ofVariance);
+        }
+      }
+      primaryPrice[r] = primary;
+      standbyPrice[r] = standby;
+      this.primaryScarcity[r] = 0;
+      this.standbyScarcity[r] = 0;
+      if (this.#scarce[r] === 1 && this.scarcityShare > 0) this.#addScarcity(r);
+    }
+  }
+
+  /** Dollars an hour that a standby's load would cost on nodes that are full in every dimension; after {@link price}. */
+  standbyFullPrice(s: number): number {
+    const { dims } = this.problem;
+    const { unitPrice } = this.supply;
+    let usd = 0;
+    for (let d = 0; d < dims; d++)
+      usd += this.#share[d]! * this.problem.loadMean[s * dims + d]! * unitPrice[d]!;
+    return usd;
+  }
+
+  #addScarcity(r: number): void {
+    const { dims } = this.problem;
+    const { kappa, unitPrice } = this.supply;
+    for (let d = 0; d < dims; d++) {
+      const i = r * dims + d;
+      const excess = this.scarcityShare * (this.prices[i]! - unitPrice[i]!);
+      if (excess <= 0) continue;
+      const share = this.#share[d]!;
+      const ofVariance = kappa[i]! * this.#variance[d]!;
+      this.primaryScarcity[r]! += excess * (this.#mean[d]! + ofVariance);
+      this.standbyScarcity[r]! += excess * share * (this.#mean[d]! + share * ofVariance);
+    }
+  }
+
+  /** Whether any price stands above what a full node's overload asks. */
+  isScarce(r: number): boolean {
+    return this.scarcityShare > 0 && this.#scarce[r] === 1;
+  }
+
+  #primaryMove(s: number, r: number, source: number, base: number): number {
+    const { problem } = this;
+    const { start, nodeRegion, width } = problem;
+    const now = start[base]!;
+    if (now >= 0 && nodeRegion[now] === r) return 0;
+    const bytes = problem.stateGb[s]! * problem.egressUsdPerGb[source * problem.regionCount + r]!;
+    let usd = (source === r ? problem.moveNearUsd[s]! : problem.moveFarUsd[s]!) + bytes;
+    for (let k = 1; k < width; k++) {
+      const n = start[base + k]!;
+      if (n >= 0 && nodeRegion[n] === r) usd = Math.min(usd, problem.promotionUsd[s]!);
+    }
+    return usd;
+  }
+
+  /** Dollars an hour of bringing a standby to a region: none where any replica is there now. */
+  #standbyMove(s: number, r: number, source: number): number {
+    if (source < 0) return 0;
+    const { problem } = this;
+    const { start, nodeRegion, width } = problem;
+    for (let k = 0; k < width; k++) {
+      const n = start[s * width + k]!;
+      if (n >= 0 && nodeRegion[n] === r) return 0;
+    }
+    return (
+      (problem.moveUsd + problem.stateGb[s]! * problem.egressUsdPerGb[source * problem.regionCount + r]!) /
+      problem.moveHours
+    );
+  }
+
+  /** Cheapest regions of the standbys of a shard whose primary is in `p`, into {@link #trial}. */
+  #chooseStandbys(s: number, p: number, count: number): number {
+    const { problem } = this;
+    const { regionCount, egressUsdPerGb } = problem;
+    const write = problem.writeGbPerHour[s]!;
+    const room = problem.spread[s]! * regionCount;
+    const taken = this.#taken;
+    taken.fill(0);
+    taken[p] = 1;
+    let total = 0;
+    for (let k = 1; k <= count; k++) {
+      let best = Number.POSITIVE_INFINITY;
+      let at = NOWHERE;
+      for (let r = 0; r < regionCount; r++) {
+        if (taken[r]! >= this.#room[room + r]! || !regionAllowed(problem, s, r)) continue;
+        const usd =
+          this.standbyPrice[r]! + this.#standbyMoveUsd[r]! + write * egressUsdPerGb[p * regionCount + r]!;
+        if (usd < best) {
+          best = usd;
+          at = r;
+        }
+      }
+      if (at < 0) return Number.POSITIVE_INFINITY;
+      taken[at]!++;
+      this.#trial[k] = at;
+      total += best;
+    }
+    return total;
+  }
+
+  #frozen(s: number): number {
+    const { problem, chosen } = this;
+    const { regionCount, width, start, nodeRegion, value, egressUsdPerGb } = problem;
+    const p = start[s * width]!;
+    if (p < 0) return 0;
+    const region = nodeRegion[p]!;
+    chosen[0] = region;
+    let usd = value[s * regionCount + region]! + this.primaryPrice[region]!;
+    for (let k = 1; k <= problem.standbys[s]!; k++) {
+      const n = start[s * width + k]!;
+      chosen[k] = n < 0 ? NOWHERE : nodeRegion[n]!;
+      if (n < 0) continue;
+      usd +=
+        this.standbyPrice[nodeRegion[n]!]! +
+        problem.writeGbPerHour[s]! * egressUsdPerGb[region * regionCount + nodeRegion[n]!]!;
+    }
+    return usd;
+  }
+}

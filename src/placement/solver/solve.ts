@@ -1,0 +1,379 @@
+/**
+ * The solver, as a recipe. A fresh problem (nothing placed yet):
+ *
+ * 1. Prices: dual ascent on a sample of shards (dual.ts).
+ * 2. Insertion: primaries into their best priced region, then standbys, largest first (insert.ts).
+ * 3. Local search, first with the prices of what is scarce, then on the objective alone (search.ts).
+ * 4. Settling: warm rounds from there until one moves nothing, so that the same input again moves nothing.
+ * 5. Certificate: one pass over all shards at the final prices is the lower bound.
+ *
+ * A warm round (there is a current placement): prices from what nodes carry, a short ascent; what must leave or is nowhere is
+ * inserted; then only shards whose priced best choice is another one, or whose node stands out, are tried, largest first,
+ * and what they touch. Every step must pay for its move.
+ *
+ * Guarantees: hard constraints hold in what it moves; the same problem and seed give the same answer; budgets are counts.
+ */
+import { SeededDraws } from '../instance/random.ts';
+import type { CostParts } from '../instance/types.ts';
+import { Candidates } from './candidates.ts';
+import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
+import { eligible } from './eligible.ts';
+import { Inserter } from './insert.ts';
+import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
+import { NOWHERE, type Problem } from './problem.ts';
+import { Search } from './search.ts';
+import { State } from './state.ts';
+
+/** How much may be tried. Counts, never time. */
+export interface SolveBudget {
+  /** Shards that stand for all while prices are sought. */
+  sample: number;
+  iterationsFresh: number;
+  iterationsWarm: number;
+  /** Passes of a fresh search, and of a warm one. */
+  passes: number;
+  passesWarm: number;
+  /** Warm rounds after a fresh search until one moves nothing. */
+  settleRounds: number;
+}
+
+export const DEFAULT_BUDGET: SolveBudget = {
+  sample: 10_000,
+  iterationsFresh: 150,
+  iterationsWarm: 30,
+  passes: 8,
+  passesWarm: 3,
+  settleRounds: 6,
+};
+
+export interface SolveOptions {
+  seed?: string | number;
+  budget?: Partial<SolveBudget>;
+  progress?: (phase: string, share: number) => void;
+}
+
+export interface SolveResult {
+  place: Int32Array;
+  cost: CostParts;
+  lowerBound: number;
+  moved: number;
+  promoted: number;
+  /** Shards looked at and steps accepted by the local search. */
+  looked: number;
+  accepted: number;
+  dual: Dual;
+}
+
+/** A pass that saves less than this share of the cost is the last. */
+const PASS_GAIN_MIN = 5e-5;
+/** Last passes, on the objective alone. */
+const PASSES_PLAIN = 2;
+/** Where staying costs this much more than the bound, a warm round asks the prices of what is scarce as well. */
+const SCARCITY_FROM_GAP = 0.02;
+/** A node is out of line where it is pressed this much more than the region's middle one. */
+const OUT_OF_LINE = 0.05;
+
+type Progress = (phase: string, share: number) => void;
+
+export function solve(problem: Problem, options: SolveOptions = {}): SolveResult {
+  const budget = { ...DEFAULT_BUDGET, ...options.budget };
+  const progress: Progress = options.progress ?? (() => {});
+  const seed = options.seed ?? 0;
+  if (problem.start.some((n, i) => i % problem.width === 0 && n >= 0))
+    return warmRound(problem, seed, budget, progress, true);
+  const fresh = solveFresh(problem, seed, budget, progress);
+  let { place, looked, accepted } = fresh;
+  for (let round = 0; round < budget.settleRounds; round++) {
+    progress('settling', round / budget.settleRounds);
+    const again = warmRound({ ...problem, start: place }, seed, budget, () => {}, false);
+    looked += again.looked;
+    accepted += again.accepted;
+    if (again.moved + again.promoted === 0) break;
+    place = again.place;
+  }
+  progress('certificate', 0);
+  const lowerBound = fresh.dual.bound();
+  return {
+    place,
+    cost: costOf(problem, place),
+    lowerBound,
+    moved: 0,
+    promoted: 0,
+    looked,
+    accepted,
+    dual: fresh.dual,
+  };
+}
+
+function solveFresh(problem: Problem, seed: string | number, budget: SolveBudget, progress: Progress) {
+  const draws = new SeededDraws(seed);
+  progress('prices', 0);
+  const dual = new Dual(problem);
+  dual.ascend(sampleOf(problem, budget.sample, draws), budget.iterationsFresh, RATES_FRESH);
+  const state = new State(problem, startOf(problem));
+  const inserter = new Inserter(state, dual, new Candidates(state, draws));
+  const search = new Search(inserter);
+  const order = bySize(problem);
+  insertNowhere(inserter, order, progress);
+  const dirty = new Int32Array(problem.shardCount);
+  for (let pass = 0; pass < budget.passes; pass++) {
+    // The last passes ask no price but the objective's own.
+    dual.scarcityShare = pass < budget.passes - PASSES_PLAIN ? 1 : 0;
+    let count = 0;
+    for (const s of order) if (search.couldGain(s)) dirty[count++] = s;
+    const before = costOf(problem, state.place).total;
+    const accepted = search.accepted;
+    for (let i = 0; i < count; i++) {
+      search.relocate(dirty[i]!);
+      if ((i & 8191) === 0) progress('search', (pass + i / count) / budget.passes);
+    }
+    const after = costOf(problem, state.place).total;
+    const small = search.accepted === accepted || before - after < PASS_GAIN_MIN * after;
+    if (small && dual.scarcityShare > 0) pass = Math.max(pass, budget.passes - PASSES_PLAIN - 1);
+    else if (small) break;
+  }
+  dual.scarcityShare = 0;
+  return { place: state.place, dual, looked: search.looked, accepted: search.accepted };
+}
+
+function warmRound(
+  problem: Problem,
+  seed: string | number,
+  budget: SolveBudget,
+  progress: Progress,
+  certify: boolean,
+): SolveResult {
+  const draws = new SeededDraws(seed);
+  const { shardCount } = problem;
+  progress('prices', 0);
+  const dual = new Dual(problem);
+  const sample = sampleOf(problem, budget.sample, draws);
+  const state = new State(problem, startOf(problem));
+  priceFromLoads(dual, state);
+  dual.ascend(sample, budget.iterationsWarm, RATES_WARM);
+  const inserter = new Inserter(state, dual, new Candidates(state, draws));
+  const search = new Search(inserter);
+  const order = bySize(problem);
+  insertNowhere(inserter, order, progress);
+  const bound = dual.bound(sample);
+  const stays = costOf(problem, state.place).total;
+  const far = stays - bound > SCARCITY_FROM_GAP * Math.abs(bound);
+  const dirty = new Int32Array(shardCount);
+  const passes = far ? budget.passesWarm + 1 : budget.passesWarm;
+  if (far) {
+    // The world has changed: single steps would stop at the first full region, so what prices send away leaves first.
+    dual.ascend(sample, 2 * budget.iterationsWarm, RATES_WARM);
+    takeOffWhatPricesMove(dual, state);
+    insertNowhere(inserter, order, progress);
+  }
+  for (let pass = 0; pass < passes; pass++) {
+    dual.scarcityShare = far && pass < passes - PASSES_PLAIN ? 1 : 0;
+    const outOfLine = nodesOutOfLine(state, inserter.candidates);
+    let count = 0;
+    for (const s of order) if (wantsElsewhere(dual, state, s, outOfLine)) dirty[count++] = s;
+    const accepted = search.accepted;
+    for (let i = 0; i < count; i++) {
+      search.relocate(dirty[i]!);
+      if ((i & 8191) === 0) progress('search', (pass + i / count) / passes);
+    }
+    if (search.accepted === accepted && dual.scarcityShare === 0) break;
+  }
+  dual.scarcityShare = 0;
+  progress('certificate', 0);
+  return {
+    place: state.place,
+    cost: costOf(problem, state.place),
+    lowerBound: certify ? dual.bound() : Number.NaN,
+    ...movesOf(problem, state.place),
+    looked: search.looked,
+    accepted: search.accepted,
+    dual,
+  };
+}
+
+/** Whether a shard's best choice at the current prices is another one than what it has. */
+function wantsElsewhere(dual: Dual, state: State, s: number, outOfLine: Uint8Array): boolean {
+  const { problem } = dual;
+  const { width, nodeRegion } = problem;
+  if (problem.frozen[s] === 1) return false;
+  const base = s * width;
+  const p = state.place[base]!;
+  if (p < 0) return true;
+  if (outOfLine[p] === 1) return true;
+  const best = dual.choose(s);
+  const region = nodeRegion[p]!;
+  let now = primaryUsd(problem, s, p) + dual.primaryPrice[region]!;
+  for (let k = 1; k <= problem.standbys[s]!; k++) {
+    const n = state.place[base + k]!;
+    if (n < 0 || outOfLine[n] === 1) return true;
+    now += standbyUsd(problem, s, region, n) + dual.standbyPrice[nodeRegion[n]!]!;
+  }
+  return now - best > 1e-9 * Math.abs(now);
+}
+
+/** Takes off the nodes every shard whose primary's priced best region is another one. */
+function takeOffWhatPricesMove(dual: Dual, state: State): void {
+  const { problem } = dual;
+  const { width, nodeRegion, shardCount } = problem;
+  for (let s = 0; s < shardCount; s++) {
+    const p = state.place[s * width]!;
+    if (p < 0 || problem.frozen[s] === 1 || dual.choose(s) === Number.POSITIVE_INFINITY) continue;
+    if (dual.chosen[0] === nodeRegion[p]) continue;
+    for (let k = 0; k < width; k++) if (state.place[s * width + k]! >= 0) state.remove(s, k);
+  }
+}
+
+/** Nodes pressed beyond their headroom and more than the middle one of their region. */
+function nodesOutOfLine(state: State, candidates: Candidates): Uint8Array {
+  const { nodeCount, nodeRegion, headroom } = state.problem;
+  const out = new Uint8Array(nodeCount);
+  for (let n = 0; n < nodeCount; n++) {
+    if (state.replicas[n] === 0) continue;
+    const pressure = state.pressure(n);
+    if (pressure > headroom && pressure > candidates.pressureOf(nodeRegion[n]!) + OUT_OF_LINE) out[n] = 1;
+  }
+  return out;
+}
+
+/**
+ * Emergency: what is nowhere (its node is gone or must be left) gets a place at once, everything else stays. Hard constraints
+ * are kept; prices come from what nodes carry now.
+ */
+export function repair(
+  problem: Problem,
+  seed: string | number = 0,
+): { place: Int32Array; repaired: Int32Array } {
+  const state = new State(problem, startOf(problem));
+  const lost: number[] = [];
+  const { width } = problem;
+  for (let s = 0; s < problem.shardCount; s++)
+    for (let k = 0; k <= problem.standbys[s]!; k++)
+      if (state.place[s * width + k]! < 0) {
+        lost.push(s);
+        break;
+      }
+  const repaired = Int32Array.from(lost).sort(
+    (a, b) => problem.requestsPerSecond[b]! - problem.requestsPerSecond[a]! || a - b,
+  );
+  const dual = new Dual(problem);
+  priceFromLoads(dual, state);
+  const inserter = new Inserter(state, dual, new Candidates(state, new SeededDraws(seed)));
+  insertNowhere(inserter, repaired, () => {});
+  return { place: state.place, repaired };
+}
+
+/** Where shards are, without the replicas that must leave. */
+function startOf(problem: Problem): Int32Array {
+  const { start, width, shardCount } = problem;
+  const place = Int32Array.from(start);
+  for (let s = 0; s < shardCount; s++) {
+    if (problem.frozen[s] === 1) continue;
+    for (let k = 0; k < width; k++) {
+      const n = place[s * width + k]!;
+      if (k > problem.standbys[s]! || (n >= 0 && !eligible(problem, s, n, k > 0)))
+        place[s * width + k] = NOWHERE;
+    }
+  }
+  return place;
+}
+
+/** Largest first, by the most any dimension needs of an average node. */
+export function bySize(problem: Problem): Int32Array {
+  const { shardCount, nodeCount, dims, loadMean, capacity } = problem;
+  const inverse = new Float64Array(dims);
+  for (let d = 0; d < dims; d++) {
+    let sum = 0;
+    for (let n = 0; n < nodeCount; n++) sum += capacity[n * 3 + (d % 3)]!;
+    inverse[d] = nodeCount / Math.max(sum, Number.MIN_VALUE);
+  }
+  const size = new Float64Array(shardCount);
+  for (let s = 0; s < shardCount; s++) {
+    let most = 0;
+    for (let d = 0; d < dims; d++) most = Math.max(most, loadMean[s * dims + d]! * inverse[d]!);
+    size[s] = most;
+  }
+  return Int32Array.from({ length: shardCount }, (_, s) => s).sort((a, b) => size[b]! - size[a]! || a - b);
+}
+
+function insertNowhere(
+  inserter: Inserter,
+  order: Int32Array,
+  progress: (phase: string, share: number) => void,
+): void {
+  const { problem, state, dual } = inserter;
+  const { width } = problem;
+  const old = new Int32Array(width);
+  for (let i = 0; i < order.length; i++) {
+    const s = order[i]!;
+    if ((i & 8191) === 0) progress('insertion', i / order.length);
+    let missing = false;
+    for (let k = 0; k <= problem.standbys[s]!; k++) if (state.place[s * width + k]! < 0) missing = true;
+    if (!missing || problem.frozen[s] === 1) continue;
+    old.set(state.place.subarray(s * width, (s + 1) * width));
+    for (let k = 0; k < width; k++) if (old[k]! >= 0) state.remove(s, k);
+    if (
+      old.every((n) => n < 0) &&
+      dual.choose(s) < Number.POSITIVE_INFINITY &&
+      inserter.placePrimary(s, dual.chosen[0]!)
+    )
+      continue;
+    if (inserter.find(s, old, 0) < Number.POSITIVE_INFINITY) {
+      for (let k = 0; k <= problem.standbys[s]!; k++) inserter.put(s, k, inserter.found[k]!);
+      continue;
+    }
+    placeLeastBad(inserter, s);
+  }
+  for (const s of order) {
+    if (problem.frozen[s] === 1 || problem.standbys[s] === 0 || state.place[s * width + 1]! >= 0) continue;
+    if (state.place[s * width]! < 0 || inserter.placeStandbys(s)) continue;
+    old.set(state.place.subarray(s * width, (s + 1) * width));
+    state.remove(s, 0);
+    if (inserter.find(s, old, 0) < Number.POSITIVE_INFINITY)
+      for (let k = 0; k <= problem.standbys[s]!; k++) inserter.put(s, k, inserter.found[k]!);
+    else placeLeastBad(inserter, s);
+  }
+}
+
+function placeLeastBad(inserter: Inserter, s: number): void {
+  const { problem } = inserter;
+  {
+    const taken = new Int32Array(problem.width).fill(NOWHERE);
+    for (let k = 0; k <= problem.standbys[s]!; k++) {
+      const n = inserter.leastBad(s, k, taken);
+      taken[k] = n;
+      if (n >= 0) inserter.put(s, k, n);
+    }
+  }
+}
+
+function sampleOf(problem: Problem, size: number, draws: SeededDraws): Int32Array {
+  const all = Int32Array.from({ length: problem.shardCount }, (_, s) => s);
+  if (all.length <= size) return all;
+  draws.shuffle(all);
+  return all.slice(0, size).sort();
+}
+
+/** Prices at which regions would carry what they carry: where a warm round begins. */
+function priceFromLoads(dual: Dual, state: State): void {
+  const { problem, supply } = dual;
+  const { dims, nodeCount, nodeRegion, regionCount, headroom, quantileZ } = problem;
+  const nodes = new Int32Array(regionCount);
+  const over = new Float64Array(regionCount * dims);
+  for (let n = 0; n < nodeCount; n++) {
+    nodes[nodeRegion[n]!]!++;
+    for (let d = 0; d < dims; d++) {
+      const m = state.mean[n * dims + d]!;
+      const load =
+        m +
+        quantileZ *
+          Math.sqrt(Math.max(0, state.variance[n * dims + d]!) + problem.commonSquared[d % 3]! * m * m);
+      const share = load / problem.capacity[n * 3 + (d % 3)]!;
+      over[nodeRegion[n]! * dims + d]! += Math.max(0, share - headroom) / (1 - headroom);
+    }
+  }
+  for (let i = 0; i < over.length; i++) {
+    const count = nodes[(i / dims) | 0]!;
+    dual.prices[i] = count > 0 ? (over[i]! / count) * supply.unitPrice[i]! : 0;
+  }
+  dual.refresh();
+}

@@ -1,0 +1,159 @@
+/**
+ * A placement under change: where every replica is, and what every node carries, kept incrementally.
+ *
+ * Boundary: no decisions. Invariants: a node's loads are its base and the sums over replicas placed on it; `overload[n]` is
+ * the price of those loads, what is beyond full included (`excessUsdPerHour`).
+ */
+import { overloadUsd, queueing } from './objective.ts';
+import { NOWHERE, type Problem } from './problem.ts';
+
+/** Loads are sums of many floats: a node counts as full only this far above its capacity. */
+const FULL_TOLERANCE = 1e-9;
+
+export class State {
+  readonly problem: Problem;
+  readonly place: Int32Array;
+  readonly mean: Float64Array;
+  readonly variance: Float64Array;
+  readonly overload: Float64Array;
+  readonly replicas: Int32Array;
+  /** After {@link addUsd}: whether the node would be full in no dimension. */
+  fits = true;
+  /** After {@link addUsd}: sum of squared shares used, which tells even nodes from uneven ones where none is overloaded. */
+  spreadScore = 0;
+  readonly #inverse: Float64Array;
+  readonly #share: Float64Array;
+  readonly #common: Float64Array;
+  readonly #weight: Float64Array;
+  readonly #full: Float64Array;
+
+  constructor(problem: Problem, from?: Int32Array) {
+    this.problem = problem;
+    const { nodeCount, dims, shardCount, width } = problem;
+    this.place = new Int32Array(shardCount * width).fill(NOWHERE);
+    this.mean = Float64Array.from(problem.baseLoad);
+    this.variance = new Float64Array(nodeCount * dims);
+    this.overload = new Float64Array(nodeCount);
+    this.replicas = new Int32Array(nodeCount);
+    this.#inverse = new Float64Array(nodeCount * dims);
+    for (let n = 0; n < nodeCount; n++)
+      for (let d = 0; d < dims; d++) this.#inverse[n * dims + d] = 1 / problem.capacity[n * 3 + (d % 3)]!;
+    const byDim = (value: (d: number) => number) => Float64Array.from({ length: dims }, (_, d) => value(d));
+    this.#share = byDim((d) => problem.standbyShare[d % 3]!);
+    this.#common = byDim((d) => problem.commonSquared[d % 3]!);
+    this.#weight = byDim((d) => problem.stepWeight[(d / 3) | 0]!);
+    this.#full = byDim((d) => problem.fullShare[d % 3]! + FULL_TOLERANCE);
+    if (from !== undefined)
+      for (let i = 0; i < from.length; i++)
+        if (from[i]! >= 0) {
+          this.place[i] = from[i]!;
+          this.#load((i / width) | 0, from[i]!, i % width > 0, 1);
+        }
+    for (let n = 0; n < nodeCount; n++) this.overload[n] = this.#price(n);
+  }
+
+  /** Dollars an hour more with a replica of `s` on `n` than without; sets {@link fits} and {@link spreadScore}. */
+  addUsd(s: number, n: number, standby: boolean): number {
+    const { dims, headroom, quantileZ, loadMean, loadVariance, queueUsdPerHour, excessUsdPerHour } =
+      this.problem;
+    const full = this.problem.overloadUsdPerHour[n]!;
+    const perHeadroom = 1 / (1 - headroom);
+    const at = n * dims;
+    const from = s * dims;
+    const { mean, variance } = this;
+    const inverse = this.#inverse;
+    const common = this.#common;
+    const weights = this.#weight;
+    const fulls = this.#full;
+    const shares = this.#share;
+    let usd = 0;
+    let score = 0;
+    let fits = true;
+    for (let d = 0; d < dims; d++) {
+      const part = standby ? shares[d]! : 1;
+      const m = mean[at + d]! + part * loadMean[from + d]!;
+      const v = variance[at + d]! + part * part * loadVariance[from + d]!;
+      const share = (m + quantileZ * Math.sqrt((v > 0 ? v : 0) + common[d]! * m * m)) * inverse[at + d]!;
+      score += share * share;
+      if (share > headroom) {
+        const over = (share - headroom) * perHeadroom;
+        usd += weights[d]! * full * over * over;
+        if (share > fulls[d]!) {
+          fits = false;
+          usd += weights[d]! * excessUsdPerHour * (share - fulls[d]!);
+        }
+      }
+      if (queueUsdPerHour > 0 && d % 3 === 0) usd += weights[d]! * queueUsdPerHour * queueing(share);
+    }
+    this.fits = fits;
+    this.spreadScore = score;
+    usd -= this.overload[n]!;
+    if (this.replicas[n] === 0 && this.problem.releasable[n] === 1) usd += this.problem.nodeUsdPerHour[n]!;
+    return usd;
+  }
+
+  /** Takes a replica away: dollars an hour less (a number at or below zero). */
+  remove(s: number, k: number): number {
+    const at = s * this.problem.width + k;
+    const n = this.place[at]!;
+    this.place[at] = NOWHERE;
+    return this.#change(s, n, k > 0, -1);
+  }
+
+  put(s: number, k: number, n: number): number {
+    this.place[s * this.problem.width + k] = n;
+    return this.#change(s, n, k > 0, 1);
+  }
+
+  /** Highest share of a node's capacity used at the quantile, over all dimensions. */
+  pressure(n: number): number {
+    const { dims, quantileZ } = this.problem;
+    let most = 0;
+    for (let d = 0; d < dims; d++) {
+      const i = n * dims + d;
+      const m = this.mean[i]!;
+      const share =
+        (m + quantileZ * Math.sqrt(Math.max(0, this.variance[i]!) + this.#common[d]! * m * m)) *
+        this.#inverse[i]!;
+      if (share > most) most = share;
+    }
+    return most;
+  }
+
+  isFull(n: number): boolean {
+    const { dims, quantileZ } = this.problem;
+    for (let d = 0; d < dims; d++) {
+      const i = n * dims + d;
+      const m = this.mean[i]!;
+      const load = m + quantileZ * Math.sqrt(Math.max(0, this.variance[i]!) + this.#common[d]! * m * m);
+      if (load * this.#inverse[i]! > this.#full[d]!) return true;
+    }
+    return false;
+  }
+
+  #change(s: number, n: number, standby: boolean, sign: 1 | -1): number {
+    const { releasable, nodeUsdPerHour } = this.problem;
+    const before = this.overload[n]!;
+    const paidBefore = releasable[n] === 1 && this.replicas[n] === 0 ? 0 : nodeUsdPerHour[n]!;
+    this.#load(s, n, standby, sign);
+    this.overload[n] = this.#price(n);
+    const paidAfter = releasable[n] === 1 && this.replicas[n] === 0 ? 0 : nodeUsdPerHour[n]!;
+    return this.overload[n]! - before + paidAfter - paidBefore;
+  }
+
+  #load(s: number, n: number, standby: boolean, sign: 1 | -1): void {
+    const { dims, loadMean, loadVariance } = this.problem;
+    const at = n * dims;
+    const from = s * dims;
+    for (let d = 0; d < dims; d++) {
+      const part = standby ? this.#share[d]! : 1;
+      this.mean[at + d]! += sign * part * loadMean[from + d]!;
+      this.variance[at + d]! += sign * part * part * loadVariance[from + d]!;
+    }
+    this.replicas[n]! += sign;
+  }
+
+  #price(n: number): number {
+    return overloadUsd(this.problem, n, this.mean, this.variance, n * this.problem.dims, true);
+  }
+}
