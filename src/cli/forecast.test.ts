@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 let folder = '';
 beforeAll(() => {
@@ -37,6 +37,9 @@ const series = (id: string, steps = 200) =>
     step_s: 3600,
     v: Array.from({ length: steps }, (_, i) => 10 + 5 * Math.sin((2 * Math.PI * i) / 24)),
   });
+
+// Each starts a process of its own, slow where the machine is busy.
+vi.setConfig({ testTimeout: 180_000 });
 
 describe('skein forecast run', () => {
   it('answers each line of standard input in order, and names a bad one without stopping', async () => {

@@ -121,7 +121,7 @@ function progressOf(source: LineSource): { line: () => void; end: () => void } {
 }
 
 function forecastLine(record: SeriesRecord, options: RunOptions): string {
-  const run = new SeriesRun(record, { windows: options.maxOver, horizon: options.horizon });
+  const run = new SeriesRun(record, { windows: options.maxOver });
   run.advance(record.v.length);
   const answer = run.forecast(options.horizon, options.quantiles);
   const byLevel = (values: (q: number) => unknown) =>

@@ -2,7 +2,9 @@
  * Rolling origins over recorded series: at each origin the engine knows what came before and nothing else, and so does
  * seasonal naive. One row a metric, and one over all.
  */
-import { normalQuantile, SeriesRun } from './run-series.ts';
+import type { BatchExpert } from './batch-expert.ts';
+import { normalQuantile } from './normal.ts';
+import { SeriesRun } from './run-series.ts';
 import {
   addScore,
   contextScale,
@@ -44,11 +46,12 @@ export function addOrigins(
   record: SeriesRecord,
   horizon: number,
   origins: number,
+  batchExperts: readonly BatchExpert[] = [],
 ): boolean {
   const last = record.v.length - horizon;
   const first = Math.max(CONTEXT_STEPS_MIN, Math.floor(last * FIRST_ORIGIN_SHARE));
   if (last < first) return false;
-  const run = new SeriesRun(record, { windows: windowsOf(horizon), horizon });
+  const run = new SeriesRun(record, { windows: windowsOf(horizon), batchExperts });
   const season = Math.round(DAY_S / record.step_s);
   for (let k = 0; k < origins; k++) {
     const origin = origins === 1 ? last : Math.round(first + ((last - first) * k) / (origins - 1));

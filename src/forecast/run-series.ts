@@ -3,11 +3,26 @@
  * origin of `skein forecast backtest`; the controller feeds the same bank as steps come.
  */
 import { SeriesBank } from './bank/bank.ts';
+import { BatchAnswers } from './batch-answers.ts';
+import type { BatchExpert } from './batch-expert.ts';
+import { normalQuantile, Z90, Z99 } from './normal.ts';
 import type { SeriesRecord } from './series-record.ts';
 
 /** Steps between two looks for periods, as a factor of the length: few looks over a long life. */
 const LOOK_GROWTH = 1.5;
 const LOOK_FIRST_STEPS = 48;
+
+/** A batch expert is asked at multiples of this many steps, so that every horizon is scored ... */
+const ASK_EVERY_STEPS = 20;
+/** ... and at most about this often along a series: it is dear. */
+const ASKED_MAX = 48;
+
+export interface RunOptions {
+  /** Windows in steps whose maximum is forecast. */
+  windows: readonly number[];
+  /** Beside the bank's own experts. */
+  batchExperts?: readonly BatchExpert[];
+}
 
 export interface SeriesAnswer {
   /** Unix seconds of the first step of the forecast. */
@@ -23,25 +38,52 @@ export class SeriesRun {
   readonly #record: SeriesRecord;
   readonly #bank: SeriesBank;
   readonly #row: number;
+  readonly #outside: BatchAnswers[];
+  readonly #askEvery: number;
   #next = 0;
+  /** Values that the bank knows, the one being learnt included. */
+  #known = 0;
   #look = LOOK_FIRST_STEPS;
 
-  constructor(record: SeriesRecord, options: { windows: readonly number[]; horizon: number }) {
+  constructor(record: SeriesRecord, options: RunOptions) {
     this.#record = record;
-    this.#bank = new SeriesBank({ stepS: record.step_s, windows: options.windows, rows: 1 });
+    this.#bank = new SeriesBank({
+      stepS: record.step_s,
+      windows: options.windows,
+      outside: options.batchExperts?.length ?? 0,
+      rows: 1,
+    });
     this.#row = this.#bank.add();
+    this.#outside = (options.batchExperts ?? []).map(
+      (expert) => new BatchAnswers(expert, { values: record.v, stepS: record.step_s, t0: record.t0 }),
+    );
+    const perAsk = Math.ceil(record.v.length / ASKED_MAX / ASK_EVERY_STEPS);
+    this.#askEvery = Math.max(1, perAsk) * ASK_EVERY_STEPS;
+    this.#bank.outside = (_row, expert, ahead, out) => this.#outside[expert]!.at(this.#known, ahead, out);
   }
 
   /** Learns up to, not including, index `end` of the record's values. */
   advance(end: number): void {
     const { v, censored } = this.#record;
+    this.#ask(Math.min(end, v.length));
     for (; this.#next < Math.min(end, v.length); this.#next++) {
+      this.#known = this.#next + 1;
       this.#bank.observe(this.#row, v[this.#next]!, censored.has(this.#next));
       if (this.#next + 1 >= this.#look) {
         this.#look = Math.ceil((this.#next + 1) * LOOK_GROWTH);
         this.#bank.lookForPeriods(this.#row);
       }
     }
+  }
+
+  /** Asks the batch experts for every origin up to `end` at once: what they say depends on the values alone. */
+  #ask(end: number): void {
+    if (this.#outside.length === 0) return;
+    const origins: number[] = [];
+    const first = Math.ceil((this.#next + 1) / this.#askEvery) * this.#askEvery;
+    for (let origin = first; origin < end; origin += this.#askEvery) origins.push(origin);
+    origins.push(end);
+    for (const answers of this.#outside) answers.ask(origins);
   }
 
   forecast(horizon: number, levels: readonly number[]): SeriesAnswer {
@@ -73,41 +115,4 @@ export function quantileOf(level: number, found: ArrayLike<number>, at: number):
   const z = normalQuantile(level);
   if (level <= 0.9) return p50 + ((p90 - p50) * z) / Z90;
   return p90 + ((p99 - p90) * (z - Z90)) / (Z99 - Z90);
-}
-
-const Z90 = 1.2815515655446004;
-const Z99 = 2.3263478740408408;
-
-/** Quantile of the standard normal (Acklam's rational approximation, relative error below 1.2e-9). */
-export function normalQuantile(level: number): number {
-  if (level === 0.9) return Z90;
-  if (level === 0.99) return Z99;
-  if (!(level > 0 && level < 1)) throw new RangeError(`a quantile level lies between 0 and 1, not ${level}`);
-  if (level < 0.02425) return tail(Math.sqrt(-2 * Math.log(level)));
-  if (level > 1 - 0.02425) return -tail(Math.sqrt(-2 * Math.log(1 - level)));
-  const q = level - 0.5;
-  const r = q * q;
-  return (
-    ((((((-39.69683028665376 * r + 220.9460984245205) * r - 275.9285104469687) * r + 138.357751867269) * r -
-      30.66479806614716) *
-      r +
-      2.506628277459239) *
-      q) /
-    (((((-54.47609879822406 * r + 161.5858368580409) * r - 155.6989798598866) * r + 66.80131188771972) * r -
-      13.28068155288572) *
-      r +
-      1)
-  );
-}
-
-function tail(q: number): number {
-  return (
-    (((((-0.007784894002430293 * q - 0.3223964580411365) * q - 2.400758277161838) * q - 2.549732539343734) *
-      q +
-      4.374664141464968) *
-      q +
-      2.938163982698783) /
-    ((((0.007784695709041462 * q + 0.3224671290700398) * q + 2.445134137142996) * q + 3.754408661907416) * q +
-      1)
-  );
 }

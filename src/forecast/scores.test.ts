@@ -1,6 +1,7 @@
 /** Scores of forecasts, against figures worked out by hand. */
 import { describe, expect, it } from 'vitest';
-import { normalQuantile, quantileOf } from './run-series.ts';
+import { normalQuantile } from './normal.ts';
+import { quantileOf } from './run-series.ts';
 import { addScore, contextScale, emptyScore, meansOf, seasonalNaive } from './scores.ts';
 
 describe('scores', () => {

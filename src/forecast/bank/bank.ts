@@ -20,11 +20,22 @@ import {
   F,
   type Row,
 } from './layout.ts';
+import { type Outside, outsideSay } from './outside.ts';
 import { findPeriods } from './periods.ts';
 import { rescale } from './rescale.ts';
 import { pushValue } from './rings.ts';
 import { base64, fromBase64 } from './saved.ts';
-import { clampTo, kindShare, kindsAt, levelsAt, makeSlots, settle, spreadAt, weightsAt } from './score.ts';
+import {
+  clampTo,
+  clearSlots,
+  kindShare,
+  kindsAt,
+  levelsAt,
+  makeSlots,
+  settle,
+  spreadAt,
+  weightsAt,
+} from './score.ts';
 import { makeWindows, settleWindows, windowQuantiles } from './windows.ts';
 
 /** Rows allocated at a time. */
@@ -46,6 +57,8 @@ export interface BankOptions {
   windows?: readonly number[];
   /** Names of experts from outside, see {@link SeriesBank.external}. */
   externals?: readonly string[];
+  /** Forecasters from outside that answer quantiles, see {@link SeriesBank.outside}. */
+  outside?: number;
   /** Rows allocated at a time; 512 by default. */
   rows?: number;
 }
@@ -68,6 +81,8 @@ export class SeriesBank {
   readonly names: readonly string[];
   /** Answers of experts from outside for a row, in the series' own unit; NaN where they cannot say. */
   external: (row: number, expert: number, ahead: number) => number = () => Number.NaN;
+  /** Quantiles of forecasters from outside, in the series' unit. */
+  outside: Outside = () => false;
   readonly #chunks: Chunk[] = [];
   readonly #free: number[] = [];
   #rows = 0;
@@ -91,6 +106,7 @@ export class SeriesBank {
       slots: options.slots ?? 8,
       windows: options.windows ?? [15, 60],
       externals: externals.length,
+      outside: options.outside ?? 0,
     });
     this.names = [...EXPERT_NAMES, ...externals];
     this.#answers = new Float64Array(this.layout.experts);
@@ -176,6 +192,7 @@ export class SeriesBank {
     if (!(Math.abs(value) <= VALUE_READ_MAX) || (censored && value < this.#expected(at))) {
       x[f + F.length]! += 1;
       pushValue(at, Number.NaN);
+      clearSlots(at);
       return;
     }
     let scale = x[f + F.scale]!;
@@ -196,7 +213,7 @@ export class SeriesBank {
     x[f + F.length]! += 1;
     pushValue(at, u);
     learn(at, u, this.#now);
-    makeSlots(at, this.#askExternals);
+    makeSlots(at, this.#askExternals, this.#askOutside);
     makeWindows(at, this.#pathMaximum);
     // What is usual, or a hundredth of the highest of late: a sleeping shard keeps the measure of its load.
     const usual = Math.max(
@@ -239,11 +256,13 @@ export class SeriesBank {
         share === 0
           ? spreadAt(at, b, base)
           : (1 - share) * spreadAt(at, b, base) + share * spreadAt(at, next, base);
+      this.#hearOutside(at, ahead, b, next, share);
       let before = Number.NEGATIVE_INFINITY;
       for (let q = 0; q < 3; q++) {
         const error = (1 - share) * this.#errors[b]![q]! + share * this.#errors[next]![q]!;
         const kind = (1 - share) * this.#shares[b]![q]! + share * this.#shares[next]![q]!;
         let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
+        value = (value + this.#outsideSum[q]!) / (1 + this.#outsideWeight[q]!);
         value = value > high ? high : value < low ? low : value;
         if (value < before) value = before;
         before = value;
@@ -330,6 +349,35 @@ export class SeriesBank {
     blend = clampTo(at, blend);
     this.#answers[BLEND] = blend;
     return (sum + weight * blend) / (total + weight);
+  }
+
+  readonly #outsideSum = new Float64Array(3);
+  readonly #outsideWeight = new Float64Array(3);
+  readonly #outsideAnswer = new Float64Array(3);
+  readonly #askOutside = (expert: number, ahead: number): ArrayLike<number> | undefined => {
+    const scale = this.#row.floats[this.#row.f + F.scale]!;
+    const answer = this.#outsideAnswer;
+    if (scale === 0 || !this.outside(this.#current, expert, ahead, answer)) return undefined;
+    for (let q = 0; q < 3; q++) {
+      answer[q] = clampTo(this.#row, answer[q]! / scale);
+      if (!Number.isFinite(answer[q]!)) return undefined;
+    }
+    return answer;
+  };
+
+  /** What those from outside say at a horizon, each by its say. */
+  #hearOutside(at: Row, ahead: number, b: number, next: number, share: number): void {
+    this.#outsideSum.fill(0);
+    this.#outsideWeight.fill(0);
+    for (let i = 0; i < this.layout.outside; i++) {
+      const answer = this.#askOutside(i, ahead);
+      if (answer === undefined) continue;
+      for (let q = 0; q < 3; q++) {
+        const say = (1 - share) * outsideSay(at, i, b, q) + share * outsideSay(at, i, next, q);
+        this.#outsideSum[q]! += say * answer[q]!;
+        this.#outsideWeight[q]! += say;
+      }
+    }
   }
 
   readonly #askExternals = (ahead: number, out: Float64Array): void => {

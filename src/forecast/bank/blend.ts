@@ -12,7 +12,7 @@ const TRIANGLE = (D * (D + 1)) / 2;
 /** Settled answers between two solutions, once there are many. */
 const SOLVE_EVERY = 4;
 const SAMPLES_MIN = 6;
-export const BLEND_TUNED = { memory: 250, tau: 0.35, huber: 2.5 };
+export const BLEND_TUNED = { memory: 250, tau: 0.1, huber: 2.5 };
 
 const features = new Float64Array(D);
 const matrix = new Float64Array(D * D);

@@ -32,7 +32,7 @@ const CLAMP_ABOVE = 2;
 const RATIO_MAX = 4;
 /** Cycles that a profile averages, and the weight of each against the next newer one. */
 const PROFILE_CYCLES = 4;
-const PROFILE_KEEP = 0.7;
+const PROFILE_KEEP = 0.5;
 /** Half width of the profile's smoothing as a share of the period. */
 const PROFILE_WIDTH = 1 / 48;
 

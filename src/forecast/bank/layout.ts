@@ -95,10 +95,15 @@ export interface BankLayout {
   /** First float of each window's slots (base, spread, running maximum), and of its count. */
   windowAt: number[];
   blendAt: number;
+  /** Forecasters from outside, and the first float of what is known of them. */
+  outside: number;
+  outsideAt: number;
   floats: number;
   codes: number;
 }
 
+/** Floats of a forecaster from outside: two losses and their count, for each bucket and quantile. */
+export const OUTSIDE_FLOATS = 3 * 3 * BUCKETS;
 const HISTORY_VALUES = [304, 192, 112] as const;
 const RING_WIDTHS = [1, 12, 96] as const;
 /** From this step on all of the history is kept step by step: 608 hours are more than three weeks. */
@@ -114,6 +119,7 @@ export function bankLayout(options: {
   slots: number;
   windows: readonly number[];
   externals: number;
+  outside: number;
 }): BankLayout {
   const single = options.stepS >= SINGLE_RING_FROM_S;
   const ringValues: number[] = single
@@ -123,7 +129,7 @@ export function bankLayout(options: {
   let codes = 0;
   const ringAt = ringValues.map((values) => take(values));
   const experts = EXPERTS + options.externals;
-  const slotCodes = experts + 5;
+  const slotCodes = experts + 5 + 3 * options.outside;
   const slots = BUCKET_STEPS.map((steps) => Math.min(steps, options.slots));
   const slotStride = BUCKET_STEPS.map((steps, b) => Math.ceil(steps / slots[b]!));
   const slotAt = slots.map((count) => take(count * slotCodes));
@@ -138,6 +144,8 @@ export function bankLayout(options: {
   });
   const blendAt = floats;
   floats += BUCKETS * BLEND_SIZE;
+  const outsideAt = floats;
+  floats += options.outside * OUTSIDE_FLOATS;
   return {
     stepS: options.stepS,
     experts,
@@ -154,6 +162,8 @@ export function bankLayout(options: {
     windowStride,
     windowAt,
     blendAt,
+    outside: options.outside,
+    outsideAt,
     floats,
     codes,
   };

@@ -6,10 +6,11 @@
  * A slot holds what was answered at one step for one bucket of horizons until its truth comes.
  */
 import { blendAnswer, learnBlend } from './blend.ts';
-import { decode, encode } from './codes.ts';
+import { decode, encode, MISSING } from './codes.ts';
 import { clampHigh, clampLow, predict } from './experts.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
 import { BINS, BLEND, BUCKET_STEPS, BUCKETS, EXPERTS, F, KINDS, QUANTILES, type Row } from './layout.ts';
+import { keepOutside, settleOutside } from './outside.ts';
 import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
 
 /** What was tuned on public series (`bench/forecast`), in one place. */
@@ -18,7 +19,7 @@ export const TUNED = {
   weightPower: 16,
   /** Scores that the prior loss of an expert is worth, and those after which an old one weighs little. */
   lossPrior: 6,
-  lossMemory: 100,
+  lossMemory: 70,
   /** Losses nearer than this share of the usual deviation are the same. */
   lossFloor: 0.01,
   /** Samples that the prior of an error distribution is worth: its shape is stable, it is the spread that moves. */
@@ -168,7 +169,11 @@ export function kindShare(row: Row, bucket: number, q: number): number {
 }
 
 /** Answers the whole bucket's question and keeps it for later, where a slot is free at this step. */
-export function makeSlots(row: Row, externals: (ahead: number, out: Float64Array) => void): void {
+export function makeSlots(
+  row: Row,
+  externals: (ahead: number, out: Float64Array) => void,
+  outside: (expert: number, ahead: number) => ArrayLike<number> | undefined,
+): void {
   const { layout, floats: x, f, codes, c } = row;
   const length = x[f + F.length]!;
   for (let b = 0; b < BUCKETS; b++) {
@@ -185,6 +190,19 @@ export function makeSlots(row: Row, externals: (ahead: number, out: Float64Array
     codes[at + layout.experts] = encode(base);
     codes[at + layout.experts + 1] = encode(spread);
     for (let q = 0; q < 3; q++) codes[at + layout.experts + 2 + q] = encode(quantiles[q]!);
+    for (let i = 0; i < layout.outside; i++) keepOutside(row, at, i, outside(i, BUCKET_STEPS[b]!));
+  }
+}
+
+/** At a missing step nothing is answered: what a slot held is of another time. */
+export function clearSlots(row: Row): void {
+  const { layout, floats: x, f, codes, c } = row;
+  const length = x[f + F.length]!;
+  for (let b = 0; b < BUCKETS; b++) {
+    const stride = layout.slotStride[b]!;
+    if (length % stride !== 0) continue;
+    const at = c + layout.slotAt[b]! + ((length / stride) % layout.slots[b]!) * layout.slotCodes;
+    codes[at + layout.experts] = MISSING;
   }
 }
 
@@ -199,7 +217,7 @@ export function settle(row: Row, value: number): void {
     if (made < 1 || made % stride !== 0) continue;
     const at = c + layout.slotAt[b]! + ((made / stride) % layout.slots[b]!) * layout.slotCodes;
     const baseCode = codes[at + layout.experts]!;
-    if (baseCode === 0) continue;
+    if (baseCode === MISSING) continue;
     const count = x[f + F.scores + b]!;
     x[f + F.scores + b] = count + 1;
     const rate = Math.max(1 / TUNED.lossMemory, 1 / (count + 1 + TUNED.lossPrior));
@@ -232,7 +250,7 @@ export function settle(row: Row, value: number): void {
         codes,
         c + layout.binsAt + BUCKETS * BINS,
         VALUE_PRIOR,
-        TUNED.bandPrior,
+        TUNED.valuePrior,
         LEVELS,
         valueQuantiles,
       );
@@ -243,9 +261,10 @@ export function settle(row: Row, value: number): void {
       const errors = decode(codes[at + layout.experts + 2 + q]!);
       x[kinds]! += rate * (pinball(value, errors, LEVELS[q]!) - x[kinds]!);
       x[kinds + 1]! += rate * (pinball(value, valueQuantiles[q]!, LEVELS[q]!) - x[kinds + 1]!);
+      const share = kindShare(row, b, q);
+      const given = share * errors + (1 - share) * valueQuantiles[q]!;
+      settleOutside(row, b, at, q, value, pinball(value, given, LEVELS[q]!));
       if (q > 0) {
-        const share = kindShare(row, b, q);
-        const given = share * errors + (1 - share) * valueQuantiles[q]!;
         const conform = f + F.conform + 2 * b + q - 1;
         const level = LEVELS[q]!;
         const above = value > given ? 1 : 0;

@@ -1,0 +1,64 @@
+/**
+ * Forecasters from outside the bank (a trained network, a model of the user's own) beside the row's own answer.
+ *
+ * They answer all three quantiles at some steps only, since they are dear. Where they did, their loss and the row's own
+ * are compared on the same steps, per horizon and quantile; the say of each is its loss against the row's to a power. One
+ * that was never held against anything has as much say as the row: it was trained for that.
+ */
+import { decode, encode, MISSING } from './codes.ts';
+import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
+
+export const OUTSIDE_TUNED = { power: 6, prior: 6, memory: 40 };
+
+/** Writes p50, p90, p99 in the series' unit; false where it has nothing to say now. */
+export type Outside = (row: number, expert: number, ahead: number, out: Float64Array) => boolean;
+
+const LEVELS = [0.5, 0.9, 0.99] as const;
+/** Floats of one bucket and quantile: loss from outside, loss of the row's own on the same steps, scores. */
+const NUMBERS = 3;
+
+/** Keeps an answer in its slot until the truth comes; `answer` in units of the scale, undefined where there is none. */
+export function keepOutside(
+  row: Row,
+  slotAt: number,
+  expert: number,
+  answer: ArrayLike<number> | undefined,
+): void {
+  const at = slotAt + row.layout.experts + 5 + 3 * expert;
+  for (let q = 0; q < 3; q++) row.codes[at + q] = answer === undefined ? MISSING : encode(answer[q]!);
+}
+
+/** @param own loss of the row's own quantile for the same step */
+export function settleOutside(
+  row: Row,
+  bucket: number,
+  slotAt: number,
+  q: number,
+  value: number,
+  own: number,
+): void {
+  const { layout, floats: x, codes } = row;
+  for (let i = 0; i < layout.outside; i++) {
+    const code = codes[slotAt + layout.experts + 5 + 3 * i + q]!;
+    if (code === MISSING) continue;
+    const off = value - decode(code);
+    const loss = off > 0 ? LEVELS[q]! * off : (LEVELS[q]! - 1) * off;
+    const at = row.f + layout.outsideAt + i * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
+    const count = x[at + 2]! + 1;
+    x[at + 2] = count;
+    const rate = Math.max(1 / OUTSIDE_TUNED.memory, 1 / count);
+    x[at]! += rate * (loss - x[at]!);
+    x[at + 1]! += rate * (own - x[at + 1]!);
+  }
+}
+
+/** Say against the row's own answer, which has 1. */
+export function outsideSay(row: Row, expert: number, bucket: number, q: number): number {
+  const { layout, floats: x, f } = row;
+  const at = f + layout.outsideAt + expert * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
+  const count = x[at + 2]!;
+  if (count === 0) return 1;
+  const slack = 1e-6 + 0.01 * x[f + F.deviation]!;
+  const prior = (OUTSIDE_TUNED.prior / count) * Math.max(x[at]!, x[at + 1]!) + slack;
+  return ((x[at + 1]! + prior) / (x[at]! + prior)) ** OUTSIDE_TUNED.power;
+}

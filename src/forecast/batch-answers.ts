@@ -1,0 +1,105 @@
+/**
+ * Answers of batch experts along one series: all origins at which they are asked go to them in one batch, and are read
+ * back by origin and horizon.
+ */
+import { type BatchExpert, batchFeatureCount, writeBatchWindow } from './batch-expert.ts';
+import { normalQuantile } from './normal.ts';
+
+const LEVELS = [0.5, 0.9, 0.99] as const;
+/** Rows of one call: memory stays bounded on long series. */
+const BATCH_ROWS_MAX = 64;
+
+interface Series {
+  /** Oldest first; NaN where missing. */
+  values: Float64Array;
+  stepS: number;
+  /** Unix seconds of the first value; NaN where nobody knows. */
+  t0: number;
+}
+
+export class BatchAnswers {
+  readonly #expert: BatchExpert;
+  readonly #series: Series;
+  /** By origin: quantiles at each horizon of the expert, in the series' unit. */
+  readonly #answers = new Map<number, Float64Array>();
+
+  constructor(expert: BatchExpert, series: Series) {
+    this.#expert = expert;
+    this.#series = series;
+  }
+
+  /** Asks the expert at origins: how many values of the series are known. What was asked before is forgotten. */
+  ask(origins: readonly number[]): void {
+    this.#answers.clear();
+    for (let from = 0; from < origins.length; from += BATCH_ROWS_MAX)
+      this.#askBatch(origins.slice(from, from + BATCH_ROWS_MAX));
+  }
+
+  /** p50, p90 and p99 into `out`; false where it was not asked, cannot reach so far or said nothing finite. */
+  at(origin: number, ahead: number, out: Float64Array): boolean {
+    const answers = this.#answers.get(origin);
+    if (answers === undefined) return false;
+    const steps = this.#expert.horizonSteps;
+    if (ahead > steps[steps.length - 1]!) return false;
+    let right = 0;
+    while (steps[right]! < ahead) right++;
+    const left = Math.max(0, right - 1);
+    const share =
+      left === right
+        ? 0
+        : Math.min(1, Math.max(0, Math.log(ahead / steps[left]!) / Math.log(steps[right]! / steps[left]!)));
+    const width = this.#expert.quantiles.length;
+    for (let q = 0; q < 3; q++) {
+      const value =
+        (1 - share) * this.#quantile(answers, left * width, LEVELS[q]!) +
+        share * this.#quantile(answers, right * width, LEVELS[q]!);
+      if (!Number.isFinite(value)) return false;
+      out[q] = value;
+    }
+    return true;
+  }
+
+  #askBatch(origins: readonly number[]): void {
+    const expert = this.#expert;
+    const count = origins.length;
+    const contexts = new Float32Array(count * expert.contextSteps);
+    const features = new Float32Array(count * batchFeatureCount(expert));
+    const width = expert.horizonSteps.length * expert.quantiles.length;
+    const out = new Float32Array(count * width);
+    const { values, stepS, t0 } = this.#series;
+    const levels = origins.map((origin, row) =>
+      writeBatchWindow(
+        expert,
+        {
+          at: (age) => values[origin - 1 - age] ?? Number.NaN,
+          length: origin,
+          stepS,
+          atS: t0 + (origin - 1) * stepS,
+        },
+        row,
+        contexts,
+        features,
+      ),
+    );
+    expert.forecast(contexts, features, count, out);
+    origins.forEach((origin, row) => {
+      const answers = new Float64Array(width);
+      for (let i = 0; i < width; i++) answers[i] = levels[row]! * Math.sinh(out[row * width + i]!);
+      this.#answers.set(origin, answers);
+    });
+  }
+
+  /** Straight on the normal's scale between the expert's own levels, and on beyond its last two. */
+  #quantile(answers: Float64Array, at: number, level: number): number {
+    const own = this.#expert.quantiles;
+    const exact = own.indexOf(level);
+    if (exact >= 0) return answers[at + exact]!;
+    if (own.length < 2) return Number.NaN;
+    let right = own.findIndex((one) => one > level);
+    if (right < 0) right = own.length - 1;
+    right = Math.max(1, right);
+    const [za, zb] = [normalQuantile(own[right - 1]!), normalQuantile(own[right]!)];
+    const share = (normalQuantile(level) - za) / (zb - za);
+    return answers[at + right - 1]! + share * (answers[at + right]! - answers[at + right - 1]!);
+  }
+}
