@@ -36,6 +36,10 @@ export interface ClusterModel {
   objectiveMs: number;
   /** A queue longer than this is answered 503: it counts as over the objective, and is not served later. Seconds. */
   waitMaxS: number;
+  /** Failures of a node in a month of 30 days, on average. */
+  failuresPerNodeMonth: number;
+  /** From a node's failure until another begins to read its shards' state, seconds. */
+  failoverS: number;
   /** Scaling down waits until capacity was not wanted for this long, seconds (Kubernetes' default: 300). */
   scaleDownS: number;
 }
@@ -64,6 +68,9 @@ export const DEFAULT_CLUSTER: ClusterModel = {
   movesInFlight: 64,
   objectiveMs: 250,
   waitMaxS: 30,
+  failuresPerNodeMonth: 0,
+  // The time to live of a lease, for a host that is lost; a process that exits is noticed at once.
+  failoverS: 10,
   scaleDownS: 600,
 };
 

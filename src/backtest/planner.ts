@@ -61,7 +61,8 @@ export class Planner {
     const { byIndex } = world;
     const regions = world.workload.regions;
     this.#shards.forEach((shard, s) => {
-      const node = byIndex[world.place[s]!]!;
+      // A shard that is being reopened counts where it is going; one that nobody could take yet, at any node.
+      const node = byIndex[world.place[s]!] ?? byIndex[world.movingTo[s]!] ?? world.nodes[0]!;
       shard.primary = node.name;
       shard.cell = this.#cells[regions[node.region]!]!;
       shard.forecast = forecasts[s]!;
@@ -84,7 +85,7 @@ export class Planner {
       placement,
       inFlight: world.flights.map(({ shard, from, to, bytesLeft }) => ({
         shard: world.workload.shards[shard]!,
-        source: byIndex[from]!.name,
+        source: byIndex[from < 0 ? to : from]!.name,
         target: byIndex[to]!.name,
         bytes: bytesLeft,
       })),

@@ -6,7 +6,7 @@ import type { ShardForecast } from '../model/loop.ts';
 import { FleetMemory, nodesFor, type RegionDemand } from './fleet.ts';
 import type { ClusterModel, PolicyId } from './model.ts';
 import { bestFixed, Planner } from './planner.ts';
-import type { Wish, World, WorldNode } from './world.ts';
+import { rendezvous, type Wish, type World, type WorldNode } from './world.ts';
 
 /** What is known at the end of a step; the same for all runs of a policy. */
 export interface StepView {
@@ -75,23 +75,6 @@ function homeCpu(world: World, rates: Float64Array, region: number): number {
     if (workload.home[s] === region)
       for (let o = 0; o < count; o++) cpu += rates[s * count + o]! * model.cpuSecondsPerRequest;
   return cpu;
-}
-
-/** Highest random weight (Thaler and Ravishankar, 1998): a node more or less moves only its own share. */
-export function rendezvous(shard: number, nodes: readonly WorldNode[]): WorldNode {
-  let best = nodes[0]!;
-  let most = -1;
-  for (const node of nodes) {
-    let h = Math.imul(shard + 1, 0x9e3779b1) ^ Math.imul(node.index + 1, 0x85ebca6b);
-    h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-    h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
-    h = (h ^ (h >>> 15)) >>> 0;
-    if (h > most) {
-      most = h;
-      best = node;
-    }
-  }
-  return best;
 }
 
 function readyIn(world: World, region: number): WorldNode[] {
@@ -208,7 +191,7 @@ class Autoscaled implements Controller {
     const ready = readyIn(world, region);
     if (ready.length === 0) return;
     for (let s = 0; s < world.place.length; s++) {
-      if (world.byIndex[world.place[s]!]!.region !== region) continue;
+      if (world.byIndex[world.place[s]!]?.region !== region) continue;
       const to = rendezvous(s, ready).index;
       if (to !== world.place[s]) wishes.push({ shard: s, to });
     }
@@ -220,7 +203,7 @@ class Autoscaled implements Controller {
     const load = new Map<number, number>();
     for (const node of world.nodes) load.set(node.index, world.demandCpu(node));
     for (const { shard, from, to } of world.flights) {
-      load.set(from, load.get(from)! - world.shardCpu(shard));
+      if (from >= 0) load.set(from, load.get(from)! - world.shardCpu(shard));
       load.set(to, load.get(to)! + world.shardCpu(shard));
     }
     const ready = readyIn(world, region);
@@ -228,7 +211,7 @@ class Autoscaled implements Controller {
     for (let s = 0; s < world.place.length; s++) {
       if (world.movingTo[s] !== -1) continue;
       const at = world.place[s]!;
-      if (world.byIndex[at]!.region !== region) continue;
+      if (world.byIndex[at]?.region !== region) continue;
       const list = shardsOf.get(at);
       if (list) list.push(s);
       else shardsOf.set(at, [s]);

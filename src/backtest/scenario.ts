@@ -66,8 +66,8 @@ export const DEFAULT_SCENARIO: Scenario = {
   stateGb: 2,
   stateSpread: 0.5,
   policies: [...POLICY_IDS],
-  headrooms: [0.3, 0.45, 0.6, 0.75, 0.9],
-  fixedHeadrooms: [0.6, 0.9, 1.2, 1.6, 2.2],
+  headrooms: [0.3, 0.45, 0.6, 0.8],
+  fixedHeadrooms: [0.6, 0.9, 1.3, 2],
   learnShare: 0.5,
   accepted: 0.01,
   cluster: CLUSTER,
@@ -149,6 +149,8 @@ const CLUSTER_CHECKS: Record<keyof Scenario['cluster'], Check> = {
   movesInFlight: whole(1, 100_000),
   objectiveMs: number(1, 1e6),
   waitMaxS: number(0.1, 3600),
+  failuresPerNodeMonth: number(0, 1000),
+  failoverS: number(0, 3600),
   scaleDownS: number(0, 86_400),
 };
 

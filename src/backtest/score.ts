@@ -94,6 +94,15 @@ export class Score {
       this.#count(fixedMs + 1000 * meanS * logs, (requests - rejected) * share);
   }
 
+  /** Requests of a shard that no node serves: they wait longer than the objective. */
+  unserved(rate: number, seconds: number): void {
+    this.#stretchRate += rate;
+    this.#stretchOver += rate;
+    this.requests += rate * seconds;
+    this.over += rate * seconds;
+    this.rejected += rate * seconds;
+  }
+
   /** All nodes of the stretch were added. */
   end(seconds: number): void {
     if (this.#stretchRate <= 0) return;

@@ -1,5 +1,5 @@
 /**
- * Test plan: random small clusters with random orders (start, drain, move) under random load are replayed by the world and
+ * Test plan: random small clusters with random orders (start, drain, move, fail) under random load are replayed by the world and
  * by a slow twin that goes through time in twentieths of a second and applies docs/backtest.md literally. Dollars,
  * minutes over the objective, backlogs and where every shard ends must agree.
  */
@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type ClusterModel, DEFAULT_CLUSTER } from './model.ts';
 import type { Workload } from './workload.ts';
-import { World } from './world.ts';
+import { rendezvous, World } from './world.ts';
 
 const REGIONS = ['us-east-1', 'eu-west-1'];
 const STEP_S = 60;
@@ -15,7 +15,7 @@ const TICK_S = 0.05;
 
 interface Order {
   step: number;
-  kind: 'start' | 'drain' | 'move';
+  kind: 'start' | 'drain' | 'move' | 'fail';
   a: number;
   b: number;
 }
@@ -44,7 +44,7 @@ const cases: fc.Arbitrary<Case> = fc.record({
   orders: fc.array(
     fc.record({
       step: fc.integer({ min: 0, max: STEPS - 1 }),
-      kind: fc.constantFrom('start', 'drain', 'move', 'move', 'move') as fc.Arbitrary<Order['kind']>,
+      kind: fc.constantFrom('start', 'drain', 'fail', 'move', 'move', 'move') as fc.Arbitrary<Order['kind']>,
       a: fc.integer({ min: 0, max: 9 }),
       b: fc.integer({ min: 0, max: 9 }),
     }),
@@ -99,7 +99,10 @@ function byWorld(given: Case): Outcome {
       const node = world.byIndex[order.b % world.byIndex.length]!;
       if (order.kind === 'start') world.startNode(order.a % 2);
       else if (order.kind === 'move') wishes.push({ shard: order.a % SHARDS, to: node.index });
-      else if (node.state === 'ready' && world.nodes.filter(({ state }) => state === 'ready').length > 1)
+      else if (order.kind === 'fail') {
+        if (node.state === 'ready' && world.nodes.filter(({ state }) => state === 'ready').length > 1)
+          world.fail(node);
+      } else if (node.state === 'ready' && world.nodes.filter(({ state }) => state === 'ready').length > 1)
         world.drain(node);
     }
     world.wish(wishes.filter(({ to }) => world.byIndex[to]!.state === 'ready'));
@@ -134,7 +137,12 @@ function byTwin(given: Case): Outcome {
   const pump = () => {
     queue = queue.filter(({ shard, to }) => {
       const from = place[shard]!;
-      if (from === to || flights.some((flight) => flight.shard === shard) || nodes[to]!.state !== 'ready')
+      if (
+        from === -1 ||
+        from === to ||
+        flights.some((flight) => flight.shard === shard) ||
+        nodes[to]!.state !== 'ready'
+      )
         return false;
       const out = flights.filter((flight) => flight.from === from).length;
       const into = flights.filter((flight) => flight.to === to).length;
@@ -143,6 +151,26 @@ function byTwin(given: Case): Outcome {
       flights.push({ shard, from, to, bytes: given.stateMb[shard]! * 1e6, fixed: model.moveFixedS });
       return false;
     });
+  };
+  const takeOver = (shard: number, region: number) => {
+    const ready = nodes.map((node, index) => ({ ...node, index })).filter(({ state }) => state === 'ready');
+    const near = ready.filter((node) => node.region === region);
+    const to = rendezvous(shard, (near.length > 0 ? near : ready) as never).index;
+    flights.push({ shard, from: -1, to, bytes: given.stateMb[shard]! * 1e6, fixed: model.failoverS });
+  };
+  const fail = (n: number, now: number) => {
+    nodes[n]!.state = 'gone';
+    const { region } = nodes[n]!;
+    const lost = flights.filter(({ from, to }) => from === -1 && to === n).map(({ shard }) => shard);
+    for (const flight of flights.filter(({ from, to }) => from === n || to === n))
+      flights.splice(flights.indexOf(flight), 1);
+    place.forEach((at, s) => {
+      if (at !== n) return;
+      place[s] = -1;
+      lost.push(s);
+    });
+    nodes.push({ region, state: 'starting', readyAt: now + model.nodeStartS, wait: 0 });
+    for (const shard of lost) takeOver(shard, region);
   };
   const collect = () => {
     nodes.forEach((node, n) => {
@@ -163,7 +191,10 @@ function byTwin(given: Case): Outcome {
           wait: 0,
         });
       else if (order.kind === 'move') queue.push({ shard: order.a % SHARDS, to: n });
-      else if (nodes[n]!.state === 'ready' && nodes.filter(({ state }) => state === 'ready').length > 1) {
+      else if (order.kind === 'fail') {
+        if (nodes[n]!.state === 'ready' && nodes.filter(({ state }) => state === 'ready').length > 1)
+          fail(n, step * STEP_S);
+      } else if (nodes[n]!.state === 'ready' && nodes.filter(({ state }) => state === 'ready').length > 1) {
         nodes[n]!.state = 'draining';
         collect();
       }
@@ -175,7 +206,7 @@ function byTwin(given: Case): Outcome {
         flight.bytes > 0
           ? model.moveBytesPerSecond /
             Math.max(
-              flights.filter(({ from }) => from === flight.from).length,
+              flight.from === -1 ? 1 : flights.filter(({ from }) => from === flight.from).length,
               flights.filter(({ to }) => to === flight.to).length,
             )
           : 0,
@@ -205,6 +236,11 @@ function byTwin(given: Case): Outcome {
         });
         node.wait = Math.min(model.waitMaxS, Math.max(0, node.wait + (rho - 1) * TICK_S));
       });
+      place.forEach((at, s) => {
+        if (at !== -1) return;
+        all += rates[s * 2]! + rates[s * 2 + 1]!;
+        over += rates[s * 2]! + rates[s * 2 + 1]!;
+      });
       if (all > 0) out.minutesOver += ((over / all) * TICK_S) / 60;
       const now = step * STEP_S + (tick + 1) * TICK_S;
       flights.forEach((flight, i) => {
@@ -215,6 +251,7 @@ function byTwin(given: Case): Outcome {
       for (const flight of landed) {
         flights.splice(flights.indexOf(flight), 1);
         place[flight.shard] = flight.to;
+        if (flight.from === -1) continue;
         out.moves++;
         out.egressUsd +=
           (given.stateMb[flight.shard]! * 1e6 * perGb(nodes[flight.from]!.region, nodes[flight.to]!.region)) /

@@ -5,8 +5,12 @@
  * everything counted is exact for the model. Moves share their ends' bandwidth evenly, load both ends, wait in order of
  * the plan while the limits are reached, and switch their shard's requests when the last byte and the fixed part are done.
  *
+ * A node that fails takes its shards with it. Where they go is not a policy's choice: as in the product, requests make the
+ * rendezvous choice among healthy nodes of the region take over, which reads the state first; until then they wait. The
+ * failed node is started again.
+ *
  * Boundary: decides nothing; policies ask for nodes, drains and moves. Invariants: every shard is on exactly one node that
- * serves; a node ends only empty; nodes are paid from the asking to their end.
+ * serves, or being reopened; a node ends only empty or failed; nodes are paid from the asking to their end.
  */
 import { rttMs } from '../model/topology.ts';
 import type { ClusterModel } from './model.ts';
@@ -14,8 +18,9 @@ import { backlogAfter } from './queueing.ts';
 import { PING_PONG_S, Score } from './score.ts';
 import type { Workload } from './workload.ts';
 
+const MONTH_S = 30 * 86_400;
 /** Nodes that one run may have had at once. */
-const NODES_MAX = 4096;
+const NODES_MAX = 65_536;
 /** Events closer than this are handled together. Seconds. */
 const GRAIN_S = 1;
 
@@ -30,6 +35,8 @@ export interface WorldNode {
   readyAtS: number;
   shards: number;
   stateBytes: number;
+  /** When it fails; infinite for one that does not. */
+  failsAtS: number;
   /** Backlog, seconds of work. */
   waitS: number;
   flightsOut: number;
@@ -40,6 +47,7 @@ export interface WorldNode {
 
 export interface Flight {
   shard: number;
+  /** -1: reopened from the log, since its node failed. */
   from: number;
   to: number;
   bytesLeft: number;
@@ -61,6 +69,7 @@ export class World {
   /** Nodes that are not gone, in order of their asking. */
   nodes: WorldNode[] = [];
   readonly byIndex: WorldNode[] = [];
+  /** Node of each shard by index; -1 while it is reopened elsewhere. */
   readonly place: Int32Array;
   /** Target of the shard's move under way, or -1. */
   readonly movingTo: Int32Array;
@@ -72,6 +81,8 @@ export class World {
   readonly #lastAtS: Float64Array;
   #wishes: Wish[] = [];
   #rates: Float64Array;
+  /** Shards that no ready node could take over yet, with the region they were in. */
+  #homeless: { shard: number; region: number }[] = [];
 
   constructor(model: ClusterModel, workload: Workload, startS: number) {
     this.model = model;
@@ -96,8 +107,7 @@ export class World {
 
   /** Asks for a node; paid from now on. `ready`: it is there already (the run begins). */
   startNode(region: number, ready = false): WorldNode {
-    if (this.byIndex.length >= NODES_MAX * 16)
-      throw new RangeError('more nodes were started than a run may have');
+    if (this.byIndex.length >= NODES_MAX) throw new RangeError('more nodes were started than a run may have');
     const index = this.byIndex.length;
     const node: WorldNode = {
       index,
@@ -105,6 +115,7 @@ export class World {
       region,
       state: ready ? 'ready' : 'starting',
       readyAtS: ready ? this.nowS : this.nowS + this.model.nodeStartS,
+      failsAtS: Number.POSITIVE_INFINITY,
       shards: 0,
       stateBytes: 0,
       waitS: 0,
@@ -112,6 +123,7 @@ export class World {
       flightsIn: 0,
       rates: new Float64Array(this.workload.regions.length),
     };
+    node.failsAtS = node.readyAtS + lifeS(this.model.failuresPerNodeMonth, index);
     this.nodes.push(node);
     this.byIndex.push(node);
     if (this.score.active && !ready) this.score.nodesStarted++;
@@ -128,6 +140,50 @@ export class World {
   /** A draining node serves on. */
   keep(node: WorldNode): void {
     if (node.state === 'draining') node.state = 'ready';
+  }
+
+  /** It is gone at once, with what it held. */
+  fail(node: WorldNode): void {
+    if (node.state === 'gone') return;
+    const starting = node.state === 'starting';
+    this.#end(node);
+    this.nodes = this.nodes.filter((one) => one !== node);
+    if (starting) return;
+    // Moves to it stay where they came from; what came from it is lost with it and reopened like the rest.
+    this.flights = this.flights.filter(({ shard, from, to }) => {
+      if (from !== node.index && to !== node.index) return true;
+      if (from >= 0) this.byIndex[from]!.flightsOut--;
+      this.byIndex[to]!.flightsIn--;
+      this.movingTo[shard] = -1;
+      if (from === -1) this.#homeless.push({ shard, region: node.region });
+      return false;
+    });
+    for (let s = 0; s < this.place.length; s++) {
+      if (this.place[s] !== node.index) continue;
+      this.place[s] = -1;
+      this.#homeless.push({ shard: s, region: node.region });
+    }
+    this.startNode(node.region);
+    this.#takeOver();
+  }
+
+  #takeOver(): void {
+    const ready = this.nodes.filter((node) => node.state === 'ready');
+    this.#homeless = this.#homeless.filter(({ shard, region }) => {
+      const near = ready.filter((node) => node.region === region);
+      if (ready.length === 0) return true;
+      const target = rendezvous(shard, near.length > 0 ? near : ready);
+      target.flightsIn++;
+      this.movingTo[shard] = target.index;
+      this.flights.push({
+        shard,
+        from: -1,
+        to: target.index,
+        bytesLeft: this.workload.stateBytes[shard]!,
+        fixedLeftS: Math.max(this.model.failoverS, 1e-6),
+      });
+      return false;
+    });
   }
 
   /** Where a shard is at the beginning of the run; free and at once. */
@@ -183,11 +239,13 @@ export class World {
       this.nowS = nextS;
       const landed = this.#land();
       let ready = false;
+      for (const node of this.nodes.filter(({ failsAtS }) => failsAtS <= this.nowS + 1e-9)) this.fail(node);
       for (const node of this.nodes)
         if (node.state === 'starting' && node.readyAtS <= this.nowS + 1e-9) {
           node.state = 'ready';
           ready = true;
         }
+      if (ready) this.#takeOver();
       if (landed) this.#pump();
       if (ready) return 'ready';
     }
@@ -199,7 +257,7 @@ export class World {
     const { moveBytesPerSecond } = this.model;
     this.flights.forEach((flight, i) => {
       // A move in its fixed part still counts as one that holds its share: the bandwidth it frees is used by none.
-      const out = this.byIndex[flight.from]!.flightsOut;
+      const out = flight.from < 0 ? 1 : this.byIndex[flight.from]!.flightsOut;
       const into = this.byIndex[flight.to]!.flightsIn;
       speeds[i] = flight.bytesLeft > 0 ? moveBytesPerSecond / Math.max(out, into) : 0;
     });
@@ -208,8 +266,10 @@ export class World {
 
   #nextEventS(untilS: number, speeds: Float64Array): number {
     let next = untilS;
-    for (const node of this.nodes)
+    for (const node of this.nodes) {
       if (node.state === 'starting') next = Math.min(next, Math.max(node.readyAtS, this.nowS));
+      next = Math.min(next, Math.max(node.failsAtS, this.nowS));
+    }
     for (let i = 0; i < speeds.length; i++) {
       const flight = this.flights[i]!;
       const leftS = flight.bytesLeft > 0 ? flight.bytesLeft / speeds[i]! : flight.fixedLeftS;
@@ -256,7 +316,13 @@ export class World {
         }
       node.waitS = backlogAfter(node.waitS, rho, seconds, waitMaxS);
     }
-    if (active) score.end(seconds);
+    if (active) {
+      for (let s = 0; s < this.place.length; s++) {
+        if (this.place[s] !== -1) continue;
+        for (let o = 0; o < count; o++) score.unserved(this.#rates[s * count + o]!, seconds);
+      }
+      score.end(seconds);
+    }
     this.flights.forEach((flight, i) => {
       if (flight.bytesLeft > 0) flight.bytesLeft = Math.max(0, flight.bytesLeft - speeds[i]! * seconds);
       else flight.fixedLeftS -= seconds;
@@ -269,7 +335,7 @@ export class World {
     this.flights.forEach(({ from, to }, i) => {
       const work = (speeds[i]! / 1e9) * this.model.moveCpuSecondsPerGb;
       if (work <= 0) return;
-      cpu.set(from, (cpu.get(from) ?? 0) + work);
+      if (from >= 0) cpu.set(from, (cpu.get(from) ?? 0) + work);
       cpu.set(to, (cpu.get(to) ?? 0) + work);
     });
     return cpu;
@@ -289,11 +355,16 @@ export class World {
   }
 
   #switch({ shard, from, to }: Flight): void {
-    const source = this.byIndex[from]!;
     const target = this.byIndex[to]!;
-    source.flightsOut--;
     target.flightsIn--;
     this.movingTo[shard] = -1;
+    const source = this.byIndex[from];
+    if (source === undefined) {
+      this.place[shard] = to;
+      this.#attach(shard, target, 1);
+      return;
+    }
+    source.flightsOut--;
     this.#attach(shard, source, -1);
     this.place[shard] = to;
     this.#attach(shard, target, 1);
@@ -375,4 +446,30 @@ export class World {
   #end(node: WorldNode): void {
     node.state = 'gone';
   }
+}
+
+/** Exponential, the same for the same place in the order of asking: policies with like fleets have like luck. */
+function lifeS(failuresPerMonth: number, index: number): number {
+  if (failuresPerMonth <= 0) return Number.POSITIVE_INFINITY;
+  let h = Math.imul(index + 1, 0x9e3779b1);
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
+  return (-Math.log(1 - ((h ^ (h >>> 15)) >>> 0) / 2 ** 32) * MONTH_S) / failuresPerMonth;
+}
+
+/** Highest random weight (Thaler and Ravishankar, 1998): a node more or less moves only its own share. */
+export function rendezvous(shard: number, nodes: readonly WorldNode[]): WorldNode {
+  let best = nodes[0]!;
+  let most = -1;
+  for (const node of nodes) {
+    let h = Math.imul(shard + 1, 0x9e3779b1) ^ Math.imul(node.index + 1, 0x85ebca6b);
+    h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+    h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
+    h = (h ^ (h >>> 15)) >>> 0;
+    if (h > most) {
+      most = h;
+      best = node;
+    }
+  }
+  return best;
 }
