@@ -138,16 +138,36 @@ function placementNodes(world: World): PlacementNode[] {
     }));
 }
 
-/** Placement's prices with this cluster's cost of a move: its CPU grows with the bytes. */
+/**
+ * Placement's prices with what a move costs in this cluster. Its bytes take a good part of both ends' capacity for a while;
+ * what that does to users there, by the objective's own prices at the headroom, is the disruption of a move. Without it
+ * placement evens out noise with gigabytes.
+ */
 function pricesFor(model: ClusterModel, workload: Workload, headroom: number): PlacementInput['prices'] {
   let bytes = 0;
   for (const one of workload.stateBytes) bytes += one;
   const meanGb = bytes / workload.stateBytes.length / 1e9;
+  const seconds = (meanGb * 1e9) / model.moveBytesPerSecond;
+  const share = (model.moveBytesPerSecond / 1e9) * (model.moveCpuSecondsPerGb / model.nodeCpu);
+  const disruptionUsd = 2 * seconds * (nodeUsd(headroom + share, headroom) - nodeUsd(headroom, headroom));
   return {
     headroomShare: headroom,
     handOffPauseMs: model.handOffPauseMs,
     moveCpuSeconds: DEFAULT_PRICES.moveCpuSeconds + 2 * meanGb * model.moveCpuSecondsPerGb,
+    moveFixedUsd: DEFAULT_PRICES.moveFixedUsd + disruptionUsd,
   };
+}
+
+/** Shares of capacity above this are priced as it: the queue's price has its pole at 1. */
+const SHARE_MAX = 0.95;
+
+/** Dollars a second of a node's queue and overload at a share of its capacity (docs/placement.md). */
+function nodeUsd(share: number, headroom: number): number {
+  const { latencyUsdPerMsPerMillion, overloadUsdPerHour } = DEFAULT_PRICES;
+  const busy = Math.min(SHARE_MAX, share);
+  const waitingMs = (1000 * busy * busy) / (1 - busy);
+  const over = Math.max(0, busy - headroom) / (1 - headroom);
+  return (waitingMs * latencyUsdPerMsPerMillion) / 1e6 + (overloadUsdPerHour / 3600) * over * over;
 }
 
 /** Where each shard is best for good, by its mean rates: indices of nodes. */
