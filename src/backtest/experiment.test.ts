@@ -10,8 +10,9 @@ function ran(given: Partial<Scenario>): Report {
     seeds: 1,
     shards: 30,
     tenants: 15,
-    peakNodes: 5,
+    peakNodes: 4,
     days: 3,
+    stepS: 900,
     ...given,
   };
   const steps = experiment(scenario, clusterOf(scenario));
@@ -71,7 +72,7 @@ describe('an experiment', { timeout: 120_000 }, () => {
   });
 
   it('says that a load is too short instead of scoring it', () => {
-    expect(() => ran({ days: 0.02 })).toThrow(/too few/);
+    expect(() => ran({ days: 0.05 })).toThrow(/too few/);
   });
 });
 

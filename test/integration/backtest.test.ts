@@ -112,7 +112,17 @@ describe('skein backtest', LONG, () => {
   });
 
   it('replays a scenario: verdict, plot, table; the same again as JSON; and a page', async () => {
-    const args = ['--scenario', 'synchronised-starts', '--days', '2', '--shards', '40', ...SMALL];
+    const args = [
+      '--scenario',
+      'synchronised-starts',
+      '--days',
+      '2',
+      '--step',
+      '900',
+      '--shards',
+      '40',
+      ...SMALL,
+    ];
     const all = ['--policies', 'hpa,predictive,oracle'];
     const page = join(directory, 'report.html');
     const [text, json] = await Promise.all([
@@ -176,7 +186,7 @@ describe('skein backtest', LONG, () => {
   it('asks Prometheus, in parts where the range is long', async () => {
     asked.length = 0;
     const args = ['--prometheus', url, '--query', 'load', '--start', '2026-01-05T00:00:00Z', '--json'];
-    const more = ['--end', String(START_S + 4 * DAY), '--step', '30', '--days', '0.2', ...SMALL];
+    const more = ['--end', String(START_S + 4 * DAY), '--step', '30', '--days', '0.1', ...SMALL];
     const ran = await backtest(...args, ...more, '--policies', 'hpa,oracle');
     expect(ran.stderr).toBe('');
     expect(asked.map((at) => at.searchParams.get('start'))).toEqual([
