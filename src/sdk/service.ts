@@ -15,7 +15,7 @@ export interface FetchInit {
   headers?: Readonly<Record<string, string>> | Headers;
   /** At most 1 MB. */
   body?: string | Uint8Array;
-  /** From the call to the whole answer, milliseconds; 10,000 by default, at most 30,000. */
+  /** From the call to the whole answer, milliseconds; 5,000 by default, at most 30,000. A gateway waits 10,000 for the command. */
   timeoutMs?: number;
   /** The longest answer taken, bytes; 4 MB by default and at most. */
   responseBytesMax?: number;

@@ -89,7 +89,7 @@ describe('docs/services.md', () => {
     expect([limits.PENDING_COMMANDS_MAX, limits.PENDING_BYTES_MAX]).toEqual([1_000, 4 * mb]);
     expect([limits.WINDOW_KEYS_MAX, limits.WINDOW_BYTES_MAX]).toEqual([10_000, mb]);
     expect([limits.FETCH_MS_DEFAULT, limits.FETCH_MS_MAX, limits.AFTER_COMMIT_MS_MAX]).toEqual([
-      10_000, 30_000, 30_000,
+      5_000, 30_000, 30_000,
     ]);
     expect([limits.FETCH_BODY_BYTES_MAX, limits.FETCH_RESPONSE_BYTES_MAX]).toEqual([mb, 4 * mb]);
     expect([limits.FETCHES_PER_CALL_MAX, limits.FETCHES_AT_ONCE_MAX]).toEqual([64, 512]);

@@ -30,8 +30,8 @@ export const WINDOW_GATEWAYS_MAX = 256;
 export const RECENT_QUERIES_MAX = 16;
 /** A recent query longer than this (input and answer together) is not kept. */
 export const RECENT_QUERY_CHARS_MAX = 4_096;
-/** `ctx.fetch` without a time limit of its own. */
-export const FETCH_MS_DEFAULT = 10_000;
+/** `ctx.fetch` without a time limit of its own: half of what a gateway has for the request that waits for it. */
+export const FETCH_MS_DEFAULT = 5_000;
 export const FETCH_MS_MAX = 30_000;
 /** Of one answer's body, decoded. */
 export const FETCH_RESPONSE_BYTES_MAX = 4 << 20;

@@ -108,3 +108,16 @@ it('leaves no process behind after Ctrl-C', { timeout: LIMIT_MS }, async () => {
   expect(run.output()).toContain('no process is left');
   expect(left()).toEqual([]);
 });
+
+it('stops at once at a second Ctrl-C, and leaves no process either', { timeout: LIMIT_MS }, async () => {
+  const run = start('--day', '4s', '--rate', '40', '--nodes', '3');
+  await run.says(/requests\/s/);
+  process.kill(-run.pid, 'SIGINT');
+  await run.says(/Ctrl-C again kills/);
+  process.kill(-run.pid, 'SIGINT');
+  expect(await run.status, run.output()).toBe(130);
+  // Killed, not asked: nobody waited to say so.
+  expect(run.output()).not.toContain('no process is left');
+  // Each notices by itself that its parent is gone.
+  await expect.poll(() => left(), { timeout: LIMIT_MS }).toEqual([]);
+});
