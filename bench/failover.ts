@@ -28,6 +28,8 @@ const WARM_MS = 4_000;
 const AFTER_MS = 8_000;
 const TOUCH_AT_ONCE = 64;
 const FILLS_AT_ONCE = 4;
+/** So much a command: a delta of more would hold its node for too long. */
+const FILL_BYTES = 500_000;
 
 const { values } = parseArgs({
   options: {
@@ -87,14 +89,14 @@ async function prepare(): Promise<void> {
   let next = 0;
   const lane = async () => {
     while (next < Number(values.keys)) {
-      const reply = await pool.request({
-        method: 'POST',
-        path: `/counter/k${next++}/fill`,
-        body: String(bytes),
-        headers: { 'content-type': 'application/json' },
-      });
-      await reply.body.dump();
-      if (reply.statusCode !== 200) throw new Error(`a shard could not be filled: ${reply.statusCode}`);
+      const path = `/counter/k${next++}/fill`;
+      for (let left = bytes; left > 0; left -= FILL_BYTES) {
+        const body = String(Math.min(left, FILL_BYTES));
+        const headers = { 'content-type': 'application/json' };
+        const reply = await pool.request({ method: 'POST', path, body, headers });
+        const text = await reply.body.text();
+        if (reply.statusCode !== 200) throw new Error(`a shard could not be filled: ${text}`);
+      }
     }
   };
   await Promise.all(Array.from({ length: FILLS_AT_ONCE }, lane));

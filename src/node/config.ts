@@ -17,6 +17,8 @@ export interface NodeLimits {
   cellSilenceMs: number;
   /** A log shorter than this, in bytes of deltas, is replayed rather than replaced by a snapshot. */
   snapshotLogBytesMin: number;
+  /** So long a standby may be away before another takes its place: longer than a lease and its renewal. */
+  standbyAwayMs: number;
   /** A draining node waits so long for the controller to make progress before it hands shards off itself. */
   drainGraceMs: number;
   /**
@@ -33,6 +35,7 @@ export const NODE_LIMITS_DEFAULT: NodeLimits = {
   routeBudgetMs: 8_000,
   cellSilenceMs: 10_000,
   snapshotLogBytesMin: 64 * 1024,
+  standbyAwayMs: 5_000,
   drainGraceMs: 5_000,
   drainMsMax: 20_000,
 };

@@ -130,6 +130,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       io: options.io,
       self: options.self.processId,
       services: options.runtime.manifest(),
+      standbyAwayMs: options.limits.standbyAwayMs,
       nodes: () => options.assignments.nodes(),
       node: (process) => options.assignments.node(process),
       peer: (address) => this.peer(address),

@@ -64,7 +64,7 @@ afterEach(async () => {
 async function start(name: string, zone: string, limits: Partial<NodeLimits> = {}): Promise<TestNode> {
   const node = await startTestNode(stores, name, {
     zone,
-    limits,
+    limits: { standbyAwayMs: 1_500, ...limits },
     leaseTtlMs: 1_000,
     runtime: loadApp(defineApp([kept, strict])),
     participant: migrationParticipant,
@@ -211,6 +211,60 @@ describe('a standby', () => {
     await add(a);
     await standsBy(b, 2);
   }, 20_000);
+});
+
+describe('a move to the standby', () => {
+  const order = (source: TestNode) => ({
+    migration: 'm1',
+    shard: SHARD,
+    source: source.processId,
+    sourceAddress: source.address,
+    bytesPerSecond: 1e9,
+    waitMs: 5_000,
+  });
+
+  it('copies nothing, and leaves the source as standby', async () => {
+    const a = await start('a', 'za');
+    const b = await start('b', 'zb');
+    await add(a, 3);
+    await standsBy(b, 3);
+    const copy = b.host.replica(SHARD);
+    const prepared = await a.host.peer(b.address).call('replica.prepare', order(a));
+    expect(prepared).toMatchObject({ role: 'follower', phase: 'following', appliedSeq: 3 });
+    expect(b.host.replica(SHARD)).toBe(copy);
+    const moved = await b.host.peer(a.address).call('replica.handOff', {
+      migration: 'm1',
+      shard: SHARD,
+      epoch: 1,
+      target: b.processId,
+      targetAddress: b.address,
+      cell: 'cell-here',
+    });
+    expect(moved).toMatchObject({ outcome: 'swapped', epoch: 2 });
+    expect(await record()).toMatchObject({ primary: b.processId, standbys: [a.processId] });
+    for (const at of [a, b])
+      await b.host.peer(at.address).call('replica.drop', { migration: 'm1', shard: SHARD });
+    await add(b, 2);
+    await standsBy(a, 5);
+    await kill(b);
+    await until(() => at(a)?.role === 'primary');
+    expect(textOf(await add(a))).toBe('6');
+  });
+
+  it('that is rolled back leaves it the standby it was', async () => {
+    const a = await start('a', 'za');
+    const b = await start('b', 'zb');
+    await add(a, 3);
+    await standsBy(b, 3);
+    const copy = b.host.replica(SHARD);
+    await a.host.peer(b.address).call('replica.prepare', order(a));
+    await a.host.peer(b.address).call('replica.drop', { migration: 'm1', shard: SHARD });
+    await add(a, 2);
+    await standsBy(b, 5);
+    expect(b.host.replica(SHARD)).toBe(copy);
+    await kill(a);
+    await until(() => at(b)?.role === 'primary');
+  });
 });
 
 describe('a query that may be stale', () => {

@@ -8,7 +8,7 @@
  * Invariants: the record changes only by compare-and-swap, with the same epoch, primary and cell (OWNERSHIP rule 1),
  * and never while a migration follows the shard or it is sealed; at most {@link AT_ONCE} shards are worked on at once,
  * so neither a lost node nor a control store that comes back makes a storm; a name is replaced only after its process
- * has been away for {@link AWAY_MS}, or was started anew, and only where another can take its place.
+ * has been away for `standbyAwayMs`, or was started anew, and only where another can take its place.
  */
 import type { Io } from '../../io/io.ts';
 import type { NodeName, ProcessId, ShardId } from '../../model/ids.ts';
@@ -18,9 +18,7 @@ import type { HostedReplica } from '../replica.ts';
 import { chooseStandbys } from './choose.ts';
 
 /** Shards whose standbys are being seen to at once: as many copies leave a node at most. */
-export const AT_ONCE = 16;
-/** So long a standby may be away before another takes its place: longer than a lease and its renewal. */
-export const AWAY_MS = 5_000;
+export const AT_ONCE = 8;
 /** Between two looks at all primaries. */
 const LOOK_EVERY_MS = 2_000;
 /** Longer than the standby itself waits for its copy. */
@@ -31,6 +29,8 @@ export interface UpkeepHost {
   readonly io: Pick<Io, 'clock' | 'log'>;
   readonly self: ProcessId;
   readonly services: Record<string, ServiceManifest>;
+  /** See `NodeLimits`. */
+  readonly standbyAwayMs: number;
   nodes(): NodeRecord[];
   node(process: ProcessId): NodeRecord | undefined;
   peer(address: string): NodePeer;
@@ -90,7 +90,9 @@ export class StandbyUpkeep {
     if (this.#closed || this.#host.services[shard.slice(0, shard.indexOf('/'))]?.standbys === undefined)
       return;
     this.#primaries.add(replica);
-    this.#want(replica);
+    // After a takeover people wait for answers, and copies of large states would keep them waiting: the next look sees
+    // to those. A new shard has nothing to copy.
+    if (replica.epoch === 1) this.#want(replica);
     this.#cancelLook ??= this.#host.io.clock.setTimer(LOOK_EVERY_MS, () => this.#look());
   }
 
@@ -115,7 +117,7 @@ export class StandbyUpkeep {
   #awaited(process: ProcessId): boolean {
     const away = this.#away.get(process);
     if (away === undefined) return false;
-    if (this.#host.io.clock.monotonicMs() - away.sinceMs > AWAY_MS) return false;
+    if (this.#host.io.clock.monotonicMs() - away.sinceMs > this.#host.standbyAwayMs) return false;
     // A later process of its node runs: that one will never be back.
     return !this.#host.nodes().some((node) => node.name === away.name);
   }

@@ -16,9 +16,6 @@ import {
 
 export const etcdIo = realIo({ logLevel: 'silent' });
 
-/** Unless a test is about members that are away: no test rests on how fast a shared disk syncs. */
-const CALL_MS_MAX = 30_000;
-
 export interface TestEtcd {
   cluster: EtcdCluster;
   directory: string;
@@ -48,7 +45,7 @@ export async function startEtcd(
   return {
     cluster,
     directory,
-    client: (root, { credentials, timeoutMs = CALL_MS_MAX } = {}) =>
+    client: (root, { credentials, timeoutMs } = {}) =>
       new EtcdClient({
         io: etcdIo,
         address: parseEtcdAddress(cluster.address(root)),
