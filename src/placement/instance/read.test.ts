@@ -4,9 +4,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { generateInstance } from './generate.ts';
 import { InstanceError, InstanceReader } from './read.ts';
+
+// Each command is a process of its own.
+vi.setConfig({ testTimeout: 120_000 });
 
 const made = generateInstance({ shards: 3, nodes: 4, regions: 2, seed: 1 });
 const header = () => structuredClone(made.header) as unknown as Record<string, unknown>;

@@ -35,9 +35,8 @@ export function overloadUsd(
   mean: Float64Array,
   variance: Float64Array,
   at: number,
-  withExcess: boolean,
 ): number {
-  const { dims, headroom, fullShare, quantileZ, commonSquared, capacity, stepWeight } = problem;
+  const { dims, headroom, quantileZ, commonSquared, capacity, stepWeight } = problem;
   const full = problem.overloadUsdPerHour[n]!;
   let usd = 0;
   for (let d = 0; d < dims; d++) {
@@ -47,8 +46,6 @@ export function overloadUsd(
     const share = load / capacity[n * 3 + resource]!;
     const over = (share - headroom) / (1 - headroom);
     if (over > 0) usd += weight * full * over * over;
-    if (withExcess && share > fullShare[resource]!)
-      usd += weight * problem.excessUsdPerHour * (share - fullShare[resource]!);
     if (resource === 0 && problem.queueUsdPerHour > 0)
       usd += weight * problem.queueUsdPerHour * queueing(share);
   }
@@ -150,7 +147,7 @@ export function costOf(problem: Problem, place: Int32Array): CostParts {
   }
   for (let n = 0; n < nodeCount; n++) {
     if (replicas[n]! > 0 || problem.releasable[n] === 0) parts.nodes += problem.nodeUsdPerHour[n]!;
-    parts.overload += overloadUsd(problem, n, mean, variance, n * dims, false);
+    parts.overload += overloadUsd(problem, n, mean, variance, n * dims);
   }
   parts.total = parts.latency + parts.egress + parts.replication + parts.nodes + parts.overload + parts.moves;
   return parts;
