@@ -2,8 +2,11 @@
  * `skein forecast run` and `skein forecast backtest`: the engine over recorded series, without a cluster. A bad line is
  * named with its number and its reason, the others go on, and the exit status says that there was one.
  */
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { addOrigins, type BacktestRow, emptyBacktest, finishBacktest } from '../forecast/backtest-series.ts';
+import type { BatchExpert } from '../forecast/batch-expert.ts';
 import { SeriesRun } from '../forecast/run-series.ts';
 import { parseSeries, type SeriesRecord } from '../forecast/series-record.ts';
 import { jsonOption, optionsOf, wholeNumber } from './context.ts';
@@ -22,6 +25,16 @@ interface RunOptions {
   horizon: number;
   quantiles: number[];
   maxOver: number[];
+  expertsOnly?: boolean;
+  model?: string;
+}
+
+interface BacktestOptions {
+  input: string;
+  horizon: number;
+  origins: number;
+  expertsOnly?: boolean;
+  model?: string;
 }
 
 export function addForecastCommands(program: Command): void {
@@ -36,12 +49,16 @@ export function addForecastCommands(program: Command): void {
     .option('--quantiles <levels>', 'comma-separated, between 0 and 1', levels, [0.5, 0.9, 0.99])
     .option('--max-over <steps>', 'windows whose maximum is forecast, comma-separated', windows, [])
     .option('--output <file>', 'where forecasts go; - is standard output', '-')
+    .option('--experts-only', 'without the trained network: faster, somewhat less exact')
+    .option('--model <file>', 'an ONNX model of your own beside it, described by <file>.json')
     .action(async (options: RunOptions) => {
+      const experts = await batchExperts(options);
       const writer = lineWriter(options.output);
       const bad = await eachSeries(options.input, async (record) => {
-        await writer.write(forecastLine(record, options));
+        await writer.write(forecastLine(record, options, experts));
       });
       await writer.end();
+      for (const expert of experts) await expert.close?.();
       if (bad > 0) process.exitCode = EXIT.failed;
     });
   jsonOption(forecast.command('backtest'))
@@ -49,12 +66,16 @@ export function addForecastCommands(program: Command): void {
     .requiredOption('--input <file>', 'one series a line, plain or gzip; - is standard input')
     .requiredOption('--horizon <steps>', 'steps ahead', wholeNumber(1, HORIZON_MAX))
     .option('--origins <count>', 'points of each series to forecast from', wholeNumber(1, 1_000), 4)
-    .action(async (options: { input: string; horizon: number; origins: number }, command: Command) => {
+    .option('--experts-only', 'without the trained network: faster, somewhat less exact')
+    .option('--model <file>', 'an ONNX model of your own beside it, described by <file>.json')
+    .action(async (options: BacktestOptions, command: Command) => {
+      const experts = await batchExperts(options);
       const sums = emptyBacktest(options.horizon);
       let skipped = 0;
       const bad = await eachSeries(options.input, (record) => {
-        if (!addOrigins(sums, record, options.horizon, options.origins)) skipped++;
+        if (!addOrigins(sums, record, options.horizon, options.origins, experts)) skipped++;
       });
+      for (const expert of experts) await expert.close?.();
       const rows = finishBacktest(sums);
       const found = {
         horizon: options.horizon,
@@ -68,6 +89,30 @@ export function addForecastCommands(program: Command): void {
       else process.stdout.write(backtestText(rows, sums.series, skipped, options.horizon));
       if (bad > 0) process.exitCode = EXIT.failed;
     });
+}
+
+/** The trained network, and the user's own model; both loaded only where they are wanted. */
+async function batchExperts(options: {
+  expertsOnly?: boolean;
+  model?: string;
+}): Promise<(BatchExpert & { close?: () => Promise<void> | void })[]> {
+  const found: (BatchExpert & { close?: () => Promise<void> | void })[] = [];
+  if (!options.expertsOnly) found.push((await import('../forecast/network/expert.ts')).networkExpert());
+  if (options.model === undefined) return found;
+  const { onnxExpert } = await import('../forecast/network/onnx.ts');
+  try {
+    const described = JSON.parse(await readFile(`${options.model}.json`, 'utf8')) as {
+      contextSteps: number;
+      horizonSteps: number[];
+      quantiles: number[];
+    };
+    found.push(await onnxExpert({ ...described, model: options.model, name: basename(options.model) }));
+  } catch (error) {
+    throw new CliError(`the model ${options.model} cannot be used: ${(error as Error).message}`, {
+      next: `${options.model}.json holds {"contextSteps", "horizonSteps", "quantiles"}; onnxruntime-node must be installed`,
+    });
+  }
+  return found;
 }
 
 /** @returns how many lines were bad */
@@ -120,8 +165,8 @@ function progressOf(source: LineSource): { line: () => void; end: () => void } {
   };
 }
 
-function forecastLine(record: SeriesRecord, options: RunOptions): string {
-  const run = new SeriesRun(record, { windows: options.maxOver });
+function forecastLine(record: SeriesRecord, options: RunOptions, experts: readonly BatchExpert[]): string {
+  const run = new SeriesRun(record, { windows: options.maxOver, batchExperts: experts });
   run.advance(record.v.length);
   const answer = run.forecast(options.horizon, options.quantiles);
   const byLevel = (values: (q: number) => unknown) =>

@@ -6,11 +6,11 @@
  * nothing, because placement starts from where shards are and a move must pay for itself.
  */
 import { Packr } from 'msgpackr';
-import type { OracleSource } from '../forecast/index.ts';
+import { type OracleSource, withDeclared } from '../forecast/index.ts';
 import { LoadWindows } from '../metrics/index.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { NodeSample } from '../model/load.ts';
-import type { PlacementShard, Plan } from '../model/loop.ts';
+import type { PlacementShard, Plan, ShardForecast } from '../model/loop.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
 import { rttMs } from '../model/topology.ts';
 import {
@@ -34,6 +34,7 @@ import {
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
+import { declaredFor } from './signals.ts';
 
 /** Shards placed in one tick: the most recently active ones. A bound on a tick's time. */
 export const SHARDS_PLACED_MAX = 20_000;
@@ -138,7 +139,9 @@ export class LocalEngine implements LoopEngine {
     let quantiles: { p50: number[]; p90: number[]; p99: number[] };
     if (shard === undefined) quantiles = forecaster.total(horizonsS);
     else {
-      const [p50, p90, p99] = forecaster.forecast([shard], horizonsS)[0]!.metrics.requests.quantiles;
+      const found = forecaster.forecast([shard], horizonsS)[0]!;
+      const declared = this.#lastInput ? this.#withDeclared(found, this.#lastInput) : found;
+      const [p50, p90, p99] = declared.metrics.requests.quantiles;
       quantiles = { p50, p90, p99 };
     }
     return {
@@ -286,7 +289,7 @@ export class LocalEngine implements LoopEngine {
         primary,
         cell,
         epoch,
-        forecast: forecasts[i]!,
+        forecast: this.#withDeclared(forecasts[i]!, input),
         stateBytes: recent.stateBytes,
         writeBytesPerSecond: recent.writeBytesPerSecond,
         bytesPerRequest: recent.bytesPerRequest,
@@ -298,6 +301,12 @@ export class LocalEngine implements LoopEngine {
         inFlightTo: target !== undefined && nodes.has(target) ? target : undefined,
       };
     });
+  }
+
+  /** Only the predictive policy foresees: the others are there to be compared with. */
+  #withDeclared(forecast: ShardForecast, { signals, atMs }: TickInput): ShardForecast {
+    if (signals.length === 0 || this.#config.policy !== 'predictive') return forecast;
+    return withDeclared(forecast, declaredFor(signals, forecast.shard, atMs));
   }
 
   #place(input: TickInput, placementInput: PlacementInput): PlacementResult {

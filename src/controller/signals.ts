@@ -3,6 +3,7 @@
  * begins at nine. Kept in the control store as `signal/<id>`, so that they outlive a leader; the engine gets those that
  * are not over.
  */
+import type { Declared } from '../forecast/index.ts';
 import type { Region, ShardId } from '../model/ids.ts';
 
 export interface DeclaredSignal {
@@ -22,3 +23,26 @@ export interface DeclaredSignal {
 
 export const SIGNALS_MAX = 1_000;
 export const SIGNAL_PREFIX = 'signal/';
+
+/** What was declared for a shard, in seconds from `atMs`; without a shard, what concerns everything. */
+export function declaredFor(
+  signals: readonly DeclaredSignal[],
+  shard: ShardId | undefined,
+  atMs: number,
+): Declared[] {
+  const found: Declared[] = [];
+  for (const { scope, fromMs, toMs, factor, origin } of signals) {
+    const concerns =
+      'all' in scope ||
+      (shard !== undefined &&
+        ('shard' in scope ? scope.shard === shard : shard.startsWith(`${scope.service}/`)));
+    if (!concerns || toMs <= atMs) continue;
+    found.push({
+      fromS: (fromMs - atMs) / 1000,
+      toS: (toMs - atMs) / 1000,
+      factor,
+      ...(origin !== undefined && { origin }),
+    });
+  }
+  return found;
+}

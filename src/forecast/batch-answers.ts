@@ -2,7 +2,7 @@
  * Answers of batch experts along one series: all origins at which they are asked go to them in one batch, and are read
  * back by origin and horizon.
  */
-import { type BatchExpert, batchFeatureCount, writeBatchWindow } from './batch-expert.ts';
+import { BATCH_HORIZONS_MAX, type BatchExpert, batchFeatureCount, writeBatchWindow } from './batch-expert.ts';
 import { normalQuantile } from './normal.ts';
 
 const LEVELS = [0.5, 0.9, 0.99] as const;
@@ -20,26 +20,39 @@ interface Series {
 export class BatchAnswers {
   readonly #expert: BatchExpert;
   readonly #series: Series;
-  /** By origin: quantiles at each horizon of the expert, in the series' unit. */
-  readonly #answers = new Map<number, Float64Array>();
+  /** By origin: quantiles at each horizon asked for, in the series' unit. */
+  readonly #answers = new Map<number, { steps: readonly number[]; values: Float64Array }>();
 
   constructor(expert: BatchExpert, series: Series) {
     this.#expert = expert;
     this.#series = series;
   }
 
-  /** Asks the expert at origins: how many values of the series are known. What was asked before is forgotten. */
-  ask(origins: readonly number[]): void {
-    this.#answers.clear();
+  /**
+   * Asks the expert at origins: how many values of the series are known. What was asked before is forgotten unless
+   * `keep` says so.
+   *
+   * @param horizonSteps steps ahead, ascending; an expert that can only answer at its own is asked at those
+   * @param periods steps of the periods believed in
+   */
+  ask(
+    origins: readonly number[],
+    horizonSteps: readonly number[],
+    periods: readonly number[] | undefined,
+    keep = false,
+  ): void {
+    if (!keep) this.#answers.clear();
+    const wanted = horizonSteps.length > BATCH_HORIZONS_MAX ? thinned(horizonSteps) : horizonSteps;
+    const expert = this.#expert.withHorizons?.(wanted) ?? this.#expert;
     for (let from = 0; from < origins.length; from += BATCH_ROWS_MAX)
-      this.#askBatch(origins.slice(from, from + BATCH_ROWS_MAX));
+      this.#askBatch(expert, origins.slice(from, from + BATCH_ROWS_MAX), periods);
   }
 
   /** p50, p90 and p99 into `out`; false where it was not asked, cannot reach so far or said nothing finite. */
   at(origin: number, ahead: number, out: Float64Array): boolean {
-    const answers = this.#answers.get(origin);
-    if (answers === undefined) return false;
-    const steps = this.#expert.horizonSteps;
+    const found = this.#answers.get(origin);
+    if (found === undefined) return false;
+    const { steps, values: answers } = found;
     if (ahead > steps[steps.length - 1]!) return false;
     let right = 0;
     while (steps[right]! < ahead) right++;
@@ -59,33 +72,30 @@ export class BatchAnswers {
     return true;
   }
 
-  #askBatch(origins: readonly number[]): void {
-    const expert = this.#expert;
+  #askBatch(expert: BatchExpert, origins: readonly number[], periods: readonly number[] | undefined): void {
     const count = origins.length;
     const contexts = new Float32Array(count * expert.contextSteps);
-    const features = new Float32Array(count * batchFeatureCount(expert));
+    const features = new Float32Array(count * (expert.featureWidth ?? batchFeatureCount(expert)));
     const width = expert.horizonSteps.length * expert.quantiles.length;
     const out = new Float32Array(count * width);
     const { values, stepS, t0 } = this.#series;
-    const levels = origins.map((origin, row) =>
-      writeBatchWindow(
-        expert,
-        {
-          at: (age) => values[origin - 1 - age] ?? Number.NaN,
-          length: origin,
-          stepS,
-          atS: t0 + (origin - 1) * stepS,
-        },
-        row,
-        contexts,
-        features,
-      ),
-    );
+    const levels = origins.map((origin, row) => {
+      const input = {
+        at: (age: number) => values[origin - 1 - age] ?? Number.NaN,
+        length: origin,
+        stepS,
+        atS: t0 + (origin - 1) * stepS,
+        ...(periods && { periods }),
+      };
+      return expert.write
+        ? expert.write(input, row, contexts, features)
+        : writeBatchWindow(expert, input, row, contexts, features);
+    });
     expert.forecast(contexts, features, count, out);
     origins.forEach((origin, row) => {
       const answers = new Float64Array(width);
       for (let i = 0; i < width; i++) answers[i] = levels[row]! * Math.sinh(out[row * width + i]!);
-      this.#answers.set(origin, answers);
+      this.#answers.set(origin, { steps: expert.horizonSteps, values: answers });
     });
   }
 
@@ -102,4 +112,10 @@ export class BatchAnswers {
     const share = (normalQuantile(level) - za) / (zb - za);
     return answers[at + right - 1]! + share * (answers[at + right]! - answers[at + right - 1]!);
   }
+}
+
+/** So many of the steps wanted as can be asked at once, the first and the last among them. */
+function thinned(steps: readonly number[]): number[] {
+  const every = Math.ceil(steps.length / (BATCH_HORIZONS_MAX - 1));
+  return steps.filter((_, i) => i % every === 0 || i === steps.length - 1);
 }

@@ -14,6 +14,11 @@ import type { Forecaster } from './forecaster.ts';
 
 export { type LoadStep, LoadWindows } from '../metrics/index.ts';
 export {
+  type BankOptions,
+  type SavedRow,
+  SeriesBank,
+} from './bank/bank.ts';
+export {
   BATCH_FEATURES_PER_HORIZON,
   BATCH_FEATURES_STATIC,
   BATCH_HORIZONS_MAX,
@@ -22,6 +27,7 @@ export {
   batchFeatureCount,
   writeBatchWindow,
 } from './batch-expert.ts';
+export { type Declared, factorAt, withDeclared } from './declared.ts';
 export { ForecastEngine } from './engine.ts';
 export { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
 export type { Forecaster } from './forecaster.ts';
@@ -41,7 +47,9 @@ export {
 } from './network/onnx.ts';
 export { type OracleSource, oracleForecaster } from './oracle.ts';
 export { detectPeriods } from './period.ts';
+export { type RunOptions, type SeriesAnswer, SeriesRun } from './run-series.ts';
 export { SeriesForecaster, type SeriesQuantiles } from './series.ts';
+export { parseSeries, type SeriesEvent, type SeriesRecord } from './series-record.ts';
 
 /** The predictive policy's forecaster. */
 export function engineForecaster(): Forecaster {

@@ -3,6 +3,7 @@
  * origin of `skein forecast backtest`; the controller feeds the same bank as steps come.
  */
 import { SeriesBank } from './bank/bank.ts';
+import { BUCKET_STEPS } from './bank/layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
@@ -82,13 +83,20 @@ export class SeriesRun {
     const origins: number[] = [];
     const first = Math.ceil((this.#next + 1) / this.#askEvery) * this.#askEvery;
     for (let origin = first; origin < end; origin += this.#askEvery) origins.push(origin);
-    origins.push(end);
-    for (const answers of this.#outside) answers.ask(origins);
+    const periods = this.#periods();
+    for (const answers of this.#outside) answers.ask(origins, BUCKET_STEPS, periods);
+  }
+
+  #periods(): number[] | undefined {
+    const found = this.#bank.periods(this.#row).filter((steps) => steps >= 2 && 2 * steps <= this.#next);
+    return found.length > 0 ? found : undefined;
   }
 
   forecast(horizon: number, levels: readonly number[]): SeriesAnswer {
     const { t0, step_s } = this.#record;
     const steps = Float64Array.from({ length: horizon }, (_, h) => h + 1);
+    for (const answers of this.#outside) answers.ask([this.#next], [...steps], this.#periods(), true);
+    this.#known = this.#next;
     const found = new Float64Array(3 * horizon);
     this.#bank.forecast(this.#row, steps, found);
     const spread = levels.map((level) => Float64Array.from(steps, (_, h) => quantileOf(level, found, 3 * h)));

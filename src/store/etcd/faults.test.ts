@@ -22,7 +22,8 @@ describe('three members', () => {
   it('keep what was acknowledged, once, when the leader is killed under appends', async () => {
     // Test plan: 40 writers, each one delta after the other, each retried unchanged until its outcome is known
     // (OWNERSHIP rule 3). The leader dies in the middle; afterwards each log is read from another client and compared.
-    const store = new EtcdCellStore({ io: etcdIo, client: etcd.client('kill'), cell: 'cell-a' });
+    const client = etcd.client('kill', { timeoutMs: 2_500 });
+    const store = new EtcdCellStore({ io: etcdIo, client, cell: 'cell-a' });
     const writers = Array.from({ length: 40 }, (_, i) => ({
       shard: `room/${i}`,
       acknowledged: 0,

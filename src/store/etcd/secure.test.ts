@@ -121,7 +121,7 @@ afterAll(async () => {
 const control = (given: EtcdCredentials) =>
   new EtcdControlStore({
     io: etcdIo,
-    client: etcd.client(undefined, { credentials: given, timeoutMs: 1_500 }),
+    client: etcd.client(undefined, { credentials: given }),
     upkeep: false,
   });
 

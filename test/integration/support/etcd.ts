@@ -16,6 +16,9 @@ import {
 
 export const etcdIo = realIo({ logLevel: 'silent' });
 
+/** Unless a test is about members that are away: no test rests on how fast a shared disk syncs. */
+const CALL_MS_MAX = 30_000;
+
 export interface TestEtcd {
   cluster: EtcdCluster;
   directory: string;
@@ -45,7 +48,7 @@ export async function startEtcd(
   return {
     cluster,
     directory,
-    client: (root, { credentials, timeoutMs } = {}) =>
+    client: (root, { credentials, timeoutMs = CALL_MS_MAX } = {}) =>
       new EtcdClient({
         io: etcdIo,
         address: parseEtcdAddress(cluster.address(root)),
