@@ -21,6 +21,7 @@ const solution = new Float64Array(D);
 /** What the regression says, given the experts' answers and their mixture. */
 export function blendAnswer(row: Row, bucket: number, answers: ArrayLike<number>, base: number): number {
   const { floats: x, f, layout } = row;
+  if (layout.blendAt < 0) return Number.NaN;
   const at = f + layout.blendAt + bucket * BLEND_SIZE + TRIANGLE + D;
   let sum = base;
   for (let i = 0; i < D; i++) {
@@ -44,6 +45,7 @@ export function learnBlend(
   spread: number,
 ): void {
   const { floats: x, f, layout } = row;
+  if (layout.blendAt < 0) return;
   const at = f + layout.blendAt + bucket * BLEND_SIZE;
   const count = x[f + F.scores + bucket]!;
   for (let i = 0; i < D; i++) {

@@ -94,6 +94,7 @@ export interface BankLayout {
   windowStride: number[];
   /** First float of each window's slots (base, spread, running maximum), and of its count. */
   windowAt: number[];
+  /** First float of the regressions; -1 where the bank has none. */
   blendAt: number;
   /** Forecasters from outside, and the first float of what is known of them. */
   outside: number;
@@ -120,6 +121,7 @@ export function bankLayout(options: {
   windows: readonly number[];
   externals: number;
   outside: number;
+  regression: boolean;
 }): BankLayout {
   const single = options.stepS >= SINGLE_RING_FROM_S;
   const ringValues: number[] = single
@@ -142,8 +144,8 @@ export function bankLayout(options: {
     floats += 1 + count * 3;
     return at;
   });
-  const blendAt = floats;
-  floats += BUCKETS * BLEND_SIZE;
+  const blendAt = options.regression ? floats : -1;
+  if (options.regression) floats += BUCKETS * BLEND_SIZE;
   const outsideAt = floats;
   floats += options.outside * OUTSIDE_FLOATS;
   return {

@@ -15,8 +15,6 @@ import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
 
 /** What was tuned on public series (`bench/forecast`), in one place. */
 export const TUNED = {
-  /** Weights are (least loss / loss) to this power. */
-  weightPower: 16,
   /** Scores that the prior loss of an expert is worth, and those after which an old one weighs little. */
   lossPrior: 6,
   lossMemory: 70,
@@ -36,8 +34,6 @@ export const TUNED = {
   spreadFloor: 0.02,
   /** Step of the adaptive conformal level, per score. */
   conformRate: 0.001,
-  /** The kinds of band are weighed as the experts are. */
-  kindPower: 20,
   kindFloor: 0.01,
   /** Share of the errors' own median that moves p50. */
   medianShift: 0.5,
@@ -70,8 +66,10 @@ export function weightsAt(row: Row, bucket: number, into: Float64Array, from: Ar
       into[e] = 0;
       continue;
     }
+    // To the power of 16, by squares: this is asked hundreds of times a second and series.
     const ratio = floor / (x[at + e]! + slack);
-    const weight = ratio ** TUNED.weightPower;
+    const fourth = ratio * ratio * ratio * ratio;
+    const weight = fourth * fourth * fourth * fourth;
     into[e] = weight;
     sum += weight;
   }
@@ -86,6 +84,7 @@ export function mixAt(row: Row, bucket: number, from: Float64Array): number {
   from[BLEND] = Number.NaN;
   weightsAt(row, bucket, weights, from);
   const first = weighted(row.layout.experts, from, weights);
+  if (row.layout.blendAt < 0) return first;
   const answer = blendAnswer(row, bucket, from, first);
   const high = clampHigh(row);
   const low = clampLow(row);
@@ -109,43 +108,53 @@ function weighted(experts: number, from: ArrayLike<number>, by: ArrayLike<number
   return sum;
 }
 
-/** Spread of the mixture at a bucket: its mean absolute error, as now and this level have it. */
-export function spreadAt(row: Row, bucket: number, base: number): number {
+/** Mean absolute error of the mixture at a bucket, as the noise of now has it. */
+export function usualSpread(row: Row, bucket: number): number {
   const { floats: x, f } = row;
   const slow = x[f + F.noiseSlow]! + 1e-6;
   const count = x[f + F.scores + bucket]!;
   const guess = slow * SPREAD_PRIOR[bucket]!;
-  const own = x[f + F.spread + bucket]!;
-  const usual = (count * own + 4 * guess) / (count + 4);
+  const usual = (count * x[f + F.spread + bucket]! + 4 * guess) / (count + 4);
   const noise = Math.max(0.2, Math.min(5, (x[f + F.noiseFast]! + 0.1 * slow) / (1.1 * slow)));
-  const mean = Math.abs(x[f + F.mean]!) + slow;
-  const level = Math.max(0.2, Math.min(5, (Math.abs(base) + slow) / mean));
+  return usual * noise ** (TUNED.noisePower / (1 + 0.1 * BUCKET_STEPS[bucket]!));
+}
+
+/** Spread follows the forecast's level: what is foreseen high may err more. */
+export function spreadFor(row: Row, usual: number, base: number): number {
+  const { floats: x, f } = row;
+  const slow = x[f + F.noiseSlow]! + 1e-6;
+  const level = (Math.abs(base) + slow) / (Math.abs(x[f + F.mean]!) + slow);
   return (
-    usual * noise ** (TUNED.noisePower / (1 + 0.1 * BUCKET_STEPS[bucket]!)) * level ** TUNED.levelPower +
+    usual * Math.max(0.2, Math.min(5, level)) ** TUNED.levelPower +
     1e-5 +
     TUNED.spreadFloor * x[f + F.deviation]!
   );
 }
 
-/** The two kinds of band for a base and spread: realised errors into `errors`, past values into `values`. */
-export function kindsAt(
-  row: Row,
-  bucket: number,
-  base: number,
-  spread: number,
-  levels: ArrayLike<number>,
-  errors: Float64Array,
-  values: Float64Array,
-): void {
+export function spreadAt(row: Row, bucket: number, base: number): number {
+  return spreadFor(row, usualSpread(row, bucket), base);
+}
+
+/** Quantiles of the realised errors at a bucket, in spreads. */
+export function errorsAt(row: Row, bucket: number, levels: ArrayLike<number>, out: Float64Array): void {
+  errorQuantiles(
+    row.codes,
+    row.c + row.layout.binsAt + bucket * BINS,
+    ERROR_PRIOR,
+    TUNED.bandPrior,
+    levels,
+    out,
+  );
+  out[0] = TUNED.medianShift * out[0]!;
+}
+
+/** Quantiles of the values of late, whatever the horizon, in units of the scale. */
+export function valuesAt(row: Row, out: Float64Array): void {
   const { floats: x, f, codes, c, layout } = row;
-  errorQuantiles(codes, c + layout.binsAt + bucket * BINS, ERROR_PRIOR, TUNED.bandPrior, levels, errors);
-  errors[0] = base + TUNED.medianShift * spread * errors[0]!;
-  errors[1] = base + spread * errors[1]!;
-  errors[2] = base + spread * errors[2]!;
+  errorQuantiles(codes, c + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, TUNED.valuePrior, LEVELS, out);
   const mean = x[f + F.mean]!;
   const deviation = x[f + F.deviation]! + 1e-5;
-  errorQuantiles(codes, c + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, TUNED.valuePrior, levels, values);
-  for (let q = 0; q < 3; q++) values[q] = mean + deviation * values[q]!;
+  for (let q = 0; q < 3; q++) out[q] = mean + deviation * out[q]!;
 }
 
 /** Levels to ask for at a bucket: those promised, moved by what was realised. */
@@ -164,8 +173,9 @@ export function kindShare(row: Row, bucket: number, q: number): number {
   const slack = 1e-6 + TUNED.kindFloor * row.floats[row.f + F.deviation]!;
   const errors = row.floats[at]! + slack;
   const values = row.floats[at + 1]! + slack;
-  const ratio = (errors / values) ** TUNED.kindPower;
-  return 1 / (1 + ratio);
+  // To the power of 20.
+  const fourth = (errors / values) ** 4;
+  return 1 / (1 + fourth * fourth * fourth * fourth * fourth);
 }
 
 /** Answers the whole bucket's question and keeps it for later, where a slot is free at this step. */
@@ -186,10 +196,10 @@ export function makeSlots(
     for (let e = 0; e < layout.experts; e++) codes[at + e] = encode(answers[e]!);
     const spread = spreadAt(row, b, base);
     levelsAt(row, b, asked);
-    kindsAt(row, b, base, spread, asked, quantiles, valueQuantiles);
+    errorsAt(row, b, asked, quantiles);
     codes[at + layout.experts] = encode(base);
     codes[at + layout.experts + 1] = encode(spread);
-    for (let q = 0; q < 3; q++) codes[at + layout.experts + 2 + q] = encode(quantiles[q]!);
+    for (let q = 0; q < 3; q++) codes[at + layout.experts + 2 + q] = encode(base + spread * quantiles[q]!);
     for (let i = 0; i < layout.outside; i++) keepOutside(row, at, i, outside(i, BUCKET_STEPS[b]!));
   }
 }
@@ -232,7 +242,8 @@ export function settle(row: Row, value: number): void {
       if (count === 0) x[losses + e] = loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < EXPERTS ? e : 0]!;
       else x[losses + e]! += rate * (loss - x[losses + e]!);
     }
-    learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));
+    if (layout.blendAt >= 0)
+      learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));
     const own = f + F.spread + b;
     const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
     x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
@@ -244,17 +255,7 @@ export function settle(row: Row, value: number): void {
     );
     if (!valuesKnown) {
       valuesKnown = true;
-      const mean = x[f + F.mean]!;
-      const deviation = x[f + F.deviation]! + 1e-5;
-      errorQuantiles(
-        codes,
-        c + layout.binsAt + BUCKETS * BINS,
-        VALUE_PRIOR,
-        TUNED.valuePrior,
-        LEVELS,
-        valueQuantiles,
-      );
-      for (let q = 0; q < 3; q++) valueQuantiles[q] = mean + deviation * valueQuantiles[q]!;
+      valuesAt(row, valueQuantiles);
     }
     for (let q = 0; q < 3; q++) {
       const kinds = f + F.kindLoss + (b * 3 + q) * KINDS;
