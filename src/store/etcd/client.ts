@@ -56,9 +56,10 @@ function library(): { Etcd3: typeof Etcd3 } {
 
 export class EtcdClient {
   readonly address: EtcdAddress;
+  /** Of a plain call. */
+  readonly timeoutMs: number;
   readonly #io: Pick<Io, 'clock' | 'log'>;
   readonly #etcd: Etcd3;
-  readonly #timeoutMs: number;
   readonly #urls: string[];
   #preferred = 0;
   #closed = false;
@@ -67,7 +68,7 @@ export class EtcdClient {
     const { address, credentials = {} } = options;
     this.address = address;
     this.#io = options.io;
-    this.#timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS_DEFAULT;
+    this.timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS_DEFAULT;
     this.#urls = address.endpoints.map((endpoint) => `${address.tls ? 'https' : 'http'}://${endpoint}`);
     const pem = (text: string | undefined) => (text === undefined ? undefined : Buffer.from(text));
     this.#etcd = new (library().Etcd3)({
@@ -85,7 +86,7 @@ export class EtcdClient {
         ? {}
         : { auth: { username: credentials.user, password: credentials.password ?? '' } }),
       defaultCallOptions: (context) =>
-        context.isStream ? {} : { deadline: this.#io.clock.realtimeMs() + this.#timeoutMs },
+        context.isStream ? {} : { deadline: this.#io.clock.realtimeMs() + this.timeoutMs },
       grpcOptions: {
         'grpc.keepalive_time_ms': PING_EVERY_MS,
         'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
@@ -102,8 +103,10 @@ export class EtcdClient {
     });
   }
 
-  txn(request: ITxnRequest): Promise<ITxnResponse> {
-    return this.#call(() => this.#etcd.kv.txn(request));
+  /** @param timeoutMs shorter than the client's own, where given. */
+  txn(request: ITxnRequest, timeoutMs = this.timeoutMs): Promise<ITxnResponse> {
+    const options = () => ({ deadline: this.#io.clock.realtimeMs() + timeoutMs });
+    return this.#call(() => this.#etcd.kv.txn(request, options()));
   }
 
   range(request: IRangeRequest): Promise<IRangeResponse> {

@@ -42,11 +42,10 @@ export class Statements {
 
   /** Never throws. */
   rollback(): void {
-    if (!this.#database.isTransaction) return;
     try {
-      this.#database.exec('ROLLBACK');
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
     } catch {
-      // SQLite rolls back by itself after some errors; then there is nothing left to undo.
+      // SQLite rolls back by itself after some errors, and a closed database has nothing left to undo.
     }
   }
 
