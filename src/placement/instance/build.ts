@@ -16,6 +16,8 @@ import {
 const BYTES_PER_GB = 1e9;
 const SECONDS_PER_HOUR = 3600;
 const SHARDS_FIRST = 1024;
+/** Most shards times regions for which arrays are made before a line was read. */
+const PROMISED_MAX = 80_000_000;
 
 export interface Built {
   problem: Problem;
@@ -64,7 +66,8 @@ export class ProblemBuilder {
     this.#stepWeights = given.map((weight) => weight / sum);
     this.#wayMs = new Float64Array(R);
     this.#egress = new Float64Array(R);
-    this.#room = Math.max(SHARDS_FIRST, header.shards ?? 0);
+    // What a header promises is believed up to a gigabyte.
+    this.#room = Math.max(SHARDS_FIRST, Math.min(header.shards ?? 0, Math.floor(PROMISED_MAX / R)));
     const zones = new Map<string, number>();
     const zoneOf = ({ region, zone }: { region: string; zone: string }) => {
       const key = `${region}/${zone}`;

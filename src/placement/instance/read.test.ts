@@ -154,6 +154,10 @@ describe('the command line', () => {
     const missing = skein('solve', '--input', join(folder, 'none'), '--output', join(folder, 'out.jsonl'));
     expect(missing.status).toBe(1);
     expect(missing.stderr).toContain('cannot be read');
+    const alone = { ...header(), shards: 5_000_000 };
+    writeFileSync(file, `${JSON.stringify(alone)}\n`);
+    const empty = skein('solve', '--input', file, '--output', join(folder, 'out.jsonl'), '--json', '--quiet');
+    expect(JSON.parse(empty.stdout)).toMatchObject({ shards: 0, feasible: true, gap: 0 });
     writeFileSync(file, '');
     expect(skein('solve', '--input', file, '--output', join(folder, 'out.jsonl')).stderr).toContain('line 1');
   });

@@ -197,14 +197,17 @@ export class Dual {
     }
   }
 
-  /** The bound at the current prices: every shard once. Infinity where a shard has no region at all. */
+  /** The bound at the current prices: every shard once (or a sample, scaled). A shard that no region may hold counts nothing. */
   bound(shards?: Int32Array): number {
     const { problem } = this;
     const { regionCount, dims, shardCount, nodeCount } = problem;
     let total = 0;
     const count = shards?.length ?? shardCount;
-    for (let i = 0; i < count; i++) total += this.choose(shards === undefined ? i : shards[i]!);
-    total *= shardCount / count;
+    for (let i = 0; i < count; i++) {
+      const usd = this.choose(shards === undefined ? i : shards[i]!);
+      if (usd < Number.POSITIVE_INFINITY) total += usd;
+    }
+    if (count > 0) total *= shardCount / count;
     const ignored = new Float64Array(regionCount * dims);
     for (let r = 0; r < regionCount; r++) total -= this.supply.psi(r, this.prices, ignored);
     for (let n = 0; n < nodeCount; n++) if (problem.releasable[n] === 0) total += problem.nodeUsdPerHour[n]!;

@@ -1,13 +1,12 @@
 /**
- * Incremental local search on the true objective: relocate a shard with its standbys, promote a standby, exchange two shards.
+ * Incremental local search on the true objective: relocate a shard with its standbys, promote a standby.
  *
  * Works from dirty lists: a shard is looked at when a pass begins, and again when a node it uses changed. Spends passes and
  * evaluations, never time. Guarantees: each accepted step lowers the objective (moves included); no constraint is broken.
  */
-import { apart, eligible } from './eligible.ts';
 import type { Inserter } from './insert.ts';
 import { primaryUsd, standbyUsd } from './objective.ts';
-import { NOWHERE, type Problem } from './problem.ts';
+import type { Problem } from './problem.ts';
 import type { State } from './state.ts';
 
 /** Gains below this share of a shard's dollars are rounding, not reasons. */
@@ -96,82 +95,5 @@ export class Search {
     const here = value[s * regionCount + region]!;
     for (let r = 0; r < regionCount; r++) if (value[s * regionCount + r]! < here) return true;
     return false;
-  }
-
-  /**
-   * Exchanges: brings `s` to the node it would have without overload there, and one of the shards there to where `s` was
-   * or wherever it is best. `on` lists the shards of a node.
-   *
-   * @returns dollars an hour gained; 0 where nothing was
-   */
-  exchange(s: number, to: number, others: readonly number[]): number {
-    const { problem, state, inserter } = this;
-    const { width } = problem;
-    if (problem.frozen[s] === 1 || !eligible(problem, s, to, false)) return 0;
-    const base = s * width;
-    for (let k = 0; k < width; k++) if (state.place[base + k] === to) return 0;
-    const old = Int32Array.from(state.place.subarray(base, base + width));
-    this.#off(s);
-    const sNow = this.usdAt(s, old, 0);
-    for (const o of others) {
-      if (o === s || problem.frozen[o] === 1) continue;
-      this.looked++;
-      const otherBase = o * width;
-      const otherOld = Int32Array.from(state.place.subarray(otherBase, otherBase + width));
-      // Both are off: what both cost where they were, one after the other.
-      this.#on(s, old);
-      this.#off(o);
-      const otherNow = this.usdAt(o, otherOld, 0);
-      this.#off(s);
-      const trial = Int32Array.from(old);
-      trial[0] = to;
-      let fine = true;
-      for (let k = 1; k <= problem.standbys[s]!; k++) if (!apart(problem, s, to, trial[k]!)) fine = false;
-      const sThen = fine ? this.usdAtFit(s, trial, old) : Number.POSITIVE_INFINITY;
-      if (sThen < Number.POSITIVE_INFINITY) {
-        this.#on(s, trial);
-        const otherThen = inserter.find(o, otherOld, 0);
-        const gain = sNow + otherNow - sThen - otherThen;
-        if (gain > GAIN_SHARE_MIN * (sNow + otherNow) && inserter.found[0] !== NOWHERE) {
-          for (let k = 0; k <= problem.standbys[o]!; k++) inserter.put(o, k, inserter.found[k]!);
-          for (let k = 0; k < width; k++) {
-            if (old[k]! >= 0) inserter.candidates.changed(old[k]!);
-            if (otherOld[k]! >= 0) inserter.candidates.changed(otherOld[k]!);
-          }
-          inserter.candidates.changed(to);
-          this.accepted++;
-          return gain;
-        }
-        this.#off(s);
-      }
-      this.#on(o, otherOld);
-    }
-    this.#on(s, old);
-    return 0;
-  }
-
-  /** As {@link usdAt}, but Infinity where a node that was not its own is full. */
-  usdAtFit(s: number, slots: Int32Array, own: Int32Array): number {
-    const { problem, state } = this;
-    let usd = 0;
-    const region = problem.nodeRegion[slots[0]!]!;
-    for (let k = 0; k <= problem.standbys[s]!; k++) {
-      const n = slots[k]!;
-      if (n < 0) return Number.POSITIVE_INFINITY;
-      usd += state.addUsd(s, n, k > 0);
-      if (!state.fits && !own.includes(n)) return Number.POSITIVE_INFINITY;
-      usd += k === 0 ? primaryUsd(problem, s, n) : standbyUsd(problem, s, region, n);
-    }
-    return usd;
-  }
-
-  #off(s: number): void {
-    const base = s * this.problem.width;
-    for (let k = 0; k < this.problem.width; k++)
-      if (this.state.place[base + k]! >= 0) this.state.remove(s, k);
-  }
-
-  #on(s: number, slots: Int32Array): void {
-    for (let k = 0; k < this.problem.width; k++) if (slots[k]! >= 0) this.state.put(s, k, slots[k]!);
   }
 }
