@@ -52,6 +52,11 @@ export interface BatchExpert {
   /** Ascending, 0.5 among them; those between and beyond are taken from the nearest and the engine's own bands. */
   readonly quantiles: readonly number[];
   forecast(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void;
+  /**
+   * p50, p90 and p99 of the largest value from the next step to each horizon, scaled as `forecast` answers: `out` is
+   * `count x horizonSteps.length x 3`. Used by an expert that also has {@link withHorizons}.
+   */
+  forecastMax?(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void;
   /** Numbers of one row of `features`, for an expert that writes its own rows; else {@link batchFeatureCount}. */
   readonly featureWidth?: number;
   /**

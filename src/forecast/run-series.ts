@@ -6,6 +6,7 @@ import { SeriesBank } from './bank/bank.ts';
 import { BUCKET_STEPS } from './bank/layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
+import { answersMaxima, BatchMaxima } from './batch-maxima.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
 import type { SeriesRecord } from './series-record.ts';
 
@@ -40,6 +41,7 @@ export class SeriesRun {
   readonly #bank: SeriesBank;
   readonly #row: number;
   readonly #outside: BatchAnswers[];
+  readonly #maxima: BatchMaxima[];
   readonly #askEvery: number;
   #next = 0;
   /** Values that the bank knows, the one being learnt included. */
@@ -55,9 +57,13 @@ export class SeriesRun {
       rows: 1,
     });
     this.#row = this.#bank.add();
-    this.#outside = (options.batchExperts ?? []).map(
-      (expert) => new BatchAnswers(expert, { values: record.v, stepS: record.step_s, t0: record.t0 }),
-    );
+    const experts = options.batchExperts ?? [];
+    const series = { values: record.v, stepS: record.step_s, t0: record.t0 };
+    this.#outside = experts.map((expert) => new BatchAnswers(expert, series));
+    this.#maxima =
+      options.windows.length === 0
+        ? []
+        : experts.filter(answersMaxima).map((expert) => new BatchMaxima(expert, series, options.windows));
     const perAsk = Math.ceil(record.v.length / ASKED_MAX / ASK_EVERY_STEPS);
     this.#askEvery = Math.max(1, perAsk) * ASK_EVERY_STEPS;
     this.#bank.outside = (_row, expert, ahead, out) => this.#outside[expert]!.at(this.#known, ahead, out);
@@ -74,8 +80,22 @@ export class SeriesRun {
         this.#look = Math.ceil((this.#next + 1) * LOOK_GROWTH);
         this.#bank.lookForPeriods(this.#row);
       }
+      this.#keepMaxima();
+    }
+    for (const maxima of this.#maxima) maxima.settle(this.#next);
+  }
+
+  /** Remembers the bank's own maxima where a batch expert was asked for them. */
+  #keepMaxima(): void {
+    for (const maxima of this.#maxima) {
+      if (!maxima.has(this.#known)) continue;
+      for (let w = 0; w < this.#bank.layout.windows.length; w++) {
+        this.#bank.forecastMax(this.#row, w, this.#maximum);
+        maxima.keep(this.#known, w, this.#maximum);
+      }
     }
   }
+  readonly #maximum = new Float64Array(3);
 
   /** Asks the batch experts for every origin up to `end` at once: what they say depends on the values alone. */
   #ask(end: number): void {
@@ -85,6 +105,7 @@ export class SeriesRun {
     for (let origin = first; origin < end; origin += this.#askEvery) origins.push(origin);
     const periods = this.#periods();
     for (const answers of this.#outside) answers.ask(origins, BUCKET_STEPS, periods);
+    for (const maxima of this.#maxima) maxima.ask(origins, periods);
   }
 
   #periods(): number[] | undefined {
@@ -101,8 +122,10 @@ export class SeriesRun {
     this.#bank.forecast(this.#row, steps, found);
     const spread = levels.map((level) => Float64Array.from(steps, (_, h) => quantileOf(level, found, 3 * h)));
     const out = new Float64Array(3);
+    for (const maxima of this.#maxima) maxima.ask([this.#next], this.#periods());
     const maxima = this.#bank.layout.windows.map((_, w) => {
       this.#bank.forecastMax(this.#row, w, out);
+      for (const expert of this.#maxima) expert.mix(this.#next, w, out);
       return levels.map((level) => quantileOf(level, out, 0));
     });
     return { t0: t0 + this.#next * step_s, quantiles: spread, maxima };
