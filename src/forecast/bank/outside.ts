@@ -8,7 +8,7 @@
 import { decode, encode, MISSING } from './codes.ts';
 import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
-export const OUTSIDE_TUNED = { power: 6, prior: 6, memory: 40 };
+export const OUTSIDE_TUNED = { power: 3, prior: 3, memory: 200 };
 
 /** Writes p50, p90, p99 in the series' unit; false where it has nothing to say now. */
 export type Outside = (row: number, expert: number, ahead: number, out: Float64Array) => boolean;
