@@ -285,13 +285,18 @@ export class Flight implements Waiter, Question {
     if (failure.maybeExecuted) {
       // A broken connection has been counted when it broke, once for all that were on it.
       if (node.breaks === this.#nodeBreaks) pool.failed(node);
-      this.#suspects ??= [];
-      if (!this.#suspects.includes(node.processId)) this.#suspects.push(node.processId);
+      if (failure.peerLeft) {
+        this.#suspects ??= [];
+        if (!this.#suspects.includes(node.processId)) this.#suspects.push(node.processId);
+      }
     } else if (node.breaks === this.#nodeBreaks) pool.failed(node);
     this.go();
   }
 
-  /** A suspect whose node key is gone has died; unless a command of another shard is on record as the cause. */
+  /**
+   * A suspect left under the request. When its node key is gone as well it has died; unless a command of another shard
+   * is on record as the cause. A key alone proves nothing: keys of the living go when the control store was away.
+   */
   #countDeaths(): void {
     const suspects = this.#suspects;
     if (suspects === undefined) return;

@@ -438,7 +438,8 @@ export class Router {
       const command = this.isCommand(request);
       if (error.code !== 'unavailable') throw error;
       const present = await this.#lookAgain(node.processId);
-      if (command && present === undefined) {
+      // A key that is gone proves no death: keys of the living go when the control store was away.
+      if (command && present === undefined && error.peerLeft) {
         const innocent = await this.#assignments.deathBlamedOnOther(node.processId, request.shard);
         if (!innocent) request.deaths = (request.deaths ?? 0) + 1;
       }

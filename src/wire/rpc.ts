@@ -45,15 +45,18 @@ export class RpcError extends Error {
   readonly data: unknown;
   /** False only where the call surely never left this process. */
   readonly maybeExecuted: boolean;
+  /** The other side ended the connection under the call, as the end of its process does; not we, and not silence. */
+  readonly peerLeft: boolean;
   constructor(
     code: string,
     message: string,
-    options: { data?: unknown; maybeExecuted?: boolean; cause?: unknown } = {},
+    options: { data?: unknown; maybeExecuted?: boolean; peerLeft?: boolean; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.code = code;
     this.data = options.data;
     this.maybeExecuted = options.maybeExecuted ?? true;
+    this.peerLeft = options.peerLeft ?? false;
   }
 }
 
@@ -410,7 +413,7 @@ export class RpcClient {
       this.#failures = session.heard ? 0 : this.#failures + 1;
       const delayMs = this.#failures <= 1 ? 0 : Math.min(RECONNECT_DELAY_MS_MAX, 10 * 2 ** this.#failures);
       this.#notBeforeMs = this.#clock.monotonicMs() + delayMs;
-      this.#drop(reason);
+      this.#drop(reason, true);
     };
     this.#session = session;
     channel.send(session.packer.pack([HELLO, this.#token, this.#identity]));
@@ -440,14 +443,17 @@ export class RpcClient {
     this.#clock.setTimer(SILENCE_MS_MAX / 3, look);
   }
 
-  #drop(reason: string): void {
+  #drop(reason: string, peerLeft = false): void {
     const maybeExecuted = this.#session?.channel.opened !== false;
     this.#session = undefined;
     const calls = this.#calls.takeAll();
     const streams = [...this.#streams.values()];
     this.#streams.clear();
     const error = () =>
-      new RpcError('unavailable', `the connection to ${this.address} broke: ${reason}`, { maybeExecuted });
+      new RpcError('unavailable', `the connection to ${this.address} broke: ${reason}`, {
+        maybeExecuted,
+        peerLeft,
+      });
     for (const call of calls) call.reject(error());
     for (const stream of streams) stream.onEnd(error());
     this.onDown(reason);

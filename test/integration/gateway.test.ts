@@ -174,6 +174,20 @@ describe('failures', () => {
     expect(nodes.filter((node) => node.got.length > 0)).toHaveLength(2);
   });
 
+  it('takes no key that is gone for a death: a living node loses its own while the control store is away', async () => {
+    const [a, b] = [await world.node('a.1'), await world.node('b.1')];
+    world.own('room/x', a);
+    const gateway = await world.gateway();
+    a.hang();
+    const arrived = a.arrival();
+    const pending = gateway.execute(request('room/x'));
+    await arrived;
+    a.revokeLease();
+    expect((await pending).servedBy).toBe('b.1');
+    expect(b.got[0]!.idempotency).toEqual(a.got[0]!.idempotency);
+    expect(b.got[0]!.deaths).toBeUndefined();
+  });
+
   it('does not count a death that another shard is on record for', async () => {
     const [a, b] = [await world.node('a.1'), await world.node('b.1')];
     world.own('room/x', a);
