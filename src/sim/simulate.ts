@@ -90,6 +90,8 @@ export interface InternalOptions extends SimulationOptions {
   mutations?: readonly Mutation[];
   /** More than a schedule can say: runs when users and faults begin. */
   script?: (cluster: SimCluster, observer: Observer) => void;
+  /** Of nodes, virtual milliseconds. Default: the product's. */
+  leaseTtlMs?: number;
   /** Faults outlast the run: what is cut stays cut while everything must come to rest. */
   lasting?: boolean;
 }
@@ -199,10 +201,15 @@ async function run(
       return engine;
     },
     cell: options.cell,
+    leaseTtlMs: options.leaseTtlMs,
     mutations: options.mutations && new Set(options.mutations),
     onLog: options.onLog,
-    // Short logs and short idleness, so that snapshots, trims and passivation happen in a run of seconds.
-    nodeLimits: { snapshotLogBytesMin: 1_500, idleMs: 1_500 + style.next() * 10_000 },
+    // Short logs and short patience, so that snapshots, trims, passivation and owners that give up happen in seconds.
+    nodeLimits: {
+      snapshotLogBytesMin: 1_500,
+      idleMs: 1_500 + style.next() * 10_000,
+      cellSilenceMs: 2_000 + style.next() * 8_000,
+    },
     // Some runs shift users step by step, the others hand off at once.
     migrations: { usersMin: style.next() < 0.6 ? 2 : 20, keepStandby: style.next() < 0.2 },
     runtime: (runtime, processId) => observer.watch(runtime, processId),
@@ -247,6 +254,7 @@ async function run(
     if (!options.lasting) faults.stop();
     await world.run(world.nowMs + AFTERWARDS_MS);
     users.stop();
+    if (users.failure !== undefined) throw users.failure;
     for (const engine of engines) engine.moving = false;
     await world.run(world.nowMs + REST_MS);
     const settled = await settle(cluster, app, workload, history);

@@ -68,6 +68,8 @@ export interface UsersOptions {
 export class Users {
   readonly #o: UsersOptions;
   #stopped = false;
+  /** What a client threw: the workload does not fit. */
+  failure: unknown;
 
   constructor(options: UsersOptions) {
     this.#o = options;
@@ -89,7 +91,14 @@ export class Users {
         if (only && !only.includes(name)) continue;
         // Two thirds come through the gateway; the others hold on to one node, whatever has become of it.
         const isDirect = i % 3 === 2 && nodes.length > 0;
-        void this.#live(name, region, isDirect ? nodes[i % nodes.length]! : `gateway-${region}`, i % 3 === 0);
+        this.#live(
+          name,
+          region,
+          isDirect ? nodes[i % nodes.length]! : `gateway-${region}`,
+          i % 3 === 0,
+        ).catch((error) => {
+          this.failure ??= error;
+        });
       }
     }
   }

@@ -9,6 +9,9 @@ import { simulateTally } from '../../src/sim/simulate.ts';
 // Most errors of a run are expected and read by nobody: their stacks cost more than all else about them.
 Error.stackTraceLimit = 0;
 
+/** How many seeds every run of the tests takes. */
+export const SEEDS = 300;
+
 export async function runSeed(seed: number): Promise<void> {
   const report = await simulateTally({ seed });
   if (report.violations.length > 0) {
