@@ -90,7 +90,8 @@ function wayOf(name: string, control: ControlStore): ControlStore {
 function cellWay(cell: CellStore): CellStore {
   return new Proxy(cell, {
     get(target, property) {
-      const value = Reflect.get(target, property) as (...args: unknown[]) => unknown;
+      const value: unknown = Reflect.get(target, property);
+      if (typeof value !== 'function') return value;
       return (...args: unknown[]) => {
         if (cut.has('cell')) return Promise.reject(new StoreError('unavailable', 'the cell is away'));
         return value.apply(target, args);
