@@ -107,10 +107,9 @@ export class Dual {
    */
   choose(s: number): number {
     const { problem, chosen } = this;
-    const { regionCount, width, nodeRegion, value } = problem;
+    const { regionCount, nodeRegion, value } = problem;
     this.price(s);
     if (problem.frozen[s] === 1) return this.#frozen(s);
-    const base = s * width;
     const source = sourceRegion(problem, s);
     const count = problem.standbys[s]!;
     let cheapest = Number.POSITIVE_INFINITY;
@@ -118,7 +117,7 @@ export class Dual {
     if (count > 0)
       for (let r = 0; r < regionCount; r++) {
         if (!regionAllowed(problem, s, r) || this.#room[problem.spread[s]! * regionCount + r] === 0) continue;
-        standbyMove[r] = this.#standbyMove(s, r, source);
+        standbyMove[r] = this.standbyMove(s, r, source);
         const usd = standbyMove[r]! + this.standbyPrice[r]!;
         if (usd < cheapest) cheapest = usd;
       }
@@ -129,7 +128,7 @@ export class Dual {
       if (this.#room[r] === 0) continue;
       let usd = value[s * regionCount + r]! + this.primaryPrice[r]!;
       if (count > 0 && usd + count * cheapest >= best) continue;
-      if (source >= 0) usd += this.#primaryMove(s, r, source, base) / problem.moveHours;
+      if (source >= 0) usd += this.primaryMove(s, r, source) / problem.moveHours;
       if (usd >= best) continue;
       if (count > 0) {
         usd += this.#chooseStandbys(s, r, count);
@@ -276,9 +275,11 @@ export class Dual {
     return this.scarcityShare > 0 && this.#scarce[r] === 1;
   }
 
-  #primaryMove(s: number, r: number, source: number, base: number): number {
+  /** One-time dollars that a primary's move to a region costs at least; `source` is where its bytes are. */
+  primaryMove(s: number, r: number, source: number): number {
     const { problem } = this;
     const { start, nodeRegion, width } = problem;
+    const base = s * width;
     const now = start[base]!;
     if (now >= 0 && nodeRegion[now] === r) return 0;
     const bytes = problem.stateGb[s]! * problem.egressUsdPerGb[source * problem.regionCount + r]!;
@@ -291,7 +292,7 @@ export class Dual {
   }
 
   /** Dollars an hour of bringing a standby to a region: none where any replica is there now. */
-  #standbyMove(s: number, r: number, source: number): number {
+  standbyMove(s: number, r: number, source: number): number {
     if (source < 0) return 0;
     const { problem } = this;
     const { start, nodeRegion, width } = problem;

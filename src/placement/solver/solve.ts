@@ -3,7 +3,8 @@
  *
  * 1. Prices: dual ascent on a sample of shards (dual.ts).
  * 2. Insertion: primaries into their best priced region, then standbys, largest first (insert.ts).
- * 3. Local search, first with the prices of what is scarce, then on the objective alone (search.ts).
+ * 3. What is beyond full sheds what loses least; then local search, first with the prices of what is scarce, then on the
+ *    objective alone (search.ts), and exchanges: what full regions need most comes in for what loses least (exchange.ts).
  * 4. Settling: warm rounds from there until one moves nothing, so that the same input again moves nothing.
  * 5. Certificate: one pass over all shards at the final prices is the lower bound.
  *
@@ -18,6 +19,7 @@ import type { CostParts } from '../instance/types.ts';
 import { Candidates } from './candidates.ts';
 import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
 import { eligible } from './eligible.ts';
+import { Exchange } from './exchange.ts';
 import { Inserter } from './insert.ts';
 import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
 import { NOWHERE, type Problem } from './problem.ts';
@@ -33,6 +35,8 @@ export interface SolveBudget {
   /** Passes of a fresh search, and of a warm one. */
   passes: number;
   passesWarm: number;
+  /** Share of the shards that a pass tries to bring into full regions at most. */
+  exchangeShare: number;
   /** Warm rounds after a fresh search until one moves nothing. */
   settleRounds: number;
 }
@@ -43,6 +47,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   iterationsWarm: 30,
   passes: 8,
   passesWarm: 3,
+  exchangeShare: 0.05,
   settleRounds: 6,
 };
 
@@ -113,13 +118,17 @@ function solveFresh(problem: Problem, seed: string | number, budget: SolveBudget
   const state = new State(problem, startOf(problem));
   const inserter = new Inserter(state, dual, new Candidates(state, draws));
   const search = new Search(inserter);
+  const exchange = new Exchange(search);
   const order = bySize(problem);
   insertNowhere(inserter, order, progress);
+  dual.scarcityShare = 1;
+  exchange.relieve();
   const dirty = new Int32Array(problem.shardCount);
   for (let pass = 0; pass < budget.passes; pass++) {
     // The last passes ask no price but the objective's own.
     dual.scarcityShare = pass < budget.passes - PASSES_PLAIN ? 1 : 0;
     let count = 0;
+    if (dual.scarcityShare === 0) exchange.pass(budget.exchangeShare);
     for (const s of order) if (search.couldGain(s)) dirty[count++] = s;
     const before = costOf(problem, state.place).total;
     const accepted = search.accepted;
@@ -166,8 +175,12 @@ function warmRound(
     takeOffWhatPricesMove(dual, state);
     insertNowhere(inserter, order, progress);
   }
+  const exchange = new Exchange(search);
+  dual.scarcityShare = far ? 1 : 0;
+  exchange.relieve();
   for (let pass = 0; pass < passes; pass++) {
     dual.scarcityShare = far && pass < passes - PASSES_PLAIN ? 1 : 0;
+    if (dual.scarcityShare === 0) exchange.pass(budget.exchangeShare);
     const outOfLine = nodesOutOfLine(state, inserter.candidates);
     let count = 0;
     for (const s of order) if (wantsElsewhere(dual, state, s, outOfLine)) dirty[count++] = s;

@@ -21,6 +21,8 @@ export class State {
   fits = true;
   /** After {@link addUsd}: sum of squared shares used, which tells even nodes from uneven ones where none is overloaded. */
   spreadScore = 0;
+  /** Dollars an hour of nodes that changes since the beginning have added: a step's are the difference around it. */
+  nodesUsd = 0;
   readonly #inverse: Float64Array;
   readonly #share: Float64Array;
   readonly #common: Float64Array;
@@ -120,6 +122,14 @@ export class State {
     return most;
   }
 
+  /** Share of a node's capacity used at the quantile in one dimension. */
+  shareOf(n: number, d: number): number {
+    const i = n * this.problem.dims + d;
+    const m = this.mean[i]!;
+    const deviation = Math.sqrt(Math.max(0, this.variance[i]!) + this.#common[d]! * m * m);
+    return (m + this.problem.quantileZ * deviation) * this.#inverse[i]!;
+  }
+
   isFull(n: number): boolean {
     const { dims, quantileZ } = this.problem;
     for (let d = 0; d < dims; d++) {
@@ -138,7 +148,9 @@ export class State {
     this.#load(s, n, standby, sign);
     this.overload[n] = this.#price(n);
     const paidAfter = releasable[n] === 1 && this.replicas[n] === 0 ? 0 : nodeUsdPerHour[n]!;
-    return this.overload[n]! - before + paidAfter - paidBefore;
+    const usd = this.overload[n]! - before + paidAfter - paidBefore;
+    this.nodesUsd += usd;
+    return usd;
   }
 
   #load(s: number, n: number, standby: boolean, sign: 1 | -1): void {
