@@ -186,6 +186,17 @@ export function cellLogConformance(make: () => Promise<CellFixture>): void {
         expect((await suite.store.open(A, 3)).end).toBe(end);
       });
 
+      it('comes before what the same process asks of the log behind it, without waiting', async () => {
+        await suite.store.open(A, 1);
+        await suite.fill(A, 1, 1, 3);
+        for (let epoch = 2; epoch < 12; epoch++) {
+          const opened = suite.store.open(A, epoch);
+          const appended = suite.append(A, epoch, epoch + 2);
+          expect(await appended).toEqual(OK);
+          expect(await opened).toMatchObject({ fence: epoch, end: epoch + 1 });
+        }
+      });
+
       it('gives the snapshot and what follows it, not what precedes it', async () => {
         await suite.fill(A, 1, 1, 5);
         await suite.store.putSnapshot(A, 1, { seq: 3, bytes: bytes(10, 3) });

@@ -176,7 +176,10 @@ export interface CellPressure {
 }
 
 export interface CellStore {
-  /** fence = max(fence, epoch); returns the fence after it. Also the fence check of OWNERSHIP rule 4. */
+  /**
+   * fence = max(fence, epoch); returns the fence after it. Also the fence check of OWNERSHIP rule 4. What the same
+   * process writes to the shard's log after it asked for this, or for {@link open}, happens after it, or fails with it.
+   */
   raiseFence(shard: ShardId, epoch: Epoch): Promise<Epoch>;
   /** Raises the fence to `epoch` and reads, in one transaction (OWNERSHIP rule 2). The caller checks `fence`. */
   open(shard: ShardId, epoch: Epoch, options?: OpenOptions): Promise<Opening>;

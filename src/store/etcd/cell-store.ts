@@ -29,6 +29,7 @@ import type { EtcdClient } from './client.ts';
 import { CellKeys, checkEtcdShardId } from './keys.ts';
 import { LogKeeper } from './log-keeper.ts';
 import { LogReader } from './log-reader.ts';
+import { RaiseOrder } from './raise-order.ts';
 import { Upkeep, type UpkeepOptions } from './upkeep.ts';
 
 export interface EtcdCellStoreOptions {
@@ -55,6 +56,7 @@ export class EtcdCellStore implements CellStore {
   readonly #lines: AppendLines;
   readonly #reader: LogReader;
   readonly #keeper: LogKeeper;
+  readonly #raises = new RaiseOrder();
   readonly #upkeep: Upkeep | undefined;
 
   constructor(options: EtcdCellStoreOptions) {
@@ -75,19 +77,29 @@ export class EtcdCellStore implements CellStore {
 
   async raiseFence(shard: ShardId, epoch: Epoch): Promise<Epoch> {
     check(shard, 'epoch', epoch);
-    return this.#reader.raiseFence(shard, epoch);
+    return this.#raises.raising(shard, () => this.#reader.raiseFence(shard, epoch));
   }
 
   async open(shard: ShardId, epoch: Epoch, options: OpenOptions = {}): Promise<Opening> {
     check(shard, 'epoch', epoch);
-    return this.#reader.open(shard, epoch, options);
+    return this.#raises.raising(shard, () => this.#reader.open(shard, epoch, options));
   }
 
   async append(batch: Append[]): Promise<AppendResult[]> {
     checkAppends(batch);
     for (const { shard } of batch) checkEtcdShardId(shard);
     this.#upkeep?.admit();
-    return this.#lines.append(batch);
+    if (!batch.some(({ shard }) => this.#raises.after(shard))) return this.#lines.append(batch);
+    const results: AppendResult[] = new Array(batch.length);
+    const groups = Map.groupBy(batch.keys(), (index) => this.#raises.after(batch[index]!.shard));
+    await Promise.all(
+      [...groups].map(async ([raised, indices]) => {
+        await raised;
+        const part = await this.#lines.append(indices.map((index) => batch[index]!));
+        for (const [i, index] of indices.entries()) results[index] = part[i]!;
+      }),
+    );
+    return results;
   }
 
   async tail(
@@ -108,17 +120,20 @@ export class EtcdCellStore implements CellStore {
         `the snapshot of ${shard} takes ${snapshot.bytes.byteLength} bytes, over the limit of ${SNAPSHOT_BYTES_MAX}`,
       );
     }
+    await this.#raises.after(shard);
     return this.#keeper.putSnapshot(shard, epoch, snapshot);
   }
 
   async trim(shard: ShardId, epoch: Epoch, throughSeq: Seq): Promise<FencedResult> {
     check(shard, 'epoch', epoch);
     checkWholeNumber('throughSeq', throughSeq);
+    await this.#raises.after(shard);
     return this.#keeper.trim(shard, epoch, throughSeq);
   }
 
   async deleteLog(shard: ShardId, epoch: Epoch): Promise<FencedResult> {
     check(shard, 'epoch', epoch);
+    await this.#raises.after(shard);
     return this.#keeper.deleteLog(shard, epoch);
   }
 
