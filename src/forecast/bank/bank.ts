@@ -7,8 +7,9 @@
  * Invariants: memory is fixed a row; a missing value (NaN, infinite) teaches nothing and costs a place in time; a
  * censored one never teaches low demand; quantiles ascend; no answer leaves the clamps around what was seen.
  */
+import { type Between, between, skippedOf } from './between.ts';
 import { blendAnswer } from './blend.ts';
-import { clampHigh, clampLow, learn, predict, type SeasonNow, seasonNow } from './experts.ts';
+import { clampHigh, clampLow, learn, predict, type SeasonNow, season, seasonNow } from './experts.ts';
 import {
   type BankLayout,
   BLEND,
@@ -18,12 +19,13 @@ import {
   EXPERT_NAMES,
   EXPERTS,
   F,
+  type HistoryShape,
   type Row,
 } from './layout.ts';
 import { type Outside, outsideSay } from './outside.ts';
 import { findPeriods } from './periods.ts';
 import { rescale } from './rescale.ts';
-import { pushValue } from './rings.ts';
+import { pushValue, ringContent } from './rings.ts';
 import { base64, fromBase64 } from './saved.ts';
 import {
   clampTo,
@@ -66,6 +68,8 @@ export interface BankOptions {
   regression?: boolean;
   /** Rows allocated at a time; 512 by default. */
   rows?: number;
+  /** How far back a row remembers, and how finely: 10,752 steps in 1.2 kB by default. */
+  history?: HistoryShape;
 }
 
 /** See {@link SeriesBank.saveRow}. */
@@ -84,7 +88,10 @@ interface Chunk {
 export class SeriesBank {
   readonly layout: BankLayout;
   readonly names: readonly string[];
-  /** Answers of experts from outside for a row, in the series' own unit; NaN where they cannot say. */
+  /**
+   * Answers of experts from outside for a row, in the series' own unit; NaN where they cannot say. It may ask another bank,
+   * not this one.
+   */
   external: (row: number, expert: number, ahead: number) => number = () => Number.NaN;
   /** Quantiles of forecasters from outside, in the series' unit. */
   outside: Outside = () => false;
@@ -101,6 +108,7 @@ export class SeriesBank {
   readonly #shares = BUCKET_STEPS.map(() => new Float64Array(3));
   readonly #asked = new Float64Array(3);
   readonly #windowOut = new Float64Array(3);
+  readonly #between: Between = { left: 0, right: 0, share: 0, skipped: 0 };
   readonly #chunkRows: number;
   #current = 0;
 
@@ -114,6 +122,7 @@ export class SeriesBank {
       externals: externals.length,
       outside: options.outside ?? 0,
       regression: options.regression ?? true,
+      history: options.history,
     });
     this.names = [...EXPERT_NAMES, ...externals];
     this.#answers = new Float64Array(this.layout.experts);
@@ -159,6 +168,10 @@ export class SeriesBank {
   /** Periods in steps; below 2: none. */
   setPeriods(row: number, first: number, second: number): void {
     const at = this.seek(row);
+    const before = at.floats[at.f + F.periodA]!;
+    // One found a little better is the same one.
+    if (!(Math.abs(first - before) < PERIOD_SAME * before))
+      at.floats[at.f + F.periodFrom] = at.floats[at.f + F.length]!;
     at.floats[at.f + F.periodA] = first;
     at.floats[at.f + F.periodB] = second;
   }
@@ -247,18 +260,19 @@ export class SeriesBank {
     }
     const high = clampHigh(at);
     const low = clampLow(at);
+    const place = this.#between;
+    place.skipped = skippedOf(at);
     let ready = -1;
     for (let h = 0; h < horizons.length; h++) {
       const ahead = horizons[h]!;
-      let b = 0;
-      while (b < BUCKETS - 1 && BUCKET_STEPS[b + 1]! <= ahead) b++;
-      const last = b === BUCKETS - 1;
-      const share = last || ahead <= 1 ? 0 : Math.log(ahead / BUCKET_STEPS[b]!) / LOG_STEPS[b]!;
+      between(ahead, place);
+      const { left: b, right: next, share } = place;
       predict(at, ahead, this.#answers);
       this.#askExternals(ahead, this.#answers);
-      for (const need = last ? b : b + 1; ready < need; ) this.#prepare(at, ++ready);
-      const next = last ? b : b + 1;
-      const base = this.#mix(at, b, next, share);
+      while (ready < next) this.#prepare(at, ++ready);
+      // Weights that have hardly been scored yet are no better than those next to them.
+      const scored = x[f + F.scores + next]!;
+      const base = this.#mix(at, b, next, (share * scored) / (scored + TRUST_SCORES));
       const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
       const spread = spreadFor(at, usual, base);
       this.#hearOutside(at, ahead, b, next, share);
@@ -291,13 +305,58 @@ export class SeriesBank {
       out[q] = Math.min(high, Math.max(q > 0 ? out[q - 1]! / scale : 0, this.#windowOut[q]!)) * scale;
   }
 
+  /**
+   * Quantiles of the maximum from the next step to any other: the path as far as that, and how far above it maxima came
+   * in the windows of the layout next to it (beyond the longest: in that).
+   */
+  forecastMaxOver(row: number, steps: number, out: Float64Array): void {
+    const at = this.seek(row);
+    const scale = at.floats[at.f + F.scale]!;
+    const { windows } = this.layout;
+    if (scale === 0) {
+      out.fill(0, 0, 3);
+      return;
+    }
+    const { base, spread } = this.#pathMaximum(steps);
+    let above = 0;
+    while (above < windows.length - 1 && windows[above]! < steps) above++;
+    const below = above > 0 && windows[above]! > steps ? above - 1 : above;
+    const share =
+      below === above ? 0 : Math.log(steps / windows[below]!) / Math.log(windows[above]! / windows[below]!);
+    windowQuantiles(at, below, base, spread, out);
+    windowQuantiles(at, above, base, spread, this.#windowOut);
+    const high = clampHigh(at);
+    let before = 0;
+    for (let q = 0; q < 3; q++) {
+      const value = (1 - share) * out[q]! + share * this.#windowOut[q]!;
+      before = Math.min(high, Math.max(before, value));
+      out[q] = before * scale;
+    }
+  }
+
+  /** The newest values of one resolution of the history, oldest first, in the series' unit; NaN where missing. */
+  recent(row: number, ring: number, count: number): Float64Array {
+    const at = this.seek(row);
+    const scale = at.floats[at.f + F.scale]!;
+    const content = ringContent(at, ring);
+    const values = content.subarray(Math.max(0, content.length - count));
+    for (let i = 0; i < values.length; i++) values[i]! *= scale;
+    return values;
+  }
+
+  /** What was one period before a step ahead; the last value where no period is known yet. In the series' unit. */
+  naive(row: number, ahead: number): number {
+    const at = this.seek(row);
+    const before = season(at, at.floats[at.f + F.periodA]!, ahead);
+    return (Number.isNaN(before) ? at.floats[at.f + F.last]! : before) * at.floats[at.f + F.scale]!;
+  }
+
   /** Weight of each expert near a horizon. */
   weights(row: number, ahead: number): Record<string, number> {
     const at = this.seek(row);
     predict(at, ahead, this.#answers);
     this.#askExternals(ahead, this.#answers);
-    let b = 0;
-    while (b < BUCKETS - 1 && BUCKET_STEPS[b + 1]! <= ahead) b++;
+    const b = this.#bucketOf(at, ahead);
     weightsAt(at, b, this.#weights[b]!, this.#answers);
     return Object.fromEntries(this.names.map((name, e) => [name, this.#weights[b]![e]!]));
   }
@@ -350,13 +409,13 @@ export class SeriesBank {
     }
     if (!(total > 0)) return 0;
     const first = sum / total;
-    const weight = (1 - share) * left[BLEND]! + share * right[BLEND]!;
     if (at.layout.blendAt < 0) return first;
-    let blend = blendAnswer(at, b, this.#answers, first);
-    if (share > 0) blend += share * (blendAnswer(at, next, this.#answers, first) - blend);
-    blend = clampTo(at, blend);
-    this.#answers[BLEND] = blend;
-    return (sum + weight * blend) / (total + weight);
+    // Each regression by its own weight: a wild one that nobody believes at its horizon is not believed between either.
+    const weightLeft = (1 - share) * left[BLEND]!;
+    const weightRight = share * right[BLEND]!;
+    sum += weightLeft * clampTo(at, blendAnswer(at, b, this.#answers, first));
+    if (weightRight > 0) sum += weightRight * clampTo(at, blendAnswer(at, next, this.#answers, first));
+    return sum / (total + weightLeft + weightRight);
   }
 
   readonly #outsideSum = new Float64Array(3);
@@ -399,12 +458,18 @@ export class SeriesBank {
     }
   };
 
+  /** The longest bucket up to a horizon whose weights hold for others too. */
+  #bucketOf(at: Row, ahead: number): number {
+    this.#between.skipped = skippedOf(at);
+    between(ahead, this.#between);
+    return this.#between.left;
+  }
+
   readonly #path = { base: 0, spread: 0 };
   /** Highest of the mixture's path over a window, and the spread at the bucket of its end. */
   readonly #pathMaximum = (window: number): { base: number; spread: number } => {
     const at = this.#row;
-    let b = 0;
-    while (b < BUCKETS - 1 && BUCKET_STEPS[b + 1]! <= window) b++;
+    const b = this.#bucketOf(at, window);
     let highest = Number.NEGATIVE_INFINITY;
     for (let i = 0; i < PATH_POINTS; i++) {
       const ahead = Math.max(1, Math.round((window * (i + 0.5)) / PATH_POINTS));
@@ -430,5 +495,8 @@ export class SeriesBank {
   }
 }
 
+/** Periods within this share of each other are the same. */
+const PERIOD_SAME = 0.06;
 const PATH_POINTS = 6;
-const LOG_STEPS = BUCKET_STEPS.map((steps, b) => Math.log((BUCKET_STEPS[b + 1] ?? steps * 2) / steps));
+/** Scores from which weights at a horizon count for half of what they would. */
+const TRUST_SCORES = 4;

@@ -25,6 +25,8 @@ export const EXPERT_NAMES = [
 ] as const;
 /** Column of the regression on the others. */
 export const BLEND = 14;
+/** Which period an expert looks back by: 1 the first, 2 the second, 0 none. */
+export const EXPERT_PERIOD = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 1, 0] as const;
 /** The experts it regresses on. */
 export const BLEND_EXPERTS = [0, 1, 2, 3, 4, 7, 8, 9, 11] as const;
 /** Floats of one regression: the lower triangle of its normal matrix, its right side, its solution. */
@@ -65,12 +67,20 @@ export const F = {
   deviation: 25,
   highest: 26,
   lowest: 27,
-  scores: 28,
-  spread: 28 + BUCKETS,
-  conform: 28 + 2 * BUCKETS,
-  kindLoss: 28 + 4 * BUCKETS,
-  losses: 28 + 4 * BUCKETS + 3 * KINDS * BUCKETS,
+  /** Length at which the first period was set: its experts are newcomers from there. */
+  periodFrom: 28,
+  scores: 29,
+  spread: 29 + BUCKETS,
+  conform: 29 + 2 * BUCKETS,
+  kindLoss: 29 + 4 * BUCKETS,
+  losses: 29 + 4 * BUCKETS + 3 * KINDS * BUCKETS,
 } as const;
+
+/** Rings of history: values held by each, and the steps that one of them stands for; three at most, finest first. */
+export interface HistoryShape {
+  values: readonly number[];
+  steps: readonly number[];
+}
 
 export interface BankLayout {
   /** Seconds a step. */
@@ -114,6 +124,7 @@ const SINGLE_RING_FROM_S = 1800;
  * @param options.slots answers in flight at a time for each horizon: 8 learn eight times over a horizon, 2 save a third
  *   of the memory
  * @param options.windows windows in steps whose maximum is forecast
+ * @param options.history by default 1.2 kB a row
  */
 export function bankLayout(options: {
   stepS: number;
@@ -122,12 +133,16 @@ export function bankLayout(options: {
   externals: number;
   outside: number;
   regression: boolean;
+  history: HistoryShape | undefined;
 }): BankLayout {
   const single = options.stepS >= SINGLE_RING_FROM_S;
-  const ringValues: number[] = single
-    ? [HISTORY_VALUES.reduce((a: number, b) => a + b, 0)]
-    : [...HISTORY_VALUES];
-  const ringSteps = single ? [1] : [...RING_WIDTHS];
+  const shape: HistoryShape =
+    options.history ??
+    (single
+      ? { values: [HISTORY_VALUES.reduce((a: number, b) => a + b, 0)], steps: [1] }
+      : { values: HISTORY_VALUES, steps: RING_WIDTHS });
+  const ringValues = [...shape.values];
+  const ringSteps = [...shape.steps];
   let codes = 0;
   const ringAt = ringValues.map((values) => take(values));
   const experts = EXPERTS + options.externals;

@@ -9,7 +9,18 @@ import { blendAnswer, learnBlend } from './blend.ts';
 import { decode, encode, MISSING } from './codes.ts';
 import { clampHigh, clampLow, predict } from './experts.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
-import { BINS, BLEND, BUCKET_STEPS, BUCKETS, EXPERTS, F, KINDS, QUANTILES, type Row } from './layout.ts';
+import {
+  BINS,
+  BLEND,
+  BUCKET_STEPS,
+  BUCKETS,
+  EXPERT_PERIOD,
+  EXPERTS,
+  F,
+  KINDS,
+  QUANTILES,
+  type Row,
+} from './layout.ts';
 import { keepOutside, settleOutside } from './outside.ts';
 import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
 
@@ -50,6 +61,9 @@ const weights = new Float64Array(EXPERTS + 8);
 const quantiles = new Float64Array(3);
 const valueQuantiles = new Float64Array(3);
 const asked = new Float64Array(3);
+const periodRates = new Float64Array(3);
+/** Scores that the guess about a newcomer is worth. */
+const NEWCOMER_PRIOR = 2;
 
 /** Weights of the experts at a bucket into `out`; NaN answers have none. */
 export function weightsAt(row: Row, bucket: number, into: Float64Array, from: ArrayLike<number>): void {
@@ -234,13 +248,14 @@ export function settle(row: Row, value: number): void {
     const losses = f + F.losses + b * layout.experts;
     const base = decode(baseCode);
     const baseLoss = Math.abs(value - base);
+    newcomerRates(row, b, rate);
     for (let e = 0; e < layout.experts; e++) {
       const answer = decode(codes[at + e]!);
       answers[e] = answer;
       // Who could not say yet is taken for a little worse than the mixture.
       const loss = !Number.isNaN(answer) ? Math.abs(value - answer) : baseLoss * 1.1;
       if (count === 0) x[losses + e] = loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < EXPERTS ? e : 0]!;
-      else x[losses + e]! += rate * (loss - x[losses + e]!);
+      else x[losses + e]! += periodRates[EXPERT_PERIOD[e] ?? 0]! * (loss - x[losses + e]!);
     }
     if (layout.blendAt >= 0)
       learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));
@@ -284,6 +299,24 @@ export function settle(row: Row, value: number): void {
       (value - x[f + F.mean]!) / deviation,
       TUNED.valueMemory,
     );
+  }
+}
+
+/**
+ * How fast losses are learnt, by the period an expert looks back by. One that could not say before learns as fast as all
+ * did at first: what it was taken for until then was a guess, and a season found is believed within hours, not days.
+ */
+function newcomerRates(row: Row, bucket: number, rate: number): void {
+  const { floats: x, f, layout } = row;
+  const length = x[f + F.length]!;
+  const stride = layout.slotStride[bucket]!;
+  periodRates[0] = rate;
+  const first = Math.max(x[f + F.periodA]!, x[f + F.periodFrom]!);
+  const second = x[f + F.periodB]!;
+  for (let period = 1; period <= 2; period++) {
+    const from = (period === 1 ? first : second) + BUCKET_STEPS[bucket]!;
+    const scores = length < from ? Number.POSITIVE_INFINITY : (length - from) / stride;
+    periodRates[period] = Math.max(rate, 1 / (scores + 1 + NEWCOMER_PRIOR));
   }
 }
 
