@@ -42,7 +42,7 @@ export const SHARDS_PLACED_MAX = 20_000;
 const VIEW_STEPS = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89];
 /** Weight of the newest step in a node's measured overhead. */
 const OVERHEAD_SMOOTHING = 0.1;
-const FORMAT = 'skein-loop-1';
+const FORMAT = 'skein-loop-2';
 
 export interface LocalEngineOptions {
   config: EngineConfig;

@@ -1,40 +1,8 @@
 /** Every number of the forecaster that is a choice, with the reason for its value. Steps are measuring steps. */
 
-/**
- * Half-lives of the plain levels. 0 is the last value; above 64 steps a level says nothing that the profile does not
- * say better, and before a profile exists a shorter one wins anyway.
- */
-export const LEVEL_HALF_LIVES_STEPS = [0, 2, 8, 32] as const;
-/** Of the damped trends: a ramp of a minute at 1 s steps, and one of some minutes. */
-export const TREND_HALF_LIVES_STEPS = [3, 10] as const;
-/** Of "today against the profile": today's noise averaged over a few steps, and over a good part of a short day. */
-export const TODAY_HALF_LIVES_STEPS = [5, 20] as const;
-/** Of the drift from the profile. */
-export const DRIFT_HALF_LIFE_STEPS = 5;
-
-/** Horizons at which models are scored: powers of two, in steps, to half a day of 10 s steps. */
-export const SCORED_HORIZONS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096] as const;
-/** A forecast is scored this many times over its own horizon: neighbouring ones say nearly the same. */
-export const SCORES_PER_HORIZON = 8;
-/** Scores after which an old one weighs half: some days of 30 steps, half a day of scores at a long horizon. */
-export const LOSS_HALF_LIFE_SCORES = 60;
-/**
- * Weights are (least loss / loss) to this power: at 8 a model twice as bad weighs 1/256, one 5 % worse still two
- * thirds, so close ones average out their noise.
- */
-export const WEIGHT_POWER = 8;
-/** Scores a model needs before its own loss counts; until then it is taken for this much worse than the mixture. */
-export const NEWCOMER_SCORES = 4;
-export const NEWCOMER_FACTOR = 1.15;
-/** No forecast above this many times the largest value seen lately. */
-export const CLAMP_FACTOR = 3;
-
 /** Step of the online quantile trackers, in units of the residual's own scale: first, last, and how fast it falls. */
 export const TRACK_RATE_FIRST = 0.3;
 export const TRACK_RATE_LAST = 0.03;
-/** Relative error always assumed beside counting noise. */
-export const RELATIVE_ERROR_FLOOR = 0.03;
-
 /** Looking for periods: first after this many steps, then each time the history has grown by an eighth ... */
 export const PERIOD_LOOK_FIRST_STEPS = 24;
 /** ... at most this many steps apart. */

@@ -1,5 +1,6 @@
 /** What a saved engine holds: plain data, so that a new leader goes on where the old one was. */
-import type { SeriesState } from './series.ts';
+import type { HotState } from './hot.ts';
+import type { RowSeriesState } from './row-series.ts';
 import type { SharesState } from './shares.ts';
 
 export interface EngineState {
@@ -11,7 +12,7 @@ export interface EngineState {
   shares: SharesState;
   means: { rows: number[]; services: number[] };
   bands: number[][][];
-  total: SeriesState;
-  hot: { index: number; rate: number; series: SeriesState }[];
-  groups: { service: number; origin: number; series: SeriesState }[];
+  total?: RowSeriesState;
+  hot: HotState[];
+  groups: { service: number; origin: number; series: RowSeriesState }[];
 }

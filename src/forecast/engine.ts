@@ -1,8 +1,8 @@
 /**
  * The forecaster of the predictive policy.
  *
- * Levels: (1) each group, i.e. one service's requests from one origin, is a {@link SeriesForecaster} with a
- * seasonal profile whose period is found from all groups together; (2) a shard is its believed share of each group
+ * Levels: (1) each group, i.e. one service's requests from one origin, is a row of a {@link SeriesBank} whose period is
+ * found from all groups together; (2) a shard is its believed share of each group
  * ({@link Shares}); (3) hot shards also have models of their own, with (2) as one more of them; (4) CPU, memory and bytes
  * are rates times means per request. Everything is in requests a step inside, a second outside.
  *
@@ -13,6 +13,7 @@ import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
 import type { ForecastExplanation, MetricForecast, ShardForecast } from '../model/loop.ts';
 import { ClassBands } from './bands.ts';
+import type { SeriesBank } from './bank/bank.ts';
 import {
   CALIBRATED_PER_STEP,
   CALIBRATION_LEAD_STEPS,
@@ -25,18 +26,25 @@ import type { Forecaster } from './forecaster.ts';
 import { HotShards } from './hot.ts';
 import { RequestMeansTable } from './means.ts';
 import { detectPeriods } from './period.ts';
-import { SeriesForecaster, type SeriesQuantiles } from './series.ts';
+import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
 import { Shares } from './shares.ts';
 import { StepCounts } from './step-counts.ts';
 
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
-const FORMAT = 'skein-forecast-1';
+const FORMAT = 'skein-forecast-2';
 
 interface Group {
   service: number;
   origin: number;
-  series: SeriesForecaster;
+  series: RowSeries;
+}
+
+/** What is made once the length of a step is known. */
+interface Rows {
+  groups: SeriesBank;
+  hot: HotShards;
+  total: RowSeries;
 }
 
 interface Check {
@@ -50,10 +58,9 @@ export class ForecastEngine implements Forecaster {
   readonly #shares = new Shares();
   readonly #means = new RequestMeansTable();
   readonly #bands = new ClassBands();
-  readonly #hot = new HotShards();
+  #rows: Rows | undefined;
   readonly #groups: Group[] = [];
   readonly #groupOf = new Map<number, Group>();
-  readonly #total = new SeriesForecaster({ externals: ['sum-of-groups'] });
   readonly #checks: Check[] = [];
   readonly #counts = new StepCounts();
   #periods: number[] = [];
@@ -65,7 +72,7 @@ export class ForecastEngine implements Forecaster {
   #share = new Float64Array(16);
 
   observe(step: LoadStep): void {
-    this.#stepS = step.stepS;
+    this.#rows ??= this.#makeRows(step.stepS);
     if (this.#lastNumber !== undefined) {
       if (step.number <= this.#lastNumber) return;
       const gap = Math.min(GAP_STEPS_MAX, step.number - this.#lastNumber - 1);
@@ -90,9 +97,8 @@ export class ForecastEngine implements Forecaster {
   total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] } {
     const result = { p50: [] as number[], p90: [] as number[], p99: [] as number[] };
     for (const seconds of horizonsS) {
-      const { p50, p90, p99 } = this.#total.predict(this.#stepsAhead(seconds), (_, ahead) =>
-        this.#sumOfGroups(ahead),
-      );
+      const ahead = this.#stepsAhead(seconds);
+      const { p50, p90, p99 } = this.#rows?.total.predict(ahead) ?? { p50: 0, p90: 0, p99: 0 };
       result.p50.push(p50 / this.#stepS);
       result.p90.push(p90 / this.#stepS);
       result.p99.push(p99 / this.#stepS);
@@ -113,7 +119,7 @@ export class ForecastEngine implements Forecaster {
     this.#shares.beliefs(index).forEach((belief, i) => {
       weights[`share:${names[i] ?? i}`] = belief;
     });
-    const hot = this.#hot.get(index);
+    const hot = this.#rows?.hot.get(index);
     if (hot !== undefined)
       for (const [name, weight] of Object.entries(hot.explain(middle).weights))
         weights[`shard:${name}`] = weight;
@@ -131,7 +137,7 @@ export class ForecastEngine implements Forecaster {
     return Math.max(1, seconds / this.#stepS + 0.5);
   }
 
-  #foresee(series: SeriesForecaster, ahead: readonly number[]): GroupForecast {
+  #foresee(series: RowSeries, ahead: readonly number[]): GroupForecast {
     const points = ahead.map((steps) => series.predict(steps));
     const max = series.predictMax(ahead[ahead.length - 1] ?? 1);
     return { points, max };
@@ -181,11 +187,11 @@ export class ForecastEngine implements Forecaster {
     rate: number[],
     byOrigin: ShardForecast['byOrigin'],
   ): void {
-    const hot = this.#hot.get(index);
+    const hot = this.#rows?.hot.get(index);
     if (hot === undefined) return;
     for (let h = 0; h < rate.length; h++) {
       const factor = rate[h]!;
-      const { p50 } = hot.predict(ahead[h]!, () => factor);
+      const { p50 } = hot.predict(ahead[h]!);
       if (factor <= 0) continue;
       const scale = p50 / factor;
       rate[h] = p50;
@@ -266,16 +272,13 @@ export class ForecastEngine implements Forecaster {
       const service = this.#shares.serviceOf(rows[i]!) * origins;
       for (let origin = 0; origin < origins; origin++) groups[service + origin]! += row[origin]!;
     }
+    const { hot, total } = this.#rows!;
     this.#learnGroups(groups, origins, fill);
     this.#learnShards(step, rows, counts, groups, origins);
-    this.#hot.observe(
-      this.#steps,
-      (index) => this.#counts.of(index, this.#steps),
-      (index, ahead) => this.#factor(index, ahead),
-    );
-    let total = 0;
-    for (const requests of groups) total += requests * fill;
-    this.#total.observe(total, (_, ahead) => this.#sumOfGroups(ahead));
+    hot.observe((index) => this.#counts.of(index, this.#steps));
+    let sum = 0;
+    for (const requests of groups) sum += requests * fill;
+    total.observe(sum);
     this.#check();
   }
 
@@ -287,7 +290,7 @@ export class ForecastEngine implements Forecaster {
         let group = this.#groupOf.get(key);
         if (group === undefined) {
           if (requests === 0) continue;
-          group = { service, origin, series: new SeriesForecaster() };
+          group = { service, origin, series: new RowSeries(this.#rows!.groups) };
           // What came before its first request is a past of zeros, so that all groups share one calendar.
           for (let i = 1; i < Math.min(this.#steps, 64); i++) group.series.observe(0);
           group.series.period = this.#periods[0] ?? 0;
@@ -315,7 +318,7 @@ export class ForecastEngine implements Forecaster {
       let requests = 0;
       for (let origin = 0; origin < origins; origin++) requests += row[origin]!;
       this.#counts.set(index, this.#steps, requests);
-      this.#hot.consider(index, requests, this.#steps);
+      this.#rows!.hot.consider(index, requests, this.#steps);
     }
   }
 
@@ -331,15 +334,16 @@ export class ForecastEngine implements Forecaster {
   #afterStep(): void {
     if (this.#steps % MIX_LEARN_STEPS === 0)
       for (let service = 0; service < this.#shares.services.length; service++) this.#shares.learnMix(service);
-    if (this.#total.length < this.#nextPeriodLook) return;
-    this.#nextPeriodLook =
-      this.#total.length + Math.min(PERIOD_LOOK_STEPS_MAX, Math.max(4, this.#total.length >> 3));
-    this.#periods = detectPeriods(this.#groups.map(({ series }) => series.history));
+    const { hot, total } = this.#rows!;
+    const { length } = total;
+    if (length < this.#nextPeriodLook) return;
+    this.#nextPeriodLook = length + Math.min(PERIOD_LOOK_STEPS_MAX, Math.max(4, length >> 3));
+    this.#periods = detectPeriods(this.#groups.map(({ series }) => series));
     const period = this.#periods[0] ?? 0;
     for (const { series } of this.#groups) series.period = period;
-    const totals = detectPeriods([this.#total.history]);
-    this.#total.period = period > 0 ? period : (totals[0] ?? 0);
-    this.#hot.lookForPeriods(period);
+    const totals = detectPeriods([total]);
+    total.period = period > 0 ? period : (totals[0] ?? 0);
+    hot.lookForPeriods(period);
     if (period > 0) this.#shares.setPeriod(period);
   }
 
@@ -347,8 +351,8 @@ export class ForecastEngine implements Forecaster {
     this.#steps++;
     this.#shares.beginStep();
     for (const { series } of this.#groups) series.observe(Number.NaN);
-    this.#total.observe(Number.NaN);
-    this.#hot.missing();
+    this.#rows!.total.observe(Number.NaN);
+    this.#rows!.hot.missing();
     this.#checks.length = 0;
   }
 
@@ -434,6 +438,17 @@ export class ForecastEngine implements Forecaster {
     this.#checks.push(check);
   }
 
+  #makeRows(stepS: number): Rows {
+    this.#stepS = stepS;
+    const totals = seriesBank(stepS, { externals: ['sum-of-groups'] });
+    totals.external = (_row, _expert, ahead) => this.#sumOfGroups(ahead);
+    return {
+      groups: seriesBank(stepS, { maxima: true }),
+      hot: new HotShards(stepS, (index, ahead) => this.#factor(index, ahead)),
+      total: new RowSeries(totals),
+    };
+  }
+
   save(): EngineState {
     return {
       format: FORMAT,
@@ -444,8 +459,8 @@ export class ForecastEngine implements Forecaster {
       shares: this.#shares.save(),
       means: this.#means.save(),
       bands: this.#bands.save(),
-      total: this.#total.save(),
-      hot: this.#hot.save(),
+      total: this.#rows?.total.save(),
+      hot: this.#rows?.hot.save() ?? [],
       groups: this.#groups.map(({ service, origin, series }) => ({ service, origin, series: series.save() })),
     };
   }
@@ -454,7 +469,9 @@ export class ForecastEngine implements Forecaster {
     const state = saved as EngineState | undefined;
     if (state?.format !== FORMAT) throw new RangeError(`not a saved forecaster (wanted ${FORMAT})`);
     if (this.#steps > 0) throw new RangeError('a forecaster is loaded before it observes anything');
-    this.#stepS = state.stepS;
+    if (state.total === undefined) return;
+    const rows = this.#makeRows(state.stepS);
+    this.#rows = rows;
     this.#lastNumber = state.lastNumber;
     this.#steps = state.steps;
     this.#periods = [...state.periods];
@@ -462,15 +479,15 @@ export class ForecastEngine implements Forecaster {
     if (state.periods[0] !== undefined) this.#shares.setPeriod(state.periods[0]);
     this.#means.load(state.means);
     this.#bands.load(state.bands);
-    this.#total.load(state.total);
-    this.#hot.load(state.hot);
+    rows.total.load(state.total);
+    rows.hot.load(state.hot);
     for (const { service, origin, series } of state.groups) {
-      const group: Group = { service, origin, series: new SeriesForecaster() };
+      const group: Group = { service, origin, series: new RowSeries(rows.groups) };
       group.series.load(series);
       this.#groups.push(group);
       this.#groupOf.set(service * 1024 + origin, group);
     }
-    this.#nextPeriodLook = this.#total.length + 4;
+    this.#nextPeriodLook = rows.total.length + 4;
   }
 }
 

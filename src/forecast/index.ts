@@ -46,9 +46,8 @@ export {
   onnxExpert,
 } from './network/onnx.ts';
 export { type OracleSource, oracleForecaster } from './oracle.ts';
-export { detectPeriods } from './period.ts';
+export { detectPeriods, type PeriodSource } from './period.ts';
 export { type RunOptions, type SeriesAnswer, SeriesRun } from './run-series.ts';
-export { SeriesForecaster, type SeriesQuantiles } from './series.ts';
 export { parseSeries, type SeriesEvent, type SeriesRecord } from './series-record.ts';
 
 /** The predictive policy's forecaster. */

@@ -6,7 +6,13 @@
  * the best is the period (its multiples are as good); its place is refined at its multiples, where an error of a
  * tenth of a step shows as whole steps.
  */
-import { type History, RING_STEPS } from './history.ts';
+/** A series' past at several resolutions. */
+export interface PeriodSource {
+  /** Steps that a value of each resolution stands for, finest first. */
+  readonly ringSteps: readonly number[];
+  /** The newest `count` values of a resolution, oldest first, NaN where missing. */
+  recent(ring: number, count: number): Float64Array;
+}
 
 /** Shorter periods are noise at any resolution. */
 export const PERIOD_VALUES_MIN = 8;
@@ -22,13 +28,14 @@ const VALUES_MAX = 1024;
 export const PERIODS_MAX = 2;
 
 /** Periods in steps, strongest first; empty where none stands out. */
-export function detectPeriods(histories: readonly History[]): number[] {
+export function detectPeriods(sources: readonly PeriodSource[]): number[] {
   const found: { period: number; strength: number }[] = [];
-  for (let level = 0; level < RING_STEPS.length; level++) {
-    const series = histories.map((history) => history.recent(level, VALUES_MAX));
+  const ringSteps = sources[0]?.ringSteps ?? [];
+  for (let ring = 0; ring < ringSteps.length; ring++) {
+    const series = sources.map((source) => source.recent(ring, VALUES_MAX));
     const result = strongestPeriod(series);
     if (result === undefined) continue;
-    const period = result.period * RING_STEPS[level]!;
+    const period = result.period * ringSteps[ring]!;
     const known = found.find((other) => sameOrMultiple(other.period, period));
     if (known === undefined) found.push({ period, strength: result.strength });
   }
