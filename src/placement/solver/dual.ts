@@ -159,9 +159,15 @@ export class Dual {
   /**
    * Raises the bound by moving prices where demand exceeds supply.
    *
-   * @param sample shards that stand for all; their demand is scaled up
+   * @param sample shards that stand for all
+   * @param weights how many shards each stands for; without, all for the same number
    */
-  ascend(sample: Int32Array, iterations: number, rates: { from: number; to: number }): void {
+  ascend(
+    sample: Int32Array,
+    iterations: number,
+    rates: { from: number; to: number },
+    weights?: Float64Array,
+  ): void {
     const { regionCount, dims, shardCount } = this.problem;
     const size = regionCount * dims;
     const { unitPrice } = this.supply;
@@ -175,7 +181,7 @@ export class Dual {
       supplied.fill(0);
       for (let j = 0; j < sample.length; j++) {
         const s = sample[j]!;
-        if (this.choose(s) < Number.POSITIVE_INFINITY) this.addChosen(s, demand, scale);
+        if (this.choose(s) < Number.POSITIVE_INFINITY) this.addChosen(s, demand, weights?.[j] ?? scale);
       }
       for (let r = 0; r < regionCount; r++) this.supply.psi(r, this.prices, supplied);
       const rate = rates.from * (rates.to / rates.from) ** (i / iterations);
@@ -196,17 +202,17 @@ export class Dual {
     }
   }
 
-  /** The bound at the current prices: every shard once (or a sample, scaled). A shard that no region may hold counts nothing. */
-  bound(shards?: Int32Array): number {
+  /** The bound at the current prices: every shard once (or a sample, by weight). A shard that no region may hold counts nothing. */
+  bound(shards?: Int32Array, weights?: Float64Array): number {
     const { problem } = this;
     const { regionCount, dims, shardCount, nodeCount } = problem;
     let total = 0;
     const count = shards?.length ?? shardCount;
     for (let i = 0; i < count; i++) {
       const usd = this.choose(shards === undefined ? i : shards[i]!);
-      if (usd < Number.POSITIVE_INFINITY) total += usd;
+      if (usd < Number.POSITIVE_INFINITY) total += usd * (weights?.[i] ?? 1);
     }
-    if (count > 0) total *= shardCount / count;
+    if (count > 0 && weights === undefined) total *= shardCount / count;
     const ignored = new Float64Array(regionCount * dims);
     for (let r = 0; r < regionCount; r++) total -= this.supply.psi(r, this.prices, ignored);
     for (let n = 0; n < nodeCount; n++) if (problem.releasable[n] === 0) total += problem.nodeUsdPerHour[n]!;

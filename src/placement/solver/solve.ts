@@ -30,8 +30,12 @@ import { State } from './state.ts';
 export interface SolveBudget {
   /** Shards that stand for all while prices are sought. */
   sample: number;
+  /** And in a warm round, whose prices begin near right. */
+  sampleWarm: number;
   iterationsFresh: number;
   iterationsWarm: number;
+  /** Further ones where staying costs much more than the bound: the world has changed. */
+  iterationsFar: number;
   /** Passes of a fresh search, and of a warm one. */
   passes: number;
   passesWarm: number;
@@ -43,8 +47,10 @@ export interface SolveBudget {
 
 export const DEFAULT_BUDGET: SolveBudget = {
   sample: 10_000,
+  sampleWarm: 4_000,
   iterationsFresh: 150,
   iterationsWarm: 30,
+  iterationsFar: 100,
   passes: 8,
   passesWarm: 3,
   exchangeShare: 0.05,
@@ -114,7 +120,8 @@ function solveFresh(problem: Problem, seed: string | number, budget: SolveBudget
   const draws = new SeededDraws(seed);
   progress('prices', 0);
   const dual = new Dual(problem);
-  dual.ascend(sampleOf(problem, budget.sample, draws), budget.iterationsFresh, RATES_FRESH);
+  const sample = sampleOf(problem, budget.sample, draws);
+  dual.ascend(sample.shards, budget.iterationsFresh, RATES_FRESH, sample.weights);
   const state = new State(problem, startOf(problem));
   const inserter = new Inserter(state, dual, new Candidates(state, draws));
   const search = new Search(inserter);
@@ -156,22 +163,22 @@ function warmRound(
   const { shardCount } = problem;
   progress('prices', 0);
   const dual = new Dual(problem);
-  const sample = sampleOf(problem, budget.sample, draws);
+  const sample = sampleOf(problem, budget.sampleWarm, draws);
   const state = new State(problem, startOf(problem));
   priceFromLoads(dual, state);
-  dual.ascend(sample, budget.iterationsWarm, RATES_WARM);
+  dual.ascend(sample.shards, budget.iterationsWarm, RATES_WARM, sample.weights);
   const inserter = new Inserter(state, dual, new Candidates(state, draws));
   const search = new Search(inserter);
   const order = bySize(problem);
   insertNowhere(inserter, order, progress);
-  const bound = dual.bound(sample);
+  const bound = dual.bound(sample.shards, sample.weights);
   const stays = costOf(problem, state.place).total;
   const far = stays - bound > SCARCITY_FROM_GAP * Math.abs(bound);
   const dirty = new Int32Array(shardCount);
   const passes = far ? budget.passesWarm + 1 : budget.passesWarm;
   if (far) {
     // The world has changed: single steps would stop at the first full region, so what prices send away leaves first.
-    dual.ascend(sample, 2 * budget.iterationsWarm, RATES_WARM);
+    dual.ascend(sample.shards, budget.iterationsFar, RATES_WARM, sample.weights);
     takeOffWhatPricesMove(dual, state);
     insertNowhere(inserter, order, progress);
   }
@@ -290,8 +297,8 @@ function startOf(problem: Problem): Int32Array {
   return place;
 }
 
-/** Largest first, by the most any dimension needs of an average node. */
-export function bySize(problem: Problem): Int32Array {
+/** The most any dimension of each shard needs of an average node. */
+function sizesOf(problem: Problem): Float64Array {
   const { shardCount, nodeCount, dims, loadMean, capacity } = problem;
   const inverse = new Float64Array(dims);
   for (let d = 0; d < dims; d++) {
@@ -300,12 +307,15 @@ export function bySize(problem: Problem): Int32Array {
     inverse[d] = nodeCount / Math.max(sum, Number.MIN_VALUE);
   }
   const size = new Float64Array(shardCount);
-  for (let s = 0; s < shardCount; s++) {
-    let most = 0;
-    for (let d = 0; d < dims; d++) most = Math.max(most, loadMean[s * dims + d]! * inverse[d]!);
-    size[s] = most;
-  }
-  return Int32Array.from({ length: shardCount }, (_, s) => s).sort((a, b) => size[b]! - size[a]! || a - b);
+  for (let s = 0; s < shardCount; s++)
+    for (let d = 0; d < dims; d++) size[s] = Math.max(size[s]!, loadMean[s * dims + d]! * inverse[d]!);
+  return size;
+}
+
+/** Largest first. */
+export function bySize(problem: Problem): Int32Array {
+  const size = sizesOf(problem);
+  return Int32Array.from(size, (_, s) => s).sort((a, b) => size[b]! - size[a]! || a - b);
 }
 
 function insertNowhere(
@@ -359,11 +369,42 @@ function placeLeastBad(inserter: Inserter, s: number): void {
   }
 }
 
-function sampleOf(problem: Problem, size: number, draws: SeededDraws): Int32Array {
-  const all = Int32Array.from({ length: problem.shardCount }, (_, s) => s);
-  if (all.length <= size) return all;
-  draws.shuffle(all);
-  return all.slice(0, size).sort();
+/** Shards that stand for all, and for how many each. */
+interface Sample {
+  shards: Int32Array;
+  weights: Float64Array;
+}
+
+/**
+ * Shards drawn in proportion to their size (systematically: every so much load), the largest all: the few that carry most of the
+ * load decide prices, and one in ten of those drawn evenly would say little.
+ */
+function sampleOf(problem: Problem, most: number, draws: SeededDraws): Sample {
+  const { shardCount } = problem;
+  if (shardCount <= most)
+    return {
+      shards: Int32Array.from({ length: shardCount }, (_, s) => s),
+      weights: new Float64Array(shardCount).fill(1),
+    };
+  const size = sizesOf(problem);
+  let total = 0;
+  for (let s = 0; s < shardCount; s++) total += size[s]!;
+  // Small ones are many and count too: half of a shard's chance is even.
+  const even = total / shardCount;
+  for (let s = 0; s < shardCount; s++) size[s] = (size[s]! + even) / 2;
+  const step = total / most;
+  const shards = new Int32Array(most + 1);
+  const weights = new Float64Array(most + 1);
+  let count = 0;
+  let until = draws.next() * step;
+  for (let s = 0; s < shardCount && count <= most; s++) {
+    until -= size[s]!;
+    if (until > 0) continue;
+    until += step * Math.ceil((-until + Number.MIN_VALUE) / step);
+    shards[count] = s;
+    weights[count++] = Math.max(1, step / size[s]!);
+  }
+  return { shards: shards.slice(0, count), weights: weights.slice(0, count) };
 }
 
 /** Prices at which regions would carry what they carry: where a warm round begins. */
