@@ -45,6 +45,22 @@ export function controllerMetrics(operations: Operations): Registry {
     'Requests measured in the last step.',
     () => lastOf(controller)?.actualRequestsPerSecond ?? 0,
   );
+  const qualities = [
+    ['skein_forecast_p90_coverage', 'Share of steps at or below p90.', 'coverageP90'],
+    ['skein_forecast_loss_against_naive', 'Error of p50 over that of seasonal naive.', 'lossAgainstNaive'],
+  ] as const;
+  for (const [name, help, field] of qualities)
+    new Gauge({
+      name,
+      help,
+      labelNames: ['ahead_s'],
+      registers,
+      collect() {
+        this.reset();
+        for (const quality of lastOf(controller)?.forecastQuality ?? [])
+          this.set({ ahead_s: quality.aheadS }, quality[field]);
+      },
+    });
   const decisions = new Counter({
     name: 'skein_decisions_total',
     help: 'Ticks by outcome.',

@@ -71,6 +71,16 @@ const decisionSchema = z
     plan: planSchema.optional(),
     forecastRequestsPerSecond: z.object({ p50: z.number(), p90: z.number(), leadS: z.number() }).optional(),
     actualRequestsPerSecond: z.number().optional(),
+    forecastQuality: z
+      .array(
+        z.object({
+          aheadS: z.number(),
+          coverageP90: z.number(),
+          lossAgainstNaive: z.number(),
+          fallsBack: z.boolean(),
+        }),
+      )
+      .optional(),
     costUsdPerHour: z.object({ now: z.number(), target: z.number() }).optional(),
     tookMs: z.object({ forecast: z.number(), placement: z.number() }),
   })

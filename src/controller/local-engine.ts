@@ -100,6 +100,7 @@ export class LocalEngine implements LoopEngine {
       ...decided,
       forecastRequestsPerSecond: { p50: total.p50[0] ?? 0, p90: total.p90[0] ?? 0, leadS },
       actualRequestsPerSecond: actual / stepS,
+      forecastQuality: this.#policy.forecaster.quality?.(),
       costUsdPerHour: { now: placement.cost.now.total, target: placement.cost.target.total },
       tookMs: { forecast: forecastMs, placement: monotonicMs() - startedMs - forecastMs },
     };

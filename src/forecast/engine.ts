@@ -11,7 +11,7 @@
  */
 import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
-import type { ForecastExplanation, MetricForecast, ShardForecast } from '../model/loop.ts';
+import type { ForecastExplanation, ForecastQuality, MetricForecast, ShardForecast } from '../model/loop.ts';
 import { ClassBands } from './bands.ts';
 import type { SeriesBank } from './bank/bank.ts';
 import {
@@ -29,6 +29,7 @@ import { detectPeriods } from './period.ts';
 import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
 import { Shares } from './shares.ts';
 import { StepCounts } from './step-counts.ts';
+import { WATCHED_STEPS } from './watch.ts';
 
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
@@ -104,6 +105,19 @@ export class ForecastEngine implements Forecaster {
       result.p99.push(p99 / this.#stepS);
     }
     return result;
+  }
+
+  quality(): ForecastQuality[] {
+    const { total } = this.#rows ?? {};
+    if (total === undefined) return [];
+    return WATCHED_STEPS.map((steps) => total.watched(steps))
+      .filter(({ scores }) => scores > 0)
+      .map(({ ahead, coverageP90, lossAgainstNaive, fallsBack }) => ({
+        aheadS: ahead * this.#stepS,
+        coverageP90,
+        lossAgainstNaive,
+        fallsBack,
+      }));
   }
 
   explain(shard: ShardId): ForecastExplanation {

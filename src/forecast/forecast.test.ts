@@ -12,6 +12,7 @@ import {
   type PeriodSource,
 } from './index.ts';
 import { RowSeries, seriesBank } from './row-series.ts';
+import { ForecastWatch } from './watch.ts';
 
 /** Means of 1, 8 and 64 values, missing ones left out: what a source is, said plainly. */
 function histories(count: number, length: number, value: (t: number, i: number) => number): PeriodSource[] {
@@ -194,6 +195,39 @@ describe('a single series', () => {
     }
     // Learnt at the pace of long-known experts it is .055.
     expect(own).toBeLessThan(0.03 * last);
+  });
+
+  it('gives seasonal naive where that was clearly better, says so, and stops when it is good again', () => {
+    // Plan: the row is told nothing and says zero; a watch over it hears a naive that is right, then one that is wrong.
+    const watch = new ForecastWatch();
+    const say = () => ({ p50: 0, p90: 20 });
+    let step = 0;
+    const feed = (steps: number, naive: number) => {
+      for (let i = 0; i < steps; i++) watch.observe(++step, 10, say, () => naive);
+    };
+    feed(45, 9);
+    expect(watch.at(1).fallsBack).toBe(false);
+    feed(45, 9);
+    expect(watch.at(1)).toMatchObject({ ahead: 1, fallsBack: true });
+    expect(watch.at(1).lossAgainstNaive).toBeCloseTo(10, 6);
+    expect(watch.at(60).fallsBack).toBe(false);
+    feed(400, 60);
+    expect(watch.at(1).fallsBack).toBe(false);
+
+    const series = oneSeries(30);
+    for (let t = 0; t < 100; t++) series.observe(t % 30);
+    const saved = series.save();
+    saved.watch.fill(0);
+    // Scores, held, own loss, naive's, given: at 8 steps, a hundred of them, naive ten times better.
+    saved.watch.splice(5, 5, 100, 90, 100, 10, 1);
+    series.load(saved);
+    // 100 steps end at 9 in the third cycle; 8 steps later it is 17, and was 17 one period before.
+    expect(series.predict(8).p50).toBeCloseTo(17, 1);
+    expect(series.explain(8).weights).toEqual({ 'seasonal-naive': 1 });
+    const { p50, p90, p99 } = series.predict(8);
+    expect(p90).toBeGreaterThanOrEqual(p50);
+    expect(p99).toBeGreaterThanOrEqual(p90);
+    expect(series.explain(1).weights).not.toEqual({ 'seasonal-naive': 1 });
   });
 
   it('counts how often its bands held, and how it did against seasonal naive', () => {

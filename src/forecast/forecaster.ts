@@ -3,7 +3,7 @@
  */
 import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
-import type { ForecastExplanation, ShardForecast } from '../model/loop.ts';
+import type { ForecastExplanation, ForecastQuality, ShardForecast } from '../model/loop.ts';
 
 export interface Forecaster {
   /** Learns a closed step. Steps come in order of their numbers; a gap is a time nothing is known of. */
@@ -17,6 +17,8 @@ export interface Forecaster {
   explain(shard: ShardId): ForecastExplanation;
   /** All requests a second, at the horizons: the aggregate is forecast as such, bands are not summed. */
   total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] };
+  /** How forecasts of all requests did, by horizon; none before any was held against what came. */
+  quality?(): ForecastQuality[];
   /** Plain data for JSON or msgpack; a new leader goes on from it. */
   save(): unknown;
   /** Before anything was observed. Throws RangeError for what {@link save} did not make. */

@@ -97,11 +97,25 @@ export class RowSeries implements PeriodSource {
   predict(ahead: number): SeriesQuantiles {
     const said = this.#said.get(ahead);
     if (said !== undefined) return said;
-    this.#ahead[0] = ahead;
-    this.#bank.forecast(this.row, this.#ahead, this.#out);
-    const answer = { p50: this.#out[0]!, p90: this.#out[1]!, p99: this.#out[2]! };
+    const own = this.#own(ahead);
+    const answer = this.watched(ahead).fallsBack ? this.#aroundNaive(own, ahead) : own;
     this.#said.set(ahead, answer);
     return answer;
+  }
+
+  /** What the row says, whether it is given or not. */
+  #own(ahead: number): SeriesQuantiles {
+    this.#ahead[0] = ahead;
+    this.#bank.forecast(this.row, this.#ahead, this.#out);
+    return { p50: this.#out[0]!, p90: this.#out[1]!, p99: this.#out[2]! };
+  }
+
+  /** The same distances above seasonal naive. */
+  #aroundNaive({ p50, p90, p99 }: SeriesQuantiles, ahead: number): SeriesQuantiles {
+    const highest = this.#bank.highestSaid(this.row);
+    const middle = this.#bank.naive(this.row, ahead);
+    const above = (distance: number) => Math.max(middle, Math.min(highest, middle + distance));
+    return { p50: middle, p90: above(p90 - p50), p99: above(p99 - p50) };
   }
 
   /** Quantiles of the largest value from the next step to `ahead`. */
@@ -112,7 +126,8 @@ export class RowSeries implements PeriodSource {
 
   /** Weights of all experts at a horizon, by name, and how often p90 held there. */
   explain(ahead: number): { weights: Record<string, number>; coverageP90: number } {
-    const { coverageP90 } = this.watched(ahead);
+    const { coverageP90, fallsBack } = this.watched(ahead);
+    if (fallsBack) return { weights: { 'seasonal-naive': 1 }, coverageP90 };
     return { weights: this.#bank.weights(this.row, ahead), coverageP90 };
   }
 
@@ -138,6 +153,6 @@ export class RowSeries implements PeriodSource {
     this.#bank.remove(this.row);
   }
 
-  readonly #say = (ahead: number): SeriesQuantiles => this.predict(ahead);
+  readonly #say = (ahead: number): SeriesQuantiles => this.#own(ahead);
   readonly #naive = (ahead: number): number => this.#bank.naive(this.row, ahead);
 }

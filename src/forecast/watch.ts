@@ -10,8 +10,12 @@ export const WATCHED_STEPS = [1, 8, 60] as const;
 const IN_FLIGHT = 8;
 /** What a score keeps of its weight with each newer one: about the last two hundred count. */
 const KEEP = 0.995;
-/** Columns of a horizon: weight, p90 held, own loss, naive's loss. */
-const COLUMNS = 4;
+/** Columns of a horizon: weight, p90 held, own loss, naive's loss, 1 while naive is given. */
+const COLUMNS = 5;
+/** Naive is given above the first of these ratios, once so many scores say so, and no more below the second. */
+const WORSE = 1.15;
+const GOOD_AGAIN = 1.05;
+const SCORES_MIN = 50;
 
 export interface Watched {
   /** Steps ahead. */
@@ -22,6 +26,8 @@ export interface Watched {
   coverageP90: number;
   /** Mean absolute error of p50 over that of seasonal naive; 1 before there are any. */
   lossAgainstNaive: number;
+  /** Naive is clearly better. */
+  fallsBack: boolean;
 }
 
 interface Said {
@@ -62,12 +68,13 @@ export class ForecastWatch {
   at(ahead: number): Watched {
     let h = 0;
     while (h < WATCHED_STEPS.length - 1 && WATCHED_STEPS[h + 1]! <= ahead) h++;
-    const [scores, held, own, naive] = this.#sums.subarray(h * COLUMNS, (h + 1) * COLUMNS);
+    const [scores, held, own, naive, back] = this.#sums.subarray(h * COLUMNS, (h + 1) * COLUMNS);
     return {
       ahead: WATCHED_STEPS[h]!,
       scores: scores!,
       coverageP90: (held! + 0.9) / (scores! + 1),
       lossAgainstNaive: naive! > 0 ? own! / naive! : 1,
+      fallsBack: back === 1,
     };
   }
 
@@ -82,10 +89,13 @@ export class ForecastWatch {
 
   #score(at: number, due: Said, value: number): void {
     const sums = this.#sums;
-    for (let i = 0; i < COLUMNS; i++) sums[at + i]! *= KEEP;
+    for (let i = 0; i < COLUMNS - 1; i++) sums[at + i]! *= KEEP;
     sums[at]! += 1;
     if (value <= due.p90) sums[at + 1]! += 1;
     sums[at + 2]! += Math.abs(value - due.p50);
     sums[at + 3]! += Math.abs(value - due.naive);
+    const worse = sums[at]! >= SCORES_MIN && sums[at + 2]! > WORSE * sums[at + 3]!;
+    if (worse) sums[at + 4] = 1;
+    else if (sums[at + 2]! < GOOD_AGAIN * sums[at + 3]!) sums[at + 4] = 0;
   }
 }

@@ -110,6 +110,17 @@ export interface Plan {
 
 export type ControllerMode = 'observe' | 'recommend' | 'auto';
 
+/** Realised accuracy of one series' forecasts at a horizon; the last two hundred or so count. */
+export interface ForecastQuality {
+  aheadS: number;
+  /** Share of values at or below p90. */
+  coverageP90: number;
+  /** Mean absolute error of the engine's p50 over that of seasonal naive. */
+  lossAgainstNaive: number;
+  /** Seasonal naive was clearly better: it is what is given at this horizon, until the engine is good again. */
+  fallsBack: boolean;
+}
+
 /** The result of a tick, also when nothing moves. */
 export interface Decision {
   tick: number;
@@ -121,6 +132,8 @@ export interface Decision {
   plan?: Plan;
   forecastRequestsPerSecond?: { p50: number; p90: number; leadS: number };
   actualRequestsPerSecond?: number;
+  /** How forecasts of all requests did against what came, per horizon; from the first that were held against it. */
+  forecastQuality?: ForecastQuality[];
   costUsdPerHour?: { now: number; target: number };
   tookMs: { forecast: number; placement: number };
 }

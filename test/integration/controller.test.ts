@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { controllerMetrics } from '../../src/api/metrics.ts';
+import type { Operations } from '../../src/controller/operations.ts';
 import { CONTROL_KEYS, encodeRecord } from '../../src/model/records.ts';
 import { assign, makeController, makeRig, type Rig } from './controller-kit.ts';
 
@@ -41,6 +43,24 @@ describe('the loop', () => {
     expect(planned).toHaveLength(1);
     expect(planned[0]!.plan?.moves[0]?.reason.text).toMatch(/users will wait/);
     expect(rig.controller.decisions.at(-1)?.outcome).toBe('still');
+  });
+
+  it('tells how its forecasts did against what came, by horizon, also as metrics', async () => {
+    const rig = await farFromItsUsers({ policy: 'predictive' });
+    await rig.world.run(rig.world.nowMs + 20_000);
+    const quality = rig.controller.decisions.at(-1)?.forecastQuality ?? [];
+    expect(quality.map(({ aheadS }) => aheadS)).toEqual([1, 8]);
+    for (const { coverageP90, lossAgainstNaive } of quality) {
+      expect(coverageP90).toBeGreaterThan(0.5);
+      expect(lossAgainstNaive).toBeGreaterThanOrEqual(0);
+    }
+    const status = () => ({ orphaned: 0, quarantined: 0 });
+    const operations = { controller: rig.controller, status } as unknown as Operations;
+    const text = await controllerMetrics(operations).metrics();
+    expect(text).toContain(`skein_forecast_p90_coverage{ahead_s="1"} ${quality[0]!.coverageP90}\n`);
+    expect(text).toContain(
+      `skein_forecast_loss_against_naive{ahead_s="8"} ${quality[1]!.lossAgainstNaive}\n`,
+    );
   });
 
   it('in recommend shows the plan and starts nothing; in observe makes none', async () => {

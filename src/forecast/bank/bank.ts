@@ -351,6 +351,12 @@ export class SeriesBank {
     return (Number.isNaN(before) ? at.floats[at.f + F.last]! : before) * at.floats[at.f + F.scale]!;
   }
 
+  /** Highest that any answer may be, in the series' unit. */
+  highestSaid(row: number): number {
+    const at = this.seek(row);
+    return clampHigh(at) * at.floats[at.f + F.scale]!;
+  }
+
   /** Weight of each expert near a horizon. */
   weights(row: number, ahead: number): Record<string, number> {
     const at = this.seek(row);
