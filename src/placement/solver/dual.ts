@@ -106,29 +106,37 @@ export class Dual {
    * @returns dollars an hour; Infinity where no region may hold it. {@link chosen} holds the regions.
    */
   choose(s: number): number {
-    const { problem, chosen } = this;
-    const { regionCount, nodeRegion, value } = problem;
+    const { problem, chosen, primaryPrice, standbyPrice } = this;
+    const { regionCount, nodeRegion, value, allowed, regionWords, moveHours } = problem;
     this.price(s);
     if (problem.frozen[s] === 1) return this.#frozen(s);
     const source = sourceRegion(problem, s);
     const count = problem.standbys[s]!;
-    let cheapest = Number.POSITIVE_INFINITY;
-    const standbyMove = this.#standbyMoveUsd;
-    if (count > 0)
+    const room = this.#room;
+    const roomAt = problem.spread[s]! * regionCount;
+    const words = s * regionWords;
+    const values = s * regionCount;
+    let cheapest = 0;
+    if (count > 0) {
+      cheapest = Number.POSITIVE_INFINITY;
+      const standbyMove = this.#standbyMoveUsd;
       for (let r = 0; r < regionCount; r++) {
-        if (!regionAllowed(problem, s, r) || this.#room[problem.spread[s]! * regionCount + r] === 0) continue;
-        standbyMove[r] = this.standbyMove(s, r, source);
-        const usd = standbyMove[r]! + this.standbyPrice[r]!;
-        if (usd < cheapest) cheapest = usd;
+        // As regionAllowed: this is asked for every region of every shard in every iteration.
+        if (((allowed[words + (r >>> 5)]! >>> (r & 31)) & 1) === 0 || room[roomAt + r] === 0) continue;
+        const move = source < 0 ? 0 : this.standbyMove(s, r, source);
+        standbyMove[r] = move;
+        if (move + standbyPrice[r]! < cheapest) cheapest = move + standbyPrice[r]!;
       }
+      cheapest *= count;
+    }
     const pin = problem.pinnedTo[s]!;
     let best = Number.POSITIVE_INFINITY;
     for (let r = 0; r < regionCount; r++) {
-      if (pin >= 0 ? nodeRegion[pin] !== r : !regionAllowed(problem, s, r)) continue;
-      if (this.#room[r] === 0) continue;
-      let usd = value[s * regionCount + r]! + this.primaryPrice[r]!;
-      if (count > 0 && usd + count * cheapest >= best) continue;
-      if (source >= 0) usd += this.primaryMove(s, r, source) / problem.moveHours;
+      let usd = value[values + r]! + primaryPrice[r]!;
+      if (usd + cheapest >= best) continue;
+      if (pin >= 0 ? nodeRegion[pin] !== r : ((allowed[words + (r >>> 5)]! >>> (r & 31)) & 1) === 0) continue;
+      if (room[r] === 0) continue;
+      if (source >= 0) usd += this.primaryMove(s, r, source) / moveHours;
       if (usd >= best) continue;
       if (count > 0) {
         usd += this.#chooseStandbys(s, r, count);

@@ -18,6 +18,8 @@ import type { State } from './state.ts';
 
 /** Most shards that leave for one. */
 const EJECTED_MAX = 32;
+/** Nodes of a region whose room is priced: the least pressed ones. */
+const NODES_LOOKED_AT = 5;
 /** Nodes of a region, by what their room would cost, on which an exchange is tried in full. */
 const NODES_TRIED = 2;
 /** A step must save this share of what its shard costs: less is rounding. */
@@ -131,7 +133,7 @@ export class Exchange {
     }
     const limit = own - (state.nodesUsd - mark);
     const ways: { n: number; usd: number; out: number[] }[] = [];
-    for (const n of Int32Array.from(inserter.candidates.of(region))) {
+    for (const n of inserter.candidates.of(region).slice(0, NODES_LOOKED_AT)) {
       if (!eligible(problem, s, n, false)) continue;
       const way = this.#roomFor(s, n, limit - primaryUsd(problem, s, n));
       if (way !== undefined) ways.push(way);

@@ -53,7 +53,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   iterationsFar: 100,
   passes: 8,
   passesWarm: 3,
-  exchangeShare: 0.05,
+  exchangeShare: 0.02,
   settleRounds: 6,
 };
 
