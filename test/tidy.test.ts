@@ -214,3 +214,17 @@ it('every environment variable that the product reads is documented', () => {
   const undocumented = [...names].filter((name) => name.startsWith('SKEIN') && !docs.includes(name));
   expect(undocumented).toEqual([]);
 });
+
+describe('the published package', () => {
+  it('imports only what is installed with it', () => {
+    const { name, dependencies, peerDependencies } = JSON.parse(text('package.json'));
+    const installed = new Set([name, ...Object.keys(dependencies), ...Object.keys(peerDependencies)]);
+    const missing = product.flatMap((path) =>
+      [...text(path).matchAll(/(?:from|import\()\s*'((?:@[\w-]+\/)?[a-z][\w.-]*)(?:\/[^']*)?'/g)]
+        .map(([, imported]) => imported!)
+        .filter((imported) => !installed.has(imported))
+        .map((imported) => `${path}: ${imported}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
