@@ -2,7 +2,7 @@
  * Answers of batch experts along one series: all origins at which they are asked go to them in one batch, and are read
  * back by origin and horizon.
  */
-import { BATCH_HORIZONS_MAX, type BatchExpert, batchFeatureCount, writeBatchWindow } from './batch-expert.ts';
+import { BATCH_HORIZONS_MAX, type BatchExpert, writeBatchWindows } from './batch-expert.ts';
 import { normalQuantile } from './normal.ts';
 
 const LEVELS = [0.5, 0.9, 0.99] as const;
@@ -74,23 +74,9 @@ export class BatchAnswers {
 
   #askBatch(expert: BatchExpert, origins: readonly number[], periods: readonly number[] | undefined): void {
     const count = origins.length;
-    const contexts = new Float32Array(count * expert.contextSteps);
-    const features = new Float32Array(count * (expert.featureWidth ?? batchFeatureCount(expert)));
+    const { contexts, features, levels } = writeBatchWindows(expert, this.#series, origins, periods);
     const width = expert.horizonSteps.length * expert.quantiles.length;
     const out = new Float32Array(count * width);
-    const { values, stepS, t0 } = this.#series;
-    const levels = origins.map((origin, row) => {
-      const input = {
-        at: (age: number) => values[origin - 1 - age] ?? Number.NaN,
-        length: origin,
-        stepS,
-        atS: t0 + (origin - 1) * stepS,
-        ...(periods && { periods }),
-      };
-      return expert.write
-        ? expert.write(input, row, contexts, features)
-        : writeBatchWindow(expert, input, row, contexts, features);
-    });
     expert.forecast(contexts, features, count, out);
     origins.forEach((origin, row) => {
       const answers = new Float64Array(width);

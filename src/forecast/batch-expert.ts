@@ -153,3 +153,35 @@ export function writeBatchWindow(
   });
   return level;
 }
+
+/** A recorded series, evenly spaced. */
+export interface BatchSeries {
+  values: ArrayLike<number>;
+  /** Seconds of a step, and Unix seconds of the first value. */
+  stepS: number;
+  t0: number;
+}
+
+/** What the expert is to see of one series at each origin (how many values are known), and the level each row was divided by. */
+export function writeBatchWindows(
+  expert: BatchExpert,
+  { values, stepS, t0 }: BatchSeries,
+  origins: readonly number[],
+  periods: readonly number[] | undefined,
+): { contexts: Float32Array; features: Float32Array; levels: number[] } {
+  const contexts = new Float32Array(origins.length * expert.contextSteps);
+  const features = new Float32Array(origins.length * (expert.featureWidth ?? batchFeatureCount(expert)));
+  const levels = origins.map((origin, row) => {
+    const input = {
+      at: (age: number) => values[origin - 1 - age] ?? Number.NaN,
+      length: origin,
+      stepS,
+      atS: t0 + (origin - 1) * stepS,
+      ...(periods && { periods }),
+    };
+    return expert.write
+      ? expert.write(input, row, contexts, features)
+      : writeBatchWindow(expert, input, row, contexts, features);
+  });
+  return { contexts, features, levels };
+}

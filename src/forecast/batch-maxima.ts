@@ -4,7 +4,7 @@
  *
  * Invariants: an answer that is not finite is no vote; without one the row's own answer stays as it is; quantiles ascend.
  */
-import { type BatchExpert, batchFeatureCount, writeBatchWindow } from './batch-expert.ts';
+import { type BatchExpert, writeBatchWindows } from './batch-expert.ts';
 
 export const MAXIMA_TUNED = {
   /** Say of an expert that was never held against anything, against the row's own 1: measured on public series. */
@@ -61,22 +61,8 @@ export class BatchMaxima {
     const expert = this.#expert;
     const count = origins.length;
     const width = 3 * expert.horizonSteps.length;
-    const contexts = new Float32Array(count * expert.contextSteps);
-    const features = new Float32Array(count * (expert.featureWidth ?? batchFeatureCount(expert)));
+    const { contexts, features, levels } = writeBatchWindows(expert, this.#series, origins, periods);
     const out = new Float32Array(count * width);
-    const { values, stepS, t0 } = this.#series;
-    const levels = origins.map((origin, row) => {
-      const input = {
-        at: (age: number) => values[origin - 1 - age] ?? Number.NaN,
-        length: origin,
-        stepS,
-        atS: t0 + (origin - 1) * stepS,
-        ...(periods && { periods }),
-      };
-      return expert.write
-        ? expert.write(input, row, contexts, features)
-        : writeBatchWindow(expert, input, row, contexts, features);
-    });
     expert.forecastMax!(contexts, features, count, out);
     origins.forEach((origin, row) => {
       const answers = Float64Array.from(
