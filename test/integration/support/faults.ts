@@ -25,6 +25,8 @@ export interface Fault {
 
 export interface Harm {
   atMs: number;
+  /** How long the store itself, asked directly, took no write. */
+  storeMs?: number;
   /** Rooms that it hits; all where absent. */
   rooms?: ReadonlySet<string>;
 }
@@ -38,6 +40,7 @@ export interface Outcome {
   failures: string;
   /** Longest answer of a room that the fault hit. */
   longestMs: number;
+  storeMs?: number;
   users: Users;
 }
 
@@ -78,6 +81,7 @@ export async function underFault(
     unexcused: failed.filter((answer) => !fault.excused?.(answer)).length,
     failures: users.describeFailures(),
     longestMs: users.longestMs(harm.atMs, harm.rooms),
+    storeMs: harm.storeMs,
     users,
   };
 }
