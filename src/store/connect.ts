@@ -12,7 +12,13 @@ import { EtcdCellStore } from './etcd/cell-store.ts';
 import { EtcdClient } from './etcd/client.ts';
 import { EtcdControlStore } from './etcd/control-store.ts';
 import { type Mirror, mirrorPrefixes } from './mirror.ts';
-import { type CellDirectory, type CellStore, type ControlStore, StoreError } from './store.ts';
+import {
+  type CellDirectory,
+  type CellPressure,
+  type CellStore,
+  type ControlStore,
+  StoreError,
+} from './store.ts';
 
 /** @throws StoreError `invalid` where the address is none. */
 export function connectControl(io: Io, address: string, options: StoreConnectionOptions): ControlStore {
@@ -55,6 +61,14 @@ export class RemoteCellDirectory implements CellDirectory {
 
   get known(): CellId[] {
     return [...this.#addresses.keys()];
+  }
+
+  /** Of the cells in use whose size is known. */
+  *pressures(): Generator<[CellId, CellPressure]> {
+    for (const [id, store] of this.#stores) {
+      const pressure = store.pressure?.();
+      if (pressure) yield [id, pressure];
+    }
   }
 
   /** One store a cell, valid for good: it follows the cell's address. */
