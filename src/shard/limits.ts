@@ -17,7 +17,7 @@ export const HELD_REQUESTS_MAX = 4_000;
 /** `Retry-After` of an overloaded shard. */
 export const RETRY_AFTER_S = 1;
 /** No piece of work of ours keeps the event loop longer. */
-export const SLICE_MS_MAX = 4;
+export const SLICE_MS_MAX = 2;
 /** Idempotency keys a shard remembers. */
 export const WINDOW_KEYS_MAX = 10_000;
 /** Bytes they may take together, results inside. */

@@ -15,7 +15,7 @@ import { queryAt, rehearse } from './query-lane.ts';
 import { openGate } from './reply-gate.ts';
 import { offer } from './requests.ts';
 import { apply, demote, follow, promote, seal, unseal } from './roles.ts';
-import { encodeSnapshot } from './snapshot.ts';
+import { encodeSnapshot, unhurried } from './snapshot.ts';
 
 const EMPTY_WINDOW: WindowSnapshot = { rows: [], marks: [], forgottenMs: Number.NEGATIVE_INFINITY };
 
@@ -100,7 +100,7 @@ export class Replica implements ShardReplica {
     const window = (!isWindowLost && core.window?.toSnapshot(seq)) || EMPTY_WINDOW;
     const bytes = await encodeSnapshot(
       { version, timeMs, state: seq === 0 ? undefined : state, stateBytes, window },
-      core.host,
+      unhurried(core.host),
     );
     return { seq, bytes };
   }

@@ -12,7 +12,7 @@ import { type LoadedHandler, type LoadedService, loadService, unknownHandler } f
 import { BODY_BYTES_MAX, SLICE_MS_MAX } from './limits.ts';
 import { Replica } from './replica.ts';
 import { newerState } from './roles.ts';
-import { decodeSnapshot, type SnapshotContent } from './snapshot.ts';
+import { decodeSnapshot, type SnapshotContent, unhurried } from './snapshot.ts';
 
 export function loadApp(app: App): ShardRuntime {
   return new Runtime(app);
@@ -55,10 +55,12 @@ class Runtime implements ShardRuntime {
 
   async open({ shard, epoch, role, opening, host }: OpenOptions): Promise<ShardReplica> {
     const loaded = this.#loaded(shard);
+    // A primary is waited for; a copy that will follow is not.
+    const slicer = role === 'primary' ? host : unhurried(host);
     let content: SnapshotContent | undefined;
     let seq = 0;
     if (opening.snapshot !== undefined) {
-      const decoded = decodeSnapshot(opening.snapshot.bytes, host);
+      const decoded = decodeSnapshot(opening.snapshot.bytes, slicer);
       content = decoded instanceof Promise ? await decoded : decoded;
       seq = opening.snapshot.seq;
       if (content.version > loaded.version) throw newerState(shard, content.version, loaded.version);
@@ -73,7 +75,7 @@ class Runtime implements ShardRuntime {
           replica.apply(entries.slice(at, at + REPLAY_BATCH));
           at += REPLAY_BATCH;
         }
-        if (at < entries.length) await new Promise<void>((resolve) => host.defer(resolve));
+        if (at < entries.length) await new Promise<void>((resolve) => slicer.defer(resolve));
       }
     } catch (cause) {
       if (cause instanceof ProblemError) throw cause;

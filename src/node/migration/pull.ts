@@ -5,6 +5,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { sleep } from '../../io/io.ts';
+import { unhurried } from '../../shard/snapshot.ts';
 import type { ParticipantHost } from '../participant.ts';
 import type { TransferOffer } from '../protocol.ts';
 import { codeOf, Refusal } from './refusal.ts';
@@ -85,7 +86,7 @@ async function pullChunk(
 }
 
 async function verify(host: ParticipantHost, bytes: Uint8Array, offer: TransferOffer): Promise<void> {
-  const got = await checksum(bytes, (run) => host.io.clock.defer(run));
+  const got = await checksum(bytes, unhurried(host.io.clock));
   if (bytes.byteLength !== offer.bytes || got !== offer.crc32)
     throw new Refusal('bad-checksum', `the snapshot of ${offer.assignment.shard} came damaged`);
 }

@@ -6,6 +6,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type { ShardId } from '../../model/ids.ts';
+import { type Slicer, unhurried } from '../../shard/snapshot.ts';
 import type { ParticipantHost } from '../participant.ts';
 import type { RecentQuery, TransferOffer } from '../protocol.ts';
 import { Refusal } from './refusal.ts';
@@ -33,6 +34,8 @@ interface Pin {
 export class TransferSource {
   readonly #host: ParticipantHost;
   readonly #pins = new Map<string, Pin>();
+  /** The chunk asked for last; the next one waits for its turn. */
+  #turn: Promise<void> = Promise.resolve();
   #pinnedBytes = 0;
   #counter = 0;
 
@@ -58,7 +61,7 @@ export class TransferSource {
       epoch: assignment.epoch,
       seq,
       bytes: bytes.byteLength,
-      crc32: await checksum(bytes, (run) => this.#host.io.clock.defer(run)),
+      crc32: await checksum(bytes, unhurried(this.#host.io.clock)),
       assignment,
     };
     const queries = replica.state.recentQueries(RECENT_QUERIES_MAX);
@@ -74,7 +77,14 @@ export class TransferSource {
     return offer;
   }
 
-  chunk(transfer: string, offset: number, bytes: number): { bytes: Uint8Array; crc32: number } {
+  /** One chunk a turn of the event loop: sixteen asked for together would keep the node's users waiting 20 ms. */
+  async chunk(
+    transfer: string,
+    offset: number,
+    bytes: number,
+  ): Promise<{ bytes: Uint8Array; crc32: number }> {
+    this.#turn = this.#turn.then(() => new Promise((resolve) => this.#host.io.clock.defer(resolve)));
+    await this.#turn;
     const pin = this.#pins.get(transfer);
     if (!pin) throw new Refusal('gap', `the transfer ${transfer} is over; begin again`);
     if (!(offset >= 0 && bytes > 0 && bytes <= CHUNK_BYTES_MAX && offset < pin.bytes.byteLength))
@@ -106,11 +116,11 @@ export class TransferSource {
   }
 }
 
-/** CRC-32 of the whole, giving way to other events between slices. */
-export async function checksum(bytes: Uint8Array, defer: (run: () => void) => void): Promise<number> {
+/** CRC-32 of the whole, in slices. */
+export async function checksum(bytes: Uint8Array, slicer: Pick<Slicer, 'defer'>): Promise<number> {
   let value = 0;
   for (let offset = 0; offset < bytes.byteLength || offset === 0; offset += CHECKSUM_SLICE_BYTES) {
-    if (offset > 0) await new Promise<void>((resolve) => defer(resolve));
+    if (offset > 0) await new Promise<void>((resolve) => slicer.defer(resolve));
     value = crc32(bytes.subarray(offset, offset + CHECKSUM_SLICE_BYTES), value);
   }
   return value;

@@ -6,7 +6,6 @@ import type { ICompare, IKeyValue, IRequestOp, ITxnRequest } from 'etcd3';
 import type { Io } from '../../io/io.ts';
 import { checkControlKey, checkLeaseTtl, checkTransaction, LIST_ENTRIES_MAX } from '../limits.ts';
 import {
-  type CellPressure,
   type ControlStore,
   type KeyValue,
   StoreError,
@@ -82,10 +81,6 @@ export class EtcdControlStore implements ControlStore {
         compactEveryMs: COMPACT_EVERY_MS,
         lookEveryMs: 10_000,
       });
-  }
-
-  pressure(): CellPressure | undefined {
-    return this.#upkeep?.pressure;
   }
 
   async get(key: string): Promise<KeyValue | undefined> {

@@ -18,12 +18,6 @@ const PORTS = 5 * MEMBERS;
 const REGION = 'us-east-1';
 export const ETCD_CELL = 'cell-us-east-1';
 
-/** etcd's own settings where absent. */
-export interface EtcdTiming {
-  heartbeatMs?: number;
-  electionMs?: number;
-}
-
 /** Three members of etcd, and the way to each of them. */
 export class ProxiedEtcd {
   readonly cluster: EtcdCluster;
@@ -46,7 +40,7 @@ export class ProxiedEtcd {
     this.clients = clients;
   }
 
-  static async start(io: Io, dataDirectory: string, timing: EtcdTiming = {}): Promise<ProxiedEtcd> {
+  static async start(io: Io, dataDirectory: string): Promise<ProxiedEtcd> {
     return onLoopback(io.random, async (address) => {
       const firstPort = Math.min(Number(address.split(':')[1]), 32_767 - PORTS);
       const started: FaultProxy[] = [];
@@ -67,7 +61,6 @@ export class ProxiedEtcd {
           random: io.random,
           dataDirectory,
           members: MEMBERS,
-          ...timing,
           firstPort,
           advertisedPeerPorts: peers.map(({ port }) => port),
         });
@@ -142,7 +135,6 @@ export interface EtcdWorld {
 export async function startEtcdWorld(options: {
   app: string;
   nodes: number;
-  timing?: EtcdTiming;
   /** Puts a file system of its own under a directory; resolves with what takes it away again. */
   mountCell?: (directory: string) => () => void;
 }): Promise<EtcdWorld> {
@@ -155,7 +147,7 @@ export async function startEtcdWorld(options: {
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    const control = await ProxiedEtcd.start(io, join(directory, 'control'), options.timing);
+    const control = await ProxiedEtcd.start(io, join(directory, 'control'));
     parts.push(control);
     const cellDirectory = join(directory, 'cell');
     if (options.mountCell)
@@ -165,7 +157,7 @@ export async function startEtcdWorld(options: {
         const unmount = options.mountCell(memberDirectory);
         parts.push({ stop: async () => unmount() });
       }
-    const cell = await ProxiedEtcd.start(io, cellDirectory, options.timing);
+    const cell = await ProxiedEtcd.start(io, cellDirectory);
     parts.push(cell);
     const address = cell.address;
     writeFileSync(
