@@ -2,15 +2,17 @@
  * What a user sees of a hand-off, under load: the pause, in a region and between regions, with 1 KB and with 16 MB of
  * state.
  *
- *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--small|--large] [--json]
+ *   node --conditions=skein-source bench/hand-off.ts [--count 500] [--shards 8] [--background 300] [--only near|far] [--small|--large]
+ *     [--store process|etcd] [--members 1] [--json]
  *
  * Real processes: store, nodes and gateways of a local cluster, no controller; this process drives the migrations. Each
  * moving shard has one user in its first home's region who adds again as soon as the last add came back. Pause: the
  * longest of the adds under way from the order of the hand-off (the copy to another cell included) until the move's
  * end, less the median add before the move; so the way to a target further off counts as pause. `sealed` is what the
- * source measured. Each shard moves to and fro. All four cases with 500 each take well over seven minutes: name one.
+ * source measured. With `--store etcd` the control store and each region's cell are an etcd cluster of their own, at the
+ * emulated distances as well. Each shard moves to and fro. All four cases with 500 each take well over seven minutes: name one.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -27,7 +29,8 @@ import { AWS_THREE_REGIONS, rttMs } from '../src/model/topology.ts';
 import { Peers } from '../src/node/peers.ts';
 import type { HandOffPhases } from '../src/node/protocol.ts';
 import { connectStores } from '../src/store/connect.ts';
-import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
+import { type EtcdCluster, startEtcdCluster } from '../src/supervisor/etcd-cluster.ts';
+import { type GivenStores, startLocalCluster } from '../src/supervisor/local-cluster.ts';
 import { quantile, startLoad } from './lib/load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
@@ -80,9 +83,14 @@ interface Figures {
 
 async function measure(
   scenario: Scenario,
-  options: { count: number; shards: number; background: number },
+  options: { count: number; shards: number; background: number; etcdMembers: 0 | 1 | 3 },
 ): Promise<Figures> {
   const directory = mkdtempSync(join(tmpdir(), 'skein-hand-off-'));
+  const etcds: EtcdCluster[] = [];
+  const given =
+    options.etcdMembers === 0
+      ? undefined
+      : await startStores(scenario.regions, directory, options.etcdMembers, etcds);
   const cluster = await startLocalCluster({
     app: fileURLToPath(import.meta.url),
     regions: scenario.regions,
@@ -91,6 +99,7 @@ async function measure(
     policy: 'none',
     token: TOKEN,
     logLevel: 'error',
+    ...(given ? { stores: given } : {}),
   });
   const home = scenario.regions[0]!;
   const network = new EmulatedNetwork({
@@ -249,8 +258,30 @@ async function measure(
     peers.close();
     stores.close();
     await cluster.stop();
+    await Promise.all(etcds.map((etcd) => etcd.stop('SIGKILL')));
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** An etcd cluster for control and one a region for its cell. */
+async function startStores(
+  regions: string[],
+  directory: string,
+  members: 1 | 3,
+  started: EtcdCluster[],
+): Promise<GivenStores> {
+  const { random } = realIo({ logLevel: 'silent' });
+  const start = async (name: string) => {
+    const cluster = await startEtcdCluster({ random, dataDirectory: join(directory, name), members });
+    started.push(cluster);
+    return cluster.address();
+  };
+  const control = await start('control');
+  const cells: Record<string, { region: string; address: string }> = {};
+  for (const region of regions) cells[`cell-${region}`] = { region, address: await start(`cell-${region}`) };
+  const file = join(directory, 'stores.json');
+  writeFileSync(file, JSON.stringify({ control, cells }));
+  return { controlAddress: control, file };
 }
 
 function realPause(ms: number): Promise<void> {
@@ -268,6 +299,8 @@ if (import.meta.main) {
       small: { type: 'boolean', default: false },
       /** Leave the small state out. */
       large: { type: 'boolean', default: false },
+      store: { type: 'string', default: 'process' },
+      members: { type: 'string', default: '1' },
       json: { type: 'boolean', default: false },
     },
   });
@@ -292,6 +325,7 @@ if (import.meta.main) {
         count: Number(values.count),
         shards,
         background: Number(values.background),
+        etcdMembers: values.store === 'etcd' ? (values.members === '3' ? 3 : 1) : 0,
       }),
     );
   }

@@ -25,7 +25,7 @@ const ARROWS: Record<string, string[]> = {
   machine: [],
   io: [],
   wire: ['io'],
-  store: ['io', 'wire'],
+  store: ['machine', 'io', 'wire'],
   shard: ['store', 'sdk', 'io', 'node'],
   sdk: ['shard', 'io'],
   routing: ['machine', 'store'],

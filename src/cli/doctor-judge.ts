@@ -1,5 +1,10 @@
 /** What `skein doctor` makes of what it found: pure, one finding a sentence, each with what to type where it is not well. */
-import { COMPACTION_BATCH_LIMIT, MAX_TXN_OPS } from '../supervisor/etcd-cluster.ts';
+import {
+  COMPACTION_BATCH_LIMIT,
+  MAX_TXN_OPS,
+  NEAR_ELECTION_MS,
+  NEAR_HEARTBEAT_MS,
+} from '../supervisor/etcd-cluster.ts';
 import { bytes, duration } from './table.ts';
 
 /** One member, as far as it answered. */
@@ -47,6 +52,9 @@ export interface Finding {
 /** p99 of a small durable write beyond which commands feel slow. */
 const WRITE_P99_MS_MAX = 100;
 const CLOCK_MS_MAX = 2_000;
+/** Median of a small durable write up to which members are near each other, with disks that are quick enough. */
+const NEAR_WRITE_P50_MS_MAX = 20;
+const ETCD_ELECTION_MS_DEFAULT = 1_000;
 const VERSION_MIN = [3, 4] as const;
 /** From 3.6 on the flag has left its experimental stage. */
 const BATCH_FLAGS = ['compaction-batch-limit', 'experimental-compaction-batch-limit'];
@@ -106,6 +114,7 @@ export function judgeCluster(facts: ClusterFacts): Finding[] {
 
   judgeVersions(up, add);
   for (const member of up) judgeMember(member, facts, add);
+  if (count >= 3) judgeElections(up, facts, add);
 
   if (facts.largeTransactions === false)
     add(
@@ -145,6 +154,32 @@ function judgeVersions(up: readonly MemberFacts[], add: Add): void {
   else if (versions.length > 1)
     add('version', 'warning', `members run ${versions.join(' and ')}`, 'finish the upgrade');
   else add('version', 'ok', `etcd ${versions[0]}`);
+}
+
+/** Nothing is appended from a leader's death until the next one is elected: one to two election time-outs. */
+function judgeElections(up: readonly MemberFacts[], facts: ClusterFacts, add: Add): void {
+  const shown = up.flatMap(({ flags }) =>
+    flags ? [Number(flags['election-timeout'] ?? ETCD_ELECTION_MS_DEFAULT)] : [],
+  );
+  if (shown.length === 0) return;
+  const longestMs = Math.max(...shown);
+  const found = `a dead leader is missed after ${longestMs} ms, up to twice that`;
+  if (Math.min(...shown) !== longestMs)
+    add(
+      'election',
+      'warning',
+      `--election-timeout differs between members: ${shown.join(', ')} ms`,
+      'give all members the same --heartbeat-interval and --election-timeout',
+    );
+  else if (longestMs > NEAR_ELECTION_MS && facts.writeMs && facts.writeMs.p50 <= NEAR_WRITE_P50_MS_MAX)
+    add(
+      'election',
+      'warning',
+      found,
+      'members as near each other as these can be started with ' +
+        `--heartbeat-interval ${NEAR_HEARTBEAT_MS} --election-timeout ${NEAR_ELECTION_MS}`,
+    );
+  else add('election', 'ok', found);
 }
 
 function judgeMember(member: MemberFacts, facts: ClusterFacts, add: Add): void {

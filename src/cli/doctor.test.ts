@@ -14,7 +14,7 @@ const member = (i: number, changes: Partial<MemberFacts> = {}): MemberFacts => (
   alarms: [],
   clockAheadMs: 200,
   quotaBytes: 4e9,
-  flags: { 'experimental-compaction-batch-limit': '20000' },
+  flags: { 'experimental-compaction-batch-limit': '20000', 'election-timeout': '500' },
   ...changes,
 });
 const healthy: ClusterFacts = {
@@ -44,6 +44,7 @@ describe('skein doctor', () => {
         'clock',
         'size',
         'compaction',
+        'election',
         '--max-txn-ops',
         'latency',
       ]),
@@ -141,12 +142,31 @@ describe('skein doctor', () => {
       'warning',
       /--max-txn-ops 20000/,
     ],
+    [
+      'slow elections of members that are near each other',
+      { members: [1, 2, 3].map((i) => member(i, { flags: {} })) },
+      'election',
+      'warning',
+      /--heartbeat-interval 50 --election-timeout 500/,
+    ],
+    [
+      'elections that differ',
+      { members: [member(1), member(2), member(3, { flags: { 'election-timeout': '1000' } })] },
+      'election',
+      'warning',
+      /the same/,
+    ],
     ['slow disks', { writeMs: { p50: 80, p99: 300, count: 200 } }, 'latency', 'warning', /disks/],
     ['a user without rights', { writeError: 'etcd: permission denied' }, 'write', 'failure', /--etcd-user/],
   ])('says what to do about %s', (_name, changes, check, level, next) => {
     const finding = judged(changes, check);
     expect(finding).toMatchObject({ level });
     expect(finding!.next).toMatch(next);
+  });
+
+  it('leaves the elections of members that are far from each other as they are', () => {
+    const members = [1, 2, 3].map((i) => member(i, { flags: { 'election-timeout': '2000' } }));
+    expect(judged({ members, writeMs: { p50: 40, p99: 60, count: 200 } }, 'election')).toBeUndefined();
   });
 
   it('reads flags as etcd does', () => {
@@ -165,7 +185,7 @@ describe('skein doctor', () => {
       const found = async (control: string) => {
         const report = await examine({ control }, 20, () => {});
         expect(report.ok).toBe(true);
-        expect(formatReport(report)).toMatch(/0 failures/);
+        expect(formatReport(report)).toMatch(/\n0 failures, /);
         const warned = report.findings.filter(({ level }) => level === 'warning').map(({ check }) => check);
         const latency = report.findings.find(({ check }) => check === 'latency');
         expect(latency!.found).toMatch(/p50 .* p99 .* of 20 writes/);

@@ -73,5 +73,7 @@ export function formatReport({ findings }: DoctorReport): string {
     const line = `${SIGNS[level]}  ${store}  ${check}: ${found}\n`;
     return next === undefined ? line : `${line}         next: ${next}\n`;
   });
-  return `${lines.join('')}${count('failure')} failures, ${count('warning')} warnings, ${count('ok')} checks passed\n`;
+  const some = (level: Finding['level'], one: string) =>
+    `${count(level)} ${one}${count(level) === 1 ? '' : 's'}`;
+  return `${lines.join('')}${some('failure', 'failure')}, ${some('warning', 'warning')}, ${some('ok', 'check')} passed\n`;
 }

@@ -58,6 +58,10 @@ export class EmulatedNetwork implements Network {
     return channel;
   }
 
+  emulatedRoundTripMs(region = this.#topology.regions[0]!): number {
+    return rttMs(this.#topology, this.#region, region);
+  }
+
   #delayMs(to: Region, side: 'connected' | 'accepted'): number {
     const roundTripMs = rttMs(this.#topology, this.#region, to);
     if (roundTripMs >= NEAR_MS) return roundTripMs / 2;

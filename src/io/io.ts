@@ -3,6 +3,7 @@
  * operating system, `sim/` a simulated one. No other folder reads clocks, randomness, sockets or files.
  */
 
+import type { Region } from '../model/ids.ts';
 import type { CpuSegments } from './cpu-segments.ts';
 
 /** Two clocks: `monotonicMs` measures, `realtimeMs` is for people and for stamps that leave the process. */
@@ -49,6 +50,11 @@ export interface Network {
   listen(address: string, accept: (channel: Channel) => void): Promise<Listener>;
   /** Returns at once; frames sent before the connection stands are kept. A refused connection ends in `onClose`. */
   connect(address: string): Channel;
+  /**
+   * Where distances are emulated: milliseconds there and back from here to a region, by default the one where a cluster
+   * has its control store. For what does not go through this network and must be as far all the same.
+   */
+  emulatedRoundTripMs?(region?: Region): number;
 }
 
 /** Small files that survive a restart: the gateway's route cache. Whole-file, atomic. */

@@ -18,6 +18,7 @@ import { connectStores } from '../store/connect.ts';
 import type { EtcdCredentials } from '../store/etcd/access.ts';
 import { registerCells } from '../store/register.ts';
 import { type RpcHandlers, serveRpc } from '../wire/rpc.ts';
+import { cellMetrics } from './cell-metrics.ts';
 import type { NodeConfig } from './config.ts';
 import { migrationParticipant } from './migration/participant.ts';
 import { SkeinNode } from './node.ts';
@@ -126,6 +127,10 @@ export async function runNodeProcess(options: NodeProcessOptions): Promise<NodeP
   });
   node = running;
   const registry = nodeMetrics(running, () => runtime.effects?.());
+  cellMetrics(registry, () => {
+    const control = stores.control.pressure?.();
+    return [...stores.cells.pressures(), ...(control ? [['control', control] as const] : [])];
+  });
   handlers.calls = running.handlers().calls;
   handlers.streams = running.handlers().streams;
   const endWatchdog = options.watchdog === false ? () => {} : startWatchdog(options, watch);

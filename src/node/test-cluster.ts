@@ -3,6 +3,7 @@
  * wire and stores meet as they do in production. The runtime is a counter with the gates of a real shard and none of
  * its features.
  */
+import type { Network } from '../io/io.ts';
 import { realIo } from '../io/real.ts';
 import { CONTROL_KEYS, decodeRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
@@ -245,10 +246,11 @@ export async function startTestNode(
     limits?: Partial<NodeLimits>;
     runtime?: ShardRuntime;
     participant?: (host: ParticipantHost) => RpcHandlers;
+    network?: Network;
   } = {},
 ): Promise<TestNode> {
-  const { runtime, participant, ...rest } = options;
-  const io = realIo({ logLevel: process.env.SKEIN_LOG ?? 'silent' });
+  const { runtime, participant, network, ...rest } = options;
+  const io = realIo({ logLevel: process.env.SKEIN_LOG ?? 'silent', network });
   const handlers: RpcHandlers = {};
   const listener = await serveRpc({ network: io.network, address: '127.0.0.1:0', token: 't', handlers });
   const processId = `${name}.${Math.floor(io.random.next() * 1e9).toString(36)}`;

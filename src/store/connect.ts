@@ -3,7 +3,7 @@
  * cluster. Cells are found by the records that the control store has of them.
  */
 import type { Io } from '../io/io.ts';
-import type { CellId } from '../model/ids.ts';
+import type { CellId, Region } from '../model/ids.ts';
 import { type CellRecord, CONTROL_KEYS, decodeRecord } from '../model/records.ts';
 import { RemoteCellStore, RemoteControlStore } from './client.ts';
 import type { StoreConnectionOptions } from './connection.ts';
@@ -12,7 +12,13 @@ import { EtcdCellStore } from './etcd/cell-store.ts';
 import { EtcdClient } from './etcd/client.ts';
 import { EtcdControlStore } from './etcd/control-store.ts';
 import { type Mirror, mirrorPrefixes } from './mirror.ts';
-import { type CellDirectory, type CellStore, type ControlStore, StoreError } from './store.ts';
+import {
+  type CellDirectory,
+  type CellPressure,
+  type CellStore,
+  type ControlStore,
+  StoreError,
+} from './store.ts';
 
 /** @throws StoreError `invalid` where the address is none. */
 export function connectControl(io: Io, address: string, options: StoreConnectionOptions): ControlStore {
@@ -20,15 +26,25 @@ export function connectControl(io: Io, address: string, options: StoreConnection
   return new EtcdControlStore({ io, client: etcdClient(io, address, options) });
 }
 
-/** @throws StoreError `invalid` where the address is none. */
-export function connectCell(io: Io, id: CellId, address: string, options: StoreConnectionOptions): CellStore {
+/**
+ * @param region where the cell is, for distances that are emulated; a store process says so itself.
+ * @throws StoreError `invalid` where the address is none.
+ */
+export function connectCell(
+  io: Io,
+  id: CellId,
+  address: string,
+  options: StoreConnectionOptions,
+  region?: Region,
+): CellStore {
   if (!isEtcdAddress(address)) return new RemoteCellStore(io, address, options);
-  return new EtcdCellStore({ io, client: etcdClient(io, address, options), cell: id });
+  return new EtcdCellStore({ io, client: etcdClient(io, address, options, region), cell: id });
 }
 
-function etcdClient(io: Io, address: string, options: StoreConnectionOptions): EtcdClient {
+function etcdClient(io: Io, address: string, options: StoreConnectionOptions, region?: Region): EtcdClient {
   const { etcd: credentials, timeoutMs } = options;
-  return new EtcdClient({ io, address: parseEtcdAddress(address), credentials, timeoutMs });
+  const roundTripMs = io.network.emulatedRoundTripMs?.(region);
+  return new EtcdClient({ io, address: parseEtcdAddress(address), credentials, timeoutMs, roundTripMs });
 }
 
 /** Cells by id. Addresses are added as they are learnt; a cell nobody has told of is `unavailable`, not an error. */
@@ -36,6 +52,7 @@ export class RemoteCellDirectory implements CellDirectory {
   readonly #io: Io;
   readonly #options: StoreConnectionOptions;
   readonly #addresses = new Map<CellId, string>();
+  readonly #regions = new Map<CellId, Region>();
   readonly #stores = new Map<CellId, CellStore>();
   readonly #handles = new Map<CellId, CellStore>();
 
@@ -46,7 +63,8 @@ export class RemoteCellDirectory implements CellDirectory {
   }
 
   /** Learns a cell, or that it moved to another address. */
-  add(id: CellId, address: string): void {
+  add(id: CellId, address: string, region?: Region): void {
+    if (region !== undefined) this.#regions.set(id, region);
     if (this.#addresses.get(id) === address) return;
     this.#addresses.set(id, address);
     this.#stores.get(id)?.close();
@@ -55,6 +73,14 @@ export class RemoteCellDirectory implements CellDirectory {
 
   get known(): CellId[] {
     return [...this.#addresses.keys()];
+  }
+
+  /** Of the cells in use whose size is known. */
+  *pressures(): Generator<[CellId, CellPressure]> {
+    for (const [id, store] of this.#stores) {
+      const pressure = store.pressure?.();
+      if (pressure) yield [id, pressure];
+    }
   }
 
   /** One store a cell, valid for good: it follows the cell's address. */
@@ -82,7 +108,7 @@ export class RemoteCellDirectory implements CellDirectory {
         'unavailable',
         `cell ${id} is not known here (yet); known: ${this.known.join(', ') || 'none'}`,
       );
-    const store = connectCell(this.#io, id, address, this.#options);
+    const store = connectCell(this.#io, id, address, this.#options, this.#regions.get(id));
     this.#stores.set(id, store);
     return store;
   }
@@ -138,8 +164,10 @@ export function connectStores(
   const ready = new Promise<void>((resolve) => {
     mirror = mirrorPrefixes(control, [prefix], {
       clock: io.clock,
-      onPut: (entry) =>
-        cells.add(entry.key.slice(prefix.length), decodeRecord<CellRecord>(entry.value).address),
+      onPut: (entry) => {
+        const { address, region } = decodeRecord<CellRecord>(entry.value);
+        cells.add(entry.key.slice(prefix.length), address, region);
+      },
       // A cell's address outlives its record: logs may still be there, and the address does no harm.
       onDelete: () => {},
       onSynced: () => resolve(),

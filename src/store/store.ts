@@ -103,6 +103,8 @@ export interface ControlStore {
   keepAlive(leaseId: string): Promise<void>;
   /** Deletes the lease and its keys at once. Revoking an absent lease is success. */
   revokeLease(leaseId: string): Promise<void>;
+  /** How full it is, where it counts that; for whoever watches it. */
+  pressure?(): CellPressure | undefined;
   close(): void;
 }
 

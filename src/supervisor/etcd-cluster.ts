@@ -18,6 +18,12 @@ export const ETCD_INSTALL =
 export const MAX_TXN_OPS = 20_000;
 /** etcd's own 1,000 lets a database under steady trims grow without end. */
 export const COMPACTION_BATCH_LIMIT = 20_000;
+/**
+ * For members of one region, some milliseconds apart: half of etcd's own, so that a dead leader is replaced in a second
+ * rather than two. etcd wants an election to take ten round trips and more.
+ */
+export const NEAR_HEARTBEAT_MS = 50;
+export const NEAR_ELECTION_MS = 500;
 /** Ports that the system does not hand out by itself. */
 const PORT_FIRST = 20_000;
 const PORT_COUNT = 12_000;

@@ -151,6 +151,26 @@ it(
 );
 
 it(
+  'nodes show how full the cells they use and the control store are',
+  async () => {
+    const shown = async (http: string) => (await fetch(`${http}/metrics`)).text();
+    for (const http of Object.values(cluster.running.nodes)) {
+      // Each is looked at every second or ten.
+      let text = await shown(http);
+      while (!/skein_cell_database_bytes\{[^}]*cell="control"/.test(text)) {
+        await pause(LOOK_MS);
+        text = await shown(http);
+      }
+      expect(text).toMatch(/skein_cell_database_bytes\{[^}]*cell="cell-(us-east|eu-west)-1"[^}]*\} [1-9]/);
+      expect(text).toMatch(/skein_cell_limit_bytes\{[^}]*cell="control"[^}]*\} 1610612736/);
+      for (const name of ['back_pressure', 'full'])
+        expect(text).toMatch(new RegExp(`skein_cell_${name}\\{[^}]*cell="control"[^}]*\\} 0`));
+    }
+  },
+  CASE_MS_MAX,
+);
+
+it(
   'after the death of every process and of a member, nothing acknowledged is lost and nothing happened twice',
   async () => {
     await cluster.running.killAll();

@@ -40,8 +40,6 @@ export class Dual {
   scarcityShare = 0;
   /** After {@link choose}: the best regions, the primary's first. */
   readonly chosen: Int32Array;
-  /** Variance price: prices * kappa. */
-  readonly #variancePrices: Float64Array;
   readonly #priced: Uint8Array;
   readonly #scarce: Uint8Array;
   readonly #standbyMoveUsd: Float64Array;
@@ -65,7 +63,6 @@ export class Dual {
     this.#scarce = new Uint8Array(regionCount);
     this.chosen = new Int32Array(width);
     this.#trial = new Int32Array(width);
-    this.#variancePrices = new Float64Array(regionCount * dims);
     this.#priced = new Uint8Array(regionCount);
     this.#standbyMoveUsd = new Float64Array(regionCount);
     this.#taken = new Int32Array(regionCount);
@@ -91,10 +88,10 @@ export class Dual {
     const { regionCount, dims } = this.problem;
     this.#priced.fill(0);
     this.#scarce.fill(0);
+    this.supply.refer(this.prices);
     for (let r = 0; r < regionCount; r++)
       for (let d = 0; d < dims; d++) {
         const i = r * dims + d;
-        this.#variancePrices[i] = this.prices[i]! * this.supply.kappa[i]!;
         if (this.prices[i]! > 0) this.#priced[r] = 1;
         if (this.prices[i]! > this.supply.unitPrice[i]!) this.#scarce[r] = 1;
       }
@@ -159,7 +156,8 @@ export class Dual {
       for (let d = 0; d < dims; d++) {
         const part = k === 0 ? 1 : this.#share[d]!;
         demand[r * dims + d]! +=
-          times * part * (this.#mean[d]! + this.supply.kappa[r * dims + d]! * part * this.#variance[d]!);
+          times *
+          this.supply.effective(r * dims + d, d, part * this.#mean[d]!, part * part * this.#variance[d]!);
       }
     }
   }
@@ -234,7 +232,6 @@ export class Dual {
     const mean = this.#mean;
     const variance = this.#variance;
     const shares = this.#share;
-    const variancePrices = this.#variancePrices;
     for (let d = 0; d < dims; d++) {
       mean[d] = loadMean[s * dims + d]!;
       variance[d] = supply.countedVariance(d, mean[d]!, loadVariance[s * dims + d]!);
@@ -245,11 +242,11 @@ export class Dual {
       if (this.#priced[r] === 1) {
         const at = r * dims;
         for (let d = 0; d < dims; d++) {
-          const ofMean = prices[at + d]! * mean[d]!;
-          const ofVariance = variancePrices[at + d]! * variance[d]!;
+          const usd = prices[at + d]!;
+          if (usd === 0) continue;
           const share = shares[d]!;
-          primary += ofMean + ofVariance;
-          standby += share * (ofMean + share * ofVariance);
+          primary += usd * supply.effective(at + d, d, mean[d]!, variance[d]!);
+          standby += usd * supply.effective(at + d, d, share * mean[d]!, share * share * variance[d]!);
         }
       }
       primaryPrice[r] = primary;
@@ -272,15 +269,16 @@ export class Dual {
 
   #addScarcity(r: number): void {
     const { dims } = this.problem;
-    const { kappa, unitPrice } = this.supply;
+    const { supply } = this;
     for (let d = 0; d < dims; d++) {
       const i = r * dims + d;
-      const excess = this.scarcityShare * (this.prices[i]! - unitPrice[i]!);
+      const excess = this.scarcityShare * (this.prices[i]! - supply.unitPrice[i]!);
       if (excess <= 0) continue;
       const share = this.#share[d]!;
-      const ofVariance = kappa[i]! * this.#variance[d]!;
-      this.primaryScarcity[r]! += excess * (this.#mean[d]! + ofVariance);
-      this.standbyScarcity[r]! += excess * share * (this.#mean[d]! + share * ofVariance);
+      const mean = this.#mean[d]!;
+      const variance = this.#variance[d]!;
+      this.primaryScarcity[r]! += excess * supply.effective(i, d, mean, variance);
+      this.standbyScarcity[r]! += excess * supply.effective(i, d, share * mean, share * share * variance);
     }
   }
 

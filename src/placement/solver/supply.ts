@@ -1,61 +1,63 @@
 /**
  * What a region's nodes earn at given prices: the part of the Lagrangian bound that belongs to nodes.
  *
- * A node at price `p` per unit of effective load (mean + kappa * variance) earns at most
- * `psi = sup p * (M + kappa V) - overload(M + z sqrt(V + g M^2))` over all loads that fit. docs/placement.md proves that the
- * supremum lies on one of two rays V = d M, and that replacing M(L) by its chord between headroom and full keeps it an upper
- * bound. So everything here is closed form; tables are made once per kind of node.
+ * A replica of mean m and variance v is charged for its effective load, the mean that would fill as much of a node as it does
+ * beside others of its own dispersion v/m, at a reference load of the node. docs/placement.md proves that a node at quantile
+ * load L carries at most {@link Supply.psi}'s effective load, whatever the mixture, so that everything here is closed form and
+ * the bound is tight where nodes work at the reference. References follow prices: the load at which a node earns most.
  */
 import type { Problem } from './problem.ts';
 
 /** Variances are counted up to this many times the load-weighted mean dispersion: less load keeps a lower bound one. */
-const DISPERSION_MAX = 3;
+const DISPERSION_MAX = 16;
 
 interface Kind {
   nodes: number;
   usdPerHour: number;
   releasable: boolean;
-  /** Per ray and dimension: M at headroom, growth of M to full, over-share at the beginning and its growth. */
-  mean: Float64Array;
-  growth: Float64Array;
-  over: Float64Array;
-  overGrowth: Float64Array;
+  /** Per dimension: what is there beside the shards; the quantile loads between which overload grows; its price when full. */
+  base: Float64Array;
+  from: Float64Array;
+  to: Float64Array;
+  headroom: Float64Array;
+  overPerLoad: Float64Array;
   full: Float64Array;
 }
 
 export class Supply {
-  /** Price of variance per price of mean: `[r * dims + d]`. */
-  readonly kappa: Float64Array;
   /** Most variance that counts per unit of mean: `[d]`. */
-  readonly dispersionHigh: Float64Array;
-  readonly dispersionLow: Float64Array;
+  readonly dispersionMax: Float64Array;
   /** Price at which a region's node would be full, for scale: `[r * dims + d]`. */
   readonly unitPrice: Float64Array;
-  /** Capacity of the region's nodes together: `[r * dims + d]`. */
-  readonly capacity: Float64Array;
   readonly #problem: Problem;
   readonly #kinds: Kind[][];
-  /** Squared common variation; 0 where z times it is 1 or more and the proof would not hold. */
+  /** 1 + z g: quantile load per mean without own variance; and 4 z^2 g^2. By dimension. */
+  readonly #least: Float64Array;
   readonly #common: Float64Array;
+  /** z^2 over the reference load: `[r * dims + d]`. */
+  readonly #perVariance: Float64Array;
+  /** Mean capacity of a region's nodes. */
+  readonly #capacity: Float64Array;
 
   constructor(problem: Problem) {
     this.#problem = problem;
-    const { dims, regionCount, nodeCount } = problem;
-    this.#common = Float64Array.from({ length: dims }, (_, d) => {
-      const squared = problem.commonSquared[d % 3]!;
-      return problem.quantileZ * Math.sqrt(squared) < 0.999 ? squared : 0;
-    });
-    this.dispersionHigh = new Float64Array(dims);
-    this.dispersionLow = new Float64Array(dims);
+    const { dims, regionCount, nodeCount, quantileZ } = problem;
+    // Where z g is 1 or more the proof would not hold: common variation counts nothing there, which lowers the bound.
+    const shared = (d: number) => {
+      const own = quantileZ * Math.sqrt(problem.commonSquared[d % 3]!);
+      return own < 0.999 ? own : 0;
+    };
+    this.#least = Float64Array.from({ length: dims }, (_, d) => 1 + shared(d));
+    this.#common = Float64Array.from({ length: dims }, (_, d) => 4 * shared(d) ** 2);
+    this.dispersionMax = new Float64Array(dims);
     this.#measureDispersion();
-    this.kappa = new Float64Array(regionCount * dims);
     this.unitPrice = new Float64Array(regionCount * dims);
-    this.capacity = new Float64Array(regionCount * dims);
+    this.#perVariance = new Float64Array(regionCount * dims);
+    this.#capacity = new Float64Array(regionCount * dims);
     this.#kinds = Array.from({ length: regionCount }, () => []);
     const known = new Map<string, Kind>();
     for (let n = 0; n < nodeCount; n++) {
       const region = problem.nodeRegion[n]!;
-      for (let d = 0; d < dims; d++) this.capacity[region * dims + d]! += problem.capacity[n * 3 + (d % 3)]!;
       const base = problem.baseLoad.subarray(n * dims, (n + 1) * dims);
       const key = [
         region,
@@ -75,11 +77,36 @@ export class Supply {
       this.#kinds[region]!.push(made);
     }
     this.#scale();
+    this.refer(new Float64Array(regionCount * dims));
+  }
+
+  /** Sets the reference loads to what a node would carry at these prices. */
+  refer(prices: Float64Array): void {
+    const { dims, headroom, fullShare, quantileZ } = this.#problem;
+    for (let i = 0; i < prices.length; i++) {
+      const capacity = this.#capacity[i]!;
+      if (capacity === 0) continue;
+      const d = i % dims;
+      const unit = this.unitPrice[i]! * this.#least[d]!;
+      const over = unit > 0 ? Math.min(1, prices[i]! / unit) : 1;
+      const most = Math.max(headroom, fullShare[d % 3]!);
+      const share = Math.max(Number.MIN_VALUE, Math.min(most, headroom + (1 - headroom) * over));
+      this.#perVariance[i] = quantileZ ** 2 / (share * capacity);
+    }
+  }
+
+  /** What a load counts in region and dimension `i` (`r * dims + d`); its variance as {@link countedVariance} says. */
+  effective(i: number, d: number, mean: number, variance: number): number {
+    const own = this.#perVariance[i]! * variance;
+    return (
+      (2 * mean + own + Math.sqrt(this.#common[d]! * mean * mean + own * (4 * mean + own))) /
+      (2 * this.#least[d]!)
+    );
   }
 
   /** Dollars an hour that the nodes of a region earn at most; adds the effective load they then carry to `load`. */
   psi(region: number, prices: Float64Array, load: Float64Array): number {
-    const { dims } = this.#problem;
+    const { dims, quantileZ } = this.#problem;
     const at = region * dims;
     let total = 0;
     const carried = new Float64Array(dims);
@@ -87,24 +114,32 @@ export class Supply {
       let earned = 0;
       for (let d = 0; d < dims; d++) {
         const price = prices[at + d]!;
-        const kappa = this.kappa[at + d]!;
+        const least = this.#least[d]!;
+        const from = kind.from[d]!;
+        const to = kind.to[d]!;
+        const reference = quantileZ > 0 ? quantileZ ** 2 / this.#perVariance[at + d]! : to;
+        // Up to the reference a node carries most of what has no variance, beyond it of what has the most.
+        const knee = Math.min(to, Math.max(from, reference));
+        const atKnee = this.#most(d, knee, reference);
+        const atFull = this.#most(d, to, reference);
         let best = Number.NEGATIVE_INFINITY;
-        for (let ray = 0; ray < 2; ray++) {
-          const i = ray * dims + d;
-          const perMean = 1 + kappa * (ray === 0 ? this.dispersionLow[d]! : this.dispersionHigh[d]!);
-          const p = price * perMean;
-          const slope = kind.overGrowth[i]!;
-          const gain = p * kind.growth[i]!;
+        for (let part = 0; part < 2; part++) {
+          const low = part === 0 ? from : knee;
+          const high = part === 0 ? knee : to;
+          const lowLoad = part === 0 ? Math.min(from / least, atKnee) : atKnee;
+          const highLoad = part === 0 ? atKnee : atFull;
+          const gain = price * (highLoad - lowLoad);
+          const over = Math.max(0, low - kind.headroom[d]!) * kind.overPerLoad[d]!;
+          const slope = Math.max(0, high - kind.headroom[d]!) * kind.overPerLoad[d]! - over;
           const full = kind.full[d]!;
           let t = 0;
-          if (slope > 0 && full > 0) t = (gain / (2 * full * slope) - kind.over[i]!) / slope;
+          if (slope > 0 && full > 0) t = (gain / (2 * full * slope) - over) / slope;
           else if (gain > 0) t = 1;
           t = t < 0 ? 0 : t > 1 ? 1 : t;
-          const over = kind.over[i]! + t * slope;
-          const value = p * kind.mean[i]! + t * gain - full * over * over;
+          const value = price * (lowLoad - kind.base[d]!) + t * gain - full * (over + t * slope) ** 2;
           if (value > best) {
             best = value;
-            carried[d] = (kind.mean[i]! + t * kind.growth[i]!) * perMean;
+            carried[d] = lowLoad + t * (highLoad - lowLoad) - kind.base[d]!;
           }
         }
         earned += best;
@@ -121,103 +156,84 @@ export class Supply {
 
   /** Variance of a load as the bound counts it. */
   countedVariance(d: number, mean: number, variance: number): number {
-    const most = this.dispersionHigh[d]! * mean;
+    const most = this.dispersionMax[d]! * mean;
     return variance < most ? variance : most;
+  }
+
+  /** The most effective load that a node at quantile load `load` can carry. */
+  #most(d: number, load: number, reference: number): number {
+    const least = this.#least[d]!;
+    if (load <= reference) return load / least;
+    const { quantileZ } = this.#problem;
+    const own = quantileZ ** 2 * this.dispersionMax[d]!;
+    const perMean = (x: number) => (2 + x + Math.sqrt(this.#common[d]! + x * (4 + x))) / 2;
+    return (load * perMean(own / reference)) / (perMean(own / load) * least);
   }
 
   #measureDispersion(): void {
     const { dims, shardCount, loadMean, loadVariance, standbyShare, standbys } = this.#problem;
     const means = new Float64Array(dims);
     const variances = new Float64Array(dims);
+    const most = new Float64Array(dims);
     for (let s = 0; s < shardCount; s++)
       for (let d = 0; d < dims; d++) {
-        means[d]! += loadMean[s * dims + d]!;
-        variances[d]! += loadVariance[s * dims + d]!;
-      }
-    for (let d = 0; d < dims; d++) {
-      const high = means[d]! > 0 ? (DISPERSION_MAX * variances[d]!) / means[d]! : 0;
-      let low = high;
-      let most = 0;
-      for (let s = 0; s < shardCount; s++) {
         const m = loadMean[s * dims + d]!;
         if (m <= 0) continue;
-        const own = loadVariance[s * dims + d]! / m;
-        if (own > most) most = own;
-        // A standby's variance falls with the square of its share, so its dispersion with the share itself.
-        const least = standbys[s]! > 0 ? own * Math.min(1, standbyShare[d % 3]!) : own;
-        if (least < low) low = least;
+        const v = loadVariance[s * dims + d]!;
+        means[d]! += m;
+        variances[d]! += v;
+        // A standby's variance grows with the square of its share, so its dispersion with the share itself.
+        const own = (v / m) * (standbys[s]! > 0 ? Math.max(1, standbyShare[d % 3]!) : 1);
+        if (own > most[d]!) most[d] = own;
       }
-      this.dispersionHigh[d] = Math.min(high, most);
-      this.dispersionLow[d] = Math.min(low, this.dispersionHigh[d]!);
-    }
+    for (let d = 0; d < dims; d++)
+      this.dispersionMax[d] =
+        means[d]! > 0 ? Math.min(most[d]!, (DISPERSION_MAX * variances[d]!) / means[d]!) : 0;
   }
 
   #kind(n: number, base: Float64Array): Kind {
-    const { dims, headroom, fullShare, capacity, stepWeight, quantileZ } = this.#problem;
+    const { dims, headroom, fullShare, capacity, stepWeight } = this.#problem;
     const kind: Kind = {
       nodes: 1,
       usdPerHour: this.#problem.nodeUsdPerHour[n]!,
       releasable: this.#problem.releasable[n] === 1,
-      mean: new Float64Array(2 * dims),
-      growth: new Float64Array(2 * dims),
-      over: new Float64Array(2 * dims),
-      overGrowth: new Float64Array(2 * dims),
+      base: Float64Array.from(base),
+      from: new Float64Array(dims),
+      to: new Float64Array(dims),
+      headroom: new Float64Array(dims),
+      overPerLoad: new Float64Array(dims),
       full: new Float64Array(dims),
     };
     for (let d = 0; d < dims; d++) {
       const whole = capacity[n * 3 + (d % 3)]!;
       kind.full[d] = stepWeight[(d / 3) | 0]! * this.#problem.overloadUsdPerHour[n]!;
-      const least = base[d]! * (1 + quantileZ * Math.sqrt(this.#common[d]!));
-      const from = Math.max(headroom * whole, least);
-      const to = Math.max(fullShare[d % 3]! * whole, from);
-      for (let ray = 0; ray < 2; ray++) {
-        const i = ray * dims + d;
-        const dispersion = ray === 0 ? this.dispersionLow[d]! : this.dispersionHigh[d]!;
-        kind.mean[i] = Math.max(0, this.#meanAt(d, from, base[d]!, dispersion));
-        kind.growth[i] = Math.max(0, this.#meanAt(d, to, base[d]!, dispersion) - kind.mean[i]!);
-        kind.over[i] = Math.max(0, from / whole - headroom) / (1 - headroom);
-        kind.overGrowth[i] = (to - from) / whole / (1 - headroom);
-      }
+      kind.headroom[d] = headroom * whole;
+      kind.overPerLoad[d] = 1 / (whole * (1 - headroom));
+      kind.from[d] = Math.max(headroom * whole, base[d]! * this.#least[d]!);
+      kind.to[d] = Math.max(fullShare[d % 3]! * whole, kind.from[d]!);
     }
     return kind;
   }
 
-  /** The mean load M beside `base` at which base + M + z sqrt(dispersion M + g (base + M)^2) is `load`. */
-  #meanAt(d: number, load: number, base: number, dispersion: number): number {
-    const zz = this.#problem.quantileZ ** 2;
-    const g = this.#common[d]!;
-    const a = 1 - zz * g;
-    const free = load - base;
-    const b = 2 * free + zz * dispersion + 2 * zz * g * base;
-    const c = free * free - zz * g * base * base;
-    // The smaller root, written so that it loses no digits.
-    return (2 * c) / (b + Math.sqrt(Math.max(0, b * b - 4 * a * c)));
-  }
-
   #scale(): void {
-    const { dims, regionCount, nodeCount, nodeRegion, headroom, fullShare, capacity } = this.#problem;
+    const { dims, regionCount, nodeCount, nodeRegion, headroom, capacity } = this.#problem;
     const nodes = new Int32Array(regionCount);
     for (let n = 0; n < nodeCount; n++) {
       const region = nodeRegion[n]!;
       nodes[region]!++;
-      for (let d = 0; d < dims; d++)
+      for (let d = 0; d < dims; d++) {
+        const whole = capacity[n * 3 + (d % 3)]!;
+        this.#capacity[region * dims + d]! += whole;
         this.unitPrice[region * dims + d]! +=
           (2 * this.#problem.stepWeight[(d / 3) | 0]! * this.#problem.overloadUsdPerHour[n]!) /
-          ((1 - headroom) * capacity[n * 3 + (d % 3)]!);
-    }
-    for (let region = 0; region < regionCount; region++)
-      for (let d = 0; d < dims; d++) {
-        const i = region * dims + d;
-        if (nodes[region] === 0) continue;
-        this.unitPrice[i]! /= nodes[region]!;
-        const high = this.dispersionHigh[d]!;
-        if (high <= 0) continue;
-        // The price of variance that makes both rays earn the same where nodes are busy: the tightest bound there.
-        const load = ((this.capacity[i]! / nodes[region]!) * (headroom + fullShare[d % 3]!)) / 2;
-        const low = Math.min(this.dispersionLow[d]!, 0.999 * high);
-        const meanLow = this.#meanAt(d, load, 0, low);
-        const meanHigh = this.#meanAt(d, load, 0, high);
-        this.kappa[i] = (meanLow - meanHigh) / (high * meanHigh - low * meanLow);
+          ((1 - headroom) * whole);
       }
+    }
+    for (let i = 0; i < regionCount * dims; i++) {
+      const count = nodes[Math.floor(i / dims)]!;
+      if (count === 0) continue;
+      this.unitPrice[i]! /= count;
+      this.#capacity[i]! /= count;
+    }
   }
 }

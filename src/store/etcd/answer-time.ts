@@ -1,31 +1,23 @@
 /**
- * How long to wait for an answer before asking again: as TCP does (RFC 6298), the smoothed time of past answers plus four
- * times its deviation, doubled after each silence.
- *
- * An append that was on its way to a leader which then died is never answered; with a fixed 2.5 s its shard would wait
- * longer than the election takes. Asking again is safe: the same append is recognised by its id.
+ * How long an answer takes here: as TCP reckons it (RFC 6298), the smoothed time of past answers plus four times its
+ * deviation, doubled after each silence until something is answered again.
  */
 const GAIN = 1 / 8;
 const DEVIATION_GAIN = 1 / 4;
-/** Below it an ordinary slow sync would look like silence. */
-export const ANSWER_WAIT_MS_MIN = 700;
 
 export class AnswerTime {
-  readonly #maxMs: number;
   #smoothedMs: number | undefined;
   #deviationMs = 0;
   #backoff = 1;
 
-  /** @param maxMs never longer than this, and so long before the first answer. */
-  constructor(maxMs: number) {
-    this.#maxMs = maxMs;
+  /** Of nearly all answers; undefined before the first. Silences do not count. */
+  get usualMs(): number | undefined {
+    return this.#smoothedMs === undefined ? undefined : this.#smoothedMs + 4 * this.#deviationMs;
   }
 
-  /** Milliseconds to wait for the next answer. */
-  get waitMs(): number {
-    if (this.#smoothedMs === undefined) return this.#maxMs;
-    const waitMs = Math.max(ANSWER_WAIT_MS_MIN, this.#smoothedMs + 4 * this.#deviationMs) * this.#backoff;
-    return Math.min(this.#maxMs, waitMs);
+  /** Milliseconds to wait for the next answer, within bounds. */
+  waitMs(minMs: number, maxMs: number): number {
+    return Math.min(maxMs, Math.max(minMs, this.usualMs ?? 0) * this.#backoff);
   }
 
   answered(tookMs: number): void {
@@ -40,6 +32,9 @@ export class AnswerTime {
   }
 
   silent(): void {
-    this.#backoff = Math.min(this.#backoff * 2, this.#maxMs);
+    this.#backoff = Math.min(this.#backoff * 2, BACKOFF_MAX);
   }
 }
+
+/** Any bound on a wait is reached before. */
+const BACKOFF_MAX = 64;

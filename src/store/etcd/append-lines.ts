@@ -15,7 +15,6 @@ import type { IKeyValue, IRequestOp, ITxnResponse } from 'etcd3';
 import type { Io } from '../../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
 import { type Append, type AppendResult, StoreError } from '../store.ts';
-import { AnswerTime } from './answer-time.ts';
 import { type ChunkReference, decodeBlock, ENTRY_BYTES, encodeBlock } from './blocks.ts';
 import type { Chunks } from './chunks.ts';
 import type { EtcdClient } from './client.ts';
@@ -81,7 +80,6 @@ export class AppendLines {
   readonly #keys: CellKeys;
   readonly #chunks: Chunks;
   readonly #limits: FlushLimits;
-  readonly #answerTime: AnswerTime;
   readonly #lines = new Map<ShardId, Line>();
   /** Lines with something to send and not busy, first come first served. */
   readonly #ready = new Set<Line>();
@@ -102,7 +100,6 @@ export class AppendLines {
     this.#client = options.client;
     this.#keys = options.keys;
     this.#chunks = options.chunks;
-    this.#answerTime = new AnswerTime(options.client.timeoutMs);
     this.#limits = { ...FLUSH_LIMITS_DEFAULT, ...options.limits };
   }
 
@@ -243,25 +240,22 @@ export class AppendLines {
   }
 
   async #send(runs: Run[]): Promise<boolean[] | StoreError> {
-    const sentMs = this.#io.clock.monotonicMs();
     try {
-      const answers = await this.#nestedTransactions(this.#parts(runs), this.#answerTime.waitMs);
-      this.#answerTime.answered(this.#io.clock.monotonicMs() - sentMs);
+      const answers = await this.#nestedTransactions(this.#parts(runs));
       return answers.map(({ succeeded }) => succeeded);
     } catch (error) {
-      this.#answerTime.silent();
       return storeErrorOfEtcd(error);
     }
   }
 
   /** One request, in one level or two. */
-  async #nestedTransactions(parts: IRequestOp[], timeoutMs?: number): Promise<ITxnResponse[]> {
+  async #nestedTransactions(parts: IRequestOp[]): Promise<ITxnResponse[]> {
     const answersOf = (answer: ITxnResponse) => answer.responses.map((response) => response.response_txn);
-    if (parts.length <= GROUP_MAX) return answersOf(await this.#client.txn({ success: parts }, timeoutMs));
+    if (parts.length <= GROUP_MAX) return answersOf(await this.#client.txn({ success: parts }));
     const size = Math.ceil(parts.length / Math.ceil(parts.length / GROUP_MAX));
     const groups: IRequestOp[] = [];
     for (let i = 0; i < parts.length; i += size) groups.push(nested([], parts.slice(i, i + size)));
-    return answersOf(await this.#client.txn({ success: groups }, timeoutMs)).flatMap(answersOf);
+    return answersOf(await this.#client.txn({ success: groups })).flatMap(answersOf);
   }
 
   #parts(runs: readonly Run[]): IRequestOp[] {

@@ -4,7 +4,8 @@
  * All calls go to one member, the preferred one, so that what a process sends takes one way; when that member fails,
  * the next one is preferred. Nothing is retried whose outcome is unknown: etcd3's own retries are switched off, since
  * a repeated transaction would compare with its own first success. A call that surely was never sent goes to the next
- * member at once.
+ * member at once; one that surely was not proposed, for want of a leader, when there is one. Calls that are not
+ * answered are looked after by late-calls.ts.
  */
 import { createRequire } from 'node:module';
 import type {
@@ -20,13 +21,21 @@ import type {
   IWatchRequest,
   IWatchResponse,
 } from 'etcd3';
-import type { Io } from '../../io/io.ts';
+import { type Io, sleep } from '../../io/io.ts';
+import { MachineDriver } from '../../machine/machine.ts';
 import { StoreError } from '../store.ts';
 import type { EtcdAddress, EtcdCredentials } from './access.ts';
-import { memberFailed, neverSent, storeErrorOfEtcd } from './errors.ts';
+import { Distance } from './distance.ts';
+import { memberFailed, neverProposed, neverSent, storeErrorOfEtcd } from './errors.ts';
+import { LateCalls, type LateCallsAction, type LateCallsEvent, LOOK_EVERY_MS } from './late-calls.ts';
 
-/** A call without answer after this rejects with `unavailable`, and the next member is asked. */
+/**
+ * A call without answer after this rejects with `unavailable`, and the next member is asked. Where answers take long,
+ * calls get more, up to {@link TIMEOUT_STRETCH_MAX} times: a limit below what the cluster takes would repeat everything
+ * and get nothing done.
+ */
 export const CALL_TIMEOUT_MS_DEFAULT = 2_500;
+export const TIMEOUT_STRETCH_MAX = 4;
 /** etcd ends connections that ping more often than every 5 s. */
 const PING_EVERY_MS = 6_000;
 const PING_TIMEOUT_MS = 2_000;
@@ -39,6 +48,8 @@ export interface EtcdClientOptions {
   credentials?: EtcdCredentials;
   /** {@link CALL_TIMEOUT_MS_DEFAULT} where absent. */
   timeoutMs?: number;
+  /** Emulated: so long every call takes on its way there and back. Default: 0. */
+  roundTripMs?: number;
 }
 
 /** A stream whose end, wanted or not, comes through `onEnd`, once. */
@@ -61,13 +72,29 @@ export class EtcdClient {
   readonly #io: Pick<Io, 'clock' | 'log'>;
   readonly #etcd: Etcd3;
   readonly #urls: string[];
+  readonly #distance: Distance | undefined;
+  readonly #late = new LateCalls();
+  readonly #watcher: MachineDriver<LateCallsEvent, LateCallsAction>;
+  /** Rejects a call under way. */
+  readonly #giveUps = new Map<number, (error: StoreError) => void>();
+  /** Calls given up because another leader was elected, their member fell silent or lost its leader. */
+  givenUp = 0;
+  #lastCall = 0;
   #preferred = 0;
+  #led: Promise<void> | undefined;
   #closed = false;
 
   constructor(options: EtcdClientOptions) {
-    const { address, credentials = {} } = options;
+    const { address, credentials = {}, roundTripMs = 0 } = options;
     this.address = address;
     this.#io = options.io;
+    if (roundTripMs > 0) this.#distance = new Distance(options.io.clock, roundTripMs);
+    this.#watcher = new MachineDriver({
+      machine: this.#late,
+      clock: options.io.clock,
+      tick: { type: 'tick' },
+      perform: (action) => this.#perform(action),
+    });
     this.timeoutMs = options.timeoutMs ?? CALL_TIMEOUT_MS_DEFAULT;
     this.#urls = address.endpoints.map((endpoint) => `${address.tls ? 'https' : 'http'}://${endpoint}`);
     const pem = (text: string | undefined) => (text === undefined ? undefined : Buffer.from(text));
@@ -86,7 +113,7 @@ export class EtcdClient {
         ? {}
         : { auth: { username: credentials.user, password: credentials.password ?? '' } }),
       defaultCallOptions: (context) =>
-        context.isStream ? {} : { deadline: this.#io.clock.realtimeMs() + this.timeoutMs },
+        context.isStream ? {} : { deadline: this.#io.clock.realtimeMs() + this.#waitMs() },
       grpcOptions: {
         'grpc.keepalive_time_ms': PING_EVERY_MS,
         'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
@@ -103,14 +130,12 @@ export class EtcdClient {
     });
   }
 
-  /** @param timeoutMs shorter than the client's own, where given. */
-  txn(request: ITxnRequest, timeoutMs = this.timeoutMs): Promise<ITxnResponse> {
-    const options = () => ({ deadline: this.#io.clock.realtimeMs() + timeoutMs });
-    return this.#call(() => this.#etcd.kv.txn(request, options()));
+  txn(request: ITxnRequest): Promise<ITxnResponse> {
+    return this.#watched(() => this.#etcd.kv.txn(request));
   }
 
   range(request: IRangeRequest): Promise<IRangeResponse> {
-    return this.#call(() => this.#etcd.kv.range(request));
+    return this.#watched(() => this.#etcd.kv.range(request));
   }
 
   /** Compacting what is compacted already is success. */
@@ -173,6 +198,7 @@ export class EtcdClient {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#watcher.stop();
     this.#etcd.close();
   }
 
@@ -181,13 +207,114 @@ export class EtcdClient {
       if (this.#closed) throw new StoreError('unavailable', 'the connection to etcd is closed');
       const preferred = this.#preferred;
       try {
-        return await run();
+        return await (this.#distance ? this.#distance.there(run) : run());
       } catch (error) {
-        if (memberFailed(error) && preferred === this.#preferred) this.preferNext();
+        if (memberFailed(error)) this.#leave(preferred);
         if (neverSent(error) && attempt < this.#urls.length) continue;
         throw storeErrorOfEtcd(error);
       }
     }
+  }
+
+  /** Of the log itself: looked after while it is late, and held back while the cluster has no leader. */
+  async #watched<Result extends { header: { raft_term: string } }>(
+    run: () => Promise<Result>,
+  ): Promise<Result> {
+    const untilMs = this.#io.clock.monotonicMs() + this.timeoutMs;
+    for (;;) {
+      try {
+        return await this.#watchedOnce(run);
+      } catch (error) {
+        if (!neverProposed(error) || this.#closed || this.#io.clock.monotonicMs() >= untilMs) throw error;
+        this.#led ??= this.#untilLed(untilMs).finally(() => {
+          this.#led = undefined;
+        });
+        await this.#led;
+      }
+    }
+  }
+
+  #watchedOnce<Result extends { header: { raft_term: string } }>(
+    run: () => Promise<Result>,
+  ): Promise<Result> {
+    const call = ++this.#lastCall;
+    const member = this.#preferred;
+    return new Promise((resolve, reject) => {
+      this.#giveUps.set(call, reject);
+      this.#watcher.deliver({ type: 'sent', call, member });
+      // One that was given up has left the map: what still comes of it is nobody's.
+      const over = (ended: Omit<LateCallsEvent & { type: 'ended' }, 'type' | 'call' | 'member'>) => {
+        if (this.#giveUps.delete(call)) this.#watcher.deliver({ type: 'ended', call, member, ...ended });
+      };
+      this.#call(() =>
+        run().catch((error: unknown) => {
+          // Late, and not missed any more: its member may be well again, and is not left for it.
+          if (!this.#giveUps.has(call)) throw new StoreError('unavailable', 'given up before');
+          throw error;
+        }),
+      ).then(
+        (result) => {
+          over({ answered: true, term: Number(result.header.raft_term) });
+          resolve(result);
+        },
+        (error: StoreError) => {
+          if (deadlineExceeded(error) && this.#giveUps.has(call)) this.#late.answerTime.silent();
+          over({ answered: false });
+          reject(error);
+        },
+      );
+    });
+  }
+
+  #perform(action: LateCallsAction): void {
+    switch (action.type) {
+      case 'look':
+        void this.#look(action.timeoutMs);
+        return;
+      case 'give-up': {
+        const reject = this.#giveUps.get(action.call);
+        this.#giveUps.delete(action.call);
+        this.givenUp++;
+        reject?.(new StoreError('unavailable', `etcd: ${action.why}; the call may or may not have happened`));
+        return;
+      }
+      case 'leave':
+        this.#leave(action.member);
+    }
+  }
+
+  async #look(timeoutMs: number): Promise<void> {
+    const member = this.#preferred;
+    try {
+      const options = { deadline: this.#io.clock.realtimeMs() + timeoutMs };
+      const look = () => this.#etcd.maintenance.status(options);
+      const { leader, raftTerm } = await (this.#distance ? this.#distance.there(look) : look());
+      this.#watcher.deliver({ type: 'looked', member, term: Number(raftTerm), led: leader !== '0' });
+    } catch (error) {
+      this.#watcher.deliver({ type: 'unseen', member, refused: neverSent(error) });
+    }
+  }
+
+  /** Resolves when a member says that there is a leader, and in any case after a while. */
+  async #untilLed(untilMs: number): Promise<void> {
+    while (!this.#closed && this.#io.clock.monotonicMs() < untilMs) {
+      await sleep(this.#io.clock, LOOK_EVERY_MS);
+      try {
+        const { leader } = await this.#call(() => this.#etcd.maintenance.status());
+        if (leader !== '0') return;
+      } catch {
+        // The next member, then.
+      }
+      this.preferNext();
+    }
+  }
+
+  #leave(member: number): void {
+    if (member === this.#preferred) this.preferNext();
+  }
+
+  #waitMs(): number {
+    return this.#late.answerTime.waitMs(this.timeoutMs, TIMEOUT_STRETCH_MAX * this.timeoutMs);
   }
 
   #stream<Request, Item>(
@@ -199,11 +326,22 @@ export class EtcdClient {
     let ended = false;
     const waiting: Request[] = [];
     const preferred = this.#preferred;
+    const distance = this.#distance;
+    const hear = (item: Item) => {
+      if (!ended) onItem(item);
+    };
+    const onData = distance ? distance.line('back', hear) : hear;
+    const write = (request: Request) => {
+      if (ended) return;
+      if (stream) stream.write(request);
+      else waiting.push(request);
+    };
+    const send = distance ? distance.line('out', write) : write;
     const end = (error: unknown) => {
       if (ended) return;
       ended = true;
       const known = error === undefined ? undefined : storeErrorOfEtcd(error);
-      if (known?.code === 'unavailable' && preferred === this.#preferred) this.preferNext();
+      if (known?.code === 'unavailable') this.#leave(preferred);
       // An old token is replaced by the next plain call; a stream does not notice by itself.
       if (known?.code === 'unauthorized')
         void this.range({ key: Buffer.from('\0'), limit: 1 }).catch(() => {});
@@ -212,9 +350,7 @@ export class EtcdClient {
     open().then(
       (opened) => {
         stream = opened as typeof stream;
-        opened.on('data', (item: Item) => {
-          if (!ended) onItem(item);
-        });
+        opened.on('data', onData);
         // Cancelling makes an error too, which must have a listener after the end as well.
         opened.on('error', end);
         opened.on('end', () => end(undefined));
@@ -227,11 +363,7 @@ export class EtcdClient {
       (error: unknown) => end(error),
     );
     return {
-      send(request) {
-        if (ended) return;
-        if (stream) stream.write(request);
-        else waiting.push(request);
-      },
+      send,
       close() {
         if (ended) return;
         ended = true;
@@ -250,6 +382,10 @@ export class EtcdClient {
       },
     };
   }
+}
+
+function deadlineExceeded(error: StoreError): boolean {
+  return /DEADLINE_EXCEEDED|Deadline exceeded/.test(String((error.cause as Error | undefined)?.message));
 }
 
 const PASS = { execute: <Result>(run: (context: object) => Result): Result => run({}) };

@@ -6,6 +6,7 @@ import type { ICompare, IKeyValue, IRequestOp, ITxnRequest } from 'etcd3';
 import type { Io } from '../../io/io.ts';
 import { checkControlKey, checkLeaseTtl, checkTransaction, LIST_ENTRIES_MAX } from '../limits.ts';
 import {
+  type CellPressure,
   type ControlStore,
   type KeyValue,
   StoreError,
@@ -81,6 +82,10 @@ export class EtcdControlStore implements ControlStore {
         compactEveryMs: COMPACT_EVERY_MS,
         lookEveryMs: 10_000,
       });
+  }
+
+  pressure(): CellPressure | undefined {
+    return this.#upkeep?.pressure;
   }
 
   async get(key: string): Promise<KeyValue | undefined> {

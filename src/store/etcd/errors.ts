@@ -49,6 +49,12 @@ export function neverSent(error: unknown): boolean {
   );
 }
 
+/** Whether the call surely was not proposed, since its member knows no leader: safe to ask again. */
+export function neverProposed(error: unknown): boolean {
+  const message = error instanceof Error ? error.message : String(error);
+  return /raft proposal dropped|etcdserver: no leader|etcd: no leader/.test(message);
+}
+
 /** Whether a member, rather than the request, is at fault: the next call goes to another one. */
 export function memberFailed(error: unknown): boolean {
   const message = error instanceof Error ? error.message : String(error);

@@ -7,6 +7,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { realIo } from '../../../src/io/real.ts';
+import { parseEtcdAddress } from '../../../src/store/etcd/access.ts';
+import { EtcdClient } from '../../../src/store/etcd/client.ts';
+import { nested, put } from '../../../src/store/etcd/keys.ts';
 import type { EtcdWorld, ProxiedEtcd } from './etcd-world.ts';
 import { busiestNode, type Fault } from './faults.ts';
 import type { Users } from './users.ts';
@@ -22,6 +26,7 @@ const ROUNDS = 6;
 type Which = 'control' | 'cell';
 const named = { control: 'the control store', cell: 'the cell' } as const;
 
+const io = realIo({ logLevel: 'silent' });
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** Breaks, waits, heals whatever happens, and waits until everybody got answers again. */
@@ -46,13 +51,51 @@ export const killLeader = (world: EtcdWorld, which: Which): Fault => ({
   async harm(_, users) {
     const etcd = world[which];
     const leader = etcd.cluster.members[await etcd.leader()]!;
+    const others = etcd.cluster.members.filter((member) => member !== leader);
+    const election = watchElection(others.map(({ endpoint }) => endpoint));
+    await election.ready;
     const atMs = performance.now();
     await leader.kill('SIGKILL');
+    const storeMs = (await election.writable()) - atMs;
     await users.rounds(ROUNDS);
     await membersBack(etcd, users);
-    return { atMs };
+    return { atMs, storeMs };
   },
 });
+
+/**
+ * When members take a write again, asked directly and all the time: a new write each time, since one that was passed on to
+ * the dead leader is never answered.
+ */
+function watchElection(endpoints: readonly string[]): {
+  ready: Promise<unknown>;
+  /** Resolves with the moment of the first write that was taken from now on. */
+  writable: () => Promise<number>;
+} {
+  const clients = endpoints.map(
+    (endpoint) => new EtcdClient({ io, address: parseEtcdAddress(`etcd://${endpoint}/election`) }),
+  );
+  const write = (client: EtcdClient) =>
+    client.txn({ success: [nested([], [put(Buffer.from('election'), '')])] });
+  return {
+    ready: Promise.all(clients.map(write)),
+    async writable() {
+      let takenMs: number | undefined;
+      while (takenMs === undefined) {
+        for (const client of clients)
+          write(client).then(
+            () => {
+              takenMs ??= performance.now();
+            },
+            () => {},
+          );
+        await pause(ASK_EVERY_MS);
+      }
+      for (const client of clients) client.close();
+      return takenMs;
+    },
+  };
+}
 
 export const killFollower = (world: EtcdWorld, which: Which): Fault => ({
   name: `kill -9 of a follower of ${named[which]}`,
@@ -147,6 +190,8 @@ export const partitionAll = (world: EtcdWorld, which: Which): Fault => ({
     return { atMs };
   },
 });
+
+const ASK_EVERY_MS = 20;
 
 /** What a sync takes on a slow disk, and for how long it does. */
 const SLOW_SYNC_MS = 150;

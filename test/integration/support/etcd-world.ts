@@ -18,6 +18,12 @@ const PORTS = 5 * MEMBERS;
 const REGION = 'us-east-1';
 export const ETCD_CELL = 'cell-us-east-1';
 
+/** etcd's own settings where absent. */
+export interface EtcdTiming {
+  heartbeatMs?: number;
+  electionMs?: number;
+}
+
 /** Three members of etcd, and the way to each of them. */
 export class ProxiedEtcd {
   readonly cluster: EtcdCluster;
@@ -40,7 +46,7 @@ export class ProxiedEtcd {
     this.clients = clients;
   }
 
-  static async start(io: Io, dataDirectory: string): Promise<ProxiedEtcd> {
+  static async start(io: Io, dataDirectory: string, timing: EtcdTiming = {}): Promise<ProxiedEtcd> {
     return onLoopback(io.random, async (address) => {
       const firstPort = Math.min(Number(address.split(':')[1]), 32_767 - PORTS);
       const started: FaultProxy[] = [];
@@ -61,6 +67,7 @@ export class ProxiedEtcd {
           random: io.random,
           dataDirectory,
           members: MEMBERS,
+          ...timing,
           firstPort,
           advertisedPeerPorts: peers.map(({ port }) => port),
         });
@@ -135,6 +142,7 @@ export interface EtcdWorld {
 export async function startEtcdWorld(options: {
   app: string;
   nodes: number;
+  timing?: EtcdTiming;
   /** Puts a file system of its own under a directory; resolves with what takes it away again. */
   mountCell?: (directory: string) => () => void;
 }): Promise<EtcdWorld> {
@@ -147,7 +155,7 @@ export async function startEtcdWorld(options: {
     rmSync(directory, { recursive: true, force: true });
   };
   try {
-    const control = await ProxiedEtcd.start(io, join(directory, 'control'));
+    const control = await ProxiedEtcd.start(io, join(directory, 'control'), options.timing);
     parts.push(control);
     const cellDirectory = join(directory, 'cell');
     if (options.mountCell)
@@ -157,7 +165,7 @@ export async function startEtcdWorld(options: {
         const unmount = options.mountCell(memberDirectory);
         parts.push({ stop: async () => unmount() });
       }
-    const cell = await ProxiedEtcd.start(io, cellDirectory);
+    const cell = await ProxiedEtcd.start(io, cellDirectory, options.timing);
     parts.push(cell);
     const address = cell.address;
     writeFileSync(

@@ -10,6 +10,7 @@ import { type Answer, Users } from './users.ts';
 
 /** Answers everybody gets before and after a fault. */
 const ROUNDS = 8;
+const STALL_LOOK_MS = 50;
 /** People who come while there is no controller, each to a room nobody ever claimed. */
 const NEWCOMERS = 30;
 
@@ -25,6 +26,8 @@ export interface Fault {
 
 export interface Harm {
   atMs: number;
+  /** How long the store itself, asked directly, took no write. */
+  storeMs?: number;
   /** Rooms that it hits; all where absent. */
   rooms?: ReadonlySet<string>;
 }
@@ -38,6 +41,9 @@ export interface Outcome {
   failures: string;
   /** Longest answer of a room that the fault hit. */
   longestMs: number;
+  storeMs?: number;
+  /** Longest time this process itself stood still meanwhile: beyond a second, the machine was at fault as well. */
+  stalledMs: number;
   users: Users;
 }
 
@@ -63,12 +69,14 @@ export async function underFault(
     acknowledgements,
   });
   let harm: Harm;
+  const stall = watchStall();
   try {
     await users.rounds(ROUNDS);
     harm = await fault.harm(cluster, users);
     await users.rounds(ROUNDS);
   } finally {
     await users.stop();
+    stall.stop();
   }
   const failed = users.failed;
   return {
@@ -78,8 +86,21 @@ export async function underFault(
     unexcused: failed.filter((answer) => !fault.excused?.(answer)).length,
     failures: users.describeFailures(),
     longestMs: users.longestMs(harm.atMs, harm.rooms),
+    storeMs: harm.storeMs,
+    stalledMs: stall.longestMs(),
     users,
   };
+}
+
+function watchStall(): { longestMs(): number; stop(): void } {
+  let lastMs = performance.now();
+  let longestMs = 0;
+  const timer = setInterval(() => {
+    const nowMs = performance.now();
+    longestMs = Math.max(longestMs, nowMs - lastMs - STALL_LOOK_MS);
+    lastMs = nowMs;
+  }, STALL_LOOK_MS);
+  return { longestMs: () => longestMs, stop: () => clearInterval(timer) };
 }
 
 /** The node that serves most rooms of these people, by name, and the rooms. */
