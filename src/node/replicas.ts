@@ -2,8 +2,8 @@
  * All replicas of this node: activation on demand, demotion, passivation, followers.
  *
  * The one place where a replica begins or ends. Requests that a demoted replica still held are routed again, never
- * dropped. It is the {@link ParticipantHost} that migrations are built on; of that, becoming primary is in
- * `promotions.ts` and ceasing to be it in `hand-over.ts`, on replicas that stay in this table.
+ * dropped. It is the {@link ParticipantHost} that migrations are built on; of that, following is in `followers.ts`, becoming
+ * primary in `promotions.ts` and ceasing to be it in `hand-over.ts`, on replicas that stay in this table.
  */
 import type { Io } from '../io/io.ts';
 import type { CellId, ProcessId, Seq, ShardId } from '../model/ids.ts';
@@ -11,12 +11,12 @@ import type { Mutations } from '../model/mutations.ts';
 import { type Assignment, CONTROL_KEYS, type NodeRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { HeldRequest, ShardRuntime } from '../shard/contract.ts';
-import type { CellDirectory, CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
-import { RpcError } from '../wire/rpc.ts';
+import type { CellDirectory, CellStore, ControlStore, LogEntry } from '../store/store.ts';
 import { type Activation, Activator } from './activation.ts';
 import { AppendBatcher, UndurableBytes } from './append-batcher.ts';
 import { type Assignments, assignmentOf } from './assignments.ts';
 import type { NodeLimits } from './config.ts';
+import { Followers } from './followers.ts';
 import { HandOver } from './hand-over.ts';
 import type { NodeLease } from './lease.ts';
 import { OpenedEpochs, staysPrimary } from './ownership.ts';
@@ -25,8 +25,7 @@ import { Passivation } from './passivation.ts';
 import type { Peers } from './peers.ts';
 import { Promotions } from './promotions.ts';
 import type { Peer } from './protocol.ts';
-import { STANDBY } from './protocol.ts';
-import { HostedReplica, type ReplicaEnvironment } from './replica.ts';
+import type { HostedReplica, ReplicaEnvironment } from './replica.ts';
 import { SnapshotKeeper } from './snapshots.ts';
 import type { StandbyTraffic } from './standby/outbox.ts';
 import { StandbyTakeOver } from './standby/take-over.ts';
@@ -71,6 +70,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly #activations = new Map<ShardId, Promise<Activation>>();
   readonly #batchers = new Map<CellId, AppendBatcher>();
   readonly #snapshots: SnapshotKeeper;
+  readonly #followers: Followers;
   readonly #promotions: Promotions;
   readonly #handOver: HandOver;
   readonly #passivation: Passivation;
@@ -116,6 +116,14 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       promoteFollower: (assignment) => this.#promoteFollower(assignment),
     });
     const table = this.#replicas;
+    this.#followers = new Followers({
+      environment: this,
+      runtime: options.runtime,
+      replicas: table,
+      cell: (id) => this.cell(id),
+      batcher: (id) => this.#batcher(id),
+      onLeave: options.onLeave,
+    });
     this.#passivation = new Passivation({
       io: options.io,
       limits: options.limits,
@@ -158,7 +166,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
       cell: (id) => this.cell(id),
       batcher: (id) => this.#batcher(id),
       confirm: (replica) => this.confirm(replica),
-      endFollower: (replica, reason) => this.#endFollower(replica, reason),
+      endFollower: (replica, reason) => this.#followers.end(replica, reason),
       began: (replica) => this.standbys.began(replica),
     });
     this.#handOver = new HandOver({
@@ -210,7 +218,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     if (this.#replicas.get(replica.shard) === replica) return;
     // A follower that was here is superseded by what was opened from the log.
     const before = this.#replicas.get(replica.shard);
-    if (before !== undefined) this.#endFollower(before, 'opened from the log');
+    if (before !== undefined) this.#followers.end(before, 'opened from the log');
     this.#replicas.set(replica.shard, replica);
     if (this.#closed) this.deposed(replica, 'the node stops');
     else this.standbys.began(replica);
@@ -371,75 +379,20 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     return this.#replicas.get(shard)?.mayAnswer() ?? Promise.resolve(false);
   }
 
-  async addFollower(options: {
-    shard: ShardId;
-    migration: string;
-    source: { processId: ProcessId; address: string };
-    assignment: Assignment;
-    opening: Pick<Opening, 'snapshot' | 'entries'>;
-  }): Promise<LocalReplica> {
-    const { shard, assignment, opening } = options;
-    const present = this.#replicas.get(shard);
-    if (present !== undefined && present.role !== 'follower') {
-      throw new RpcError('refused', `${shard} is ${present.role} here, not to be followed`);
-    }
-    const replica = new HostedReplica({
-      environment: this,
-      assignment,
-      role: 'follower',
-      cell: this.cell(assignment.cell),
-      batcher: this.#batcher(assignment.cell),
-    });
-    replica.source = options.source;
-    replica.migration = options.migration;
-    replica.fed = true;
-    replica.prepared = options.migration !== STANDBY;
-    const state = await this.#o.runtime.open({
-      shard,
-      epoch: assignment.epoch,
-      role: 'follower',
-      opening,
-      host: replica,
-    });
-    replica.opened(state);
-    const before = this.#replicas.get(shard);
-    if (before !== undefined) {
-      if (before.role !== 'follower') {
-        replica.end('superseded');
-        state.close();
-        throw new RpcError('refused', `${shard} became ${before.role} here`);
-      }
-      this.#endFollower(before, 'replaced');
-    }
-    this.#replicas.set(shard, replica);
-    return replica;
+  addFollower(options: Parameters<Followers['add']>[0]): Promise<LocalReplica> {
+    return this.#followers.add(options);
   }
 
   applyToFollower(shard: ShardId, entries: LogEntry[], sourceDurableSeq: Seq): void {
-    const replica = this.#replicas.get(shard);
-    if (replica === undefined || replica.role !== 'follower') {
-      throw new RpcError('no-replica', `${shard} has no follower here`);
-    }
-    replica.fed = true;
-    replica.sourceSeq = Math.max(replica.sourceSeq ?? 0, sourceDurableSeq);
-    replica.state.apply(entries);
+    this.#followers.apply(shard, entries, sourceDurableSeq);
   }
 
   dropFollower(shard: ShardId): void {
-    const replica = this.#replicas.get(shard);
-    if (replica?.role === 'follower') this.#endFollower(replica, 'dropped');
+    this.#followers.drop(shard);
   }
 
-  repurposeFollower(
-    shard: ShardId,
-    migration: string,
-    source: { processId: ProcessId; address: string },
-  ): void {
-    const replica = this.#replicas.get(shard);
-    if (replica?.role !== 'follower') return;
-    replica.migration = migration;
-    replica.source = source;
-    replica.prepared = migration !== STANDBY;
+  repurposeFollower(...args: Parameters<Followers['repurpose']>): void {
+    this.#followers.repurpose(...args);
   }
 
   standbysFor(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[] {
@@ -456,14 +409,6 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     return this.#replicas.size >= residentReplicasMax
       ? `${residentReplicasMax} replicas are here`
       : undefined;
-  }
-
-  #endFollower(replica: HostedReplica, reason: string): void {
-    if (replica.ended || replica.role !== 'follower') return;
-    this.#o.onLeave(replica);
-    replica.end(reason);
-    if (this.#replicas.get(replica.shard) === replica) this.#replicas.delete(replica.shard);
-    replica.state.close();
   }
 
   seal(shard: ShardId): Promise<{ seq: Seq; epoch: number; version: number }> {
@@ -503,7 +448,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     this.#closed = true;
     this.standbys.close();
     for (const replica of [...this.#replicas.values()]) {
-      if (replica.role === 'follower') this.#endFollower(replica, 'the node stops');
+      if (replica.role === 'follower') this.#followers.end(replica, 'the node stops');
       else if (replica.role === 'opening') replica.end('the node stops');
       else {
         replica.end('the node stops');
