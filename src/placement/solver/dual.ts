@@ -27,22 +27,20 @@ export class Dual {
   readonly supply: Supply;
   /** Dollars an hour for a unit of effective load: `[r * dims + d]`. */
   readonly prices: Float64Array;
-  /** After {@link choose}: priced dollars of a primary or a standby in each region, moves not included. */
-  readonly primaryPrice: Float64Array;
-  readonly standbyPrice: Float64Array;
-  /**
-   * After {@link price}: the part of those prices that no node's overload asks, since capacity is a wall and not a slope
-   * there. A search that ignored it would let whoever came first keep what others need more.
-   */
-  readonly primaryScarcity: Float64Array;
-  readonly standbyScarcity: Float64Array;
   /** 0: scarcity is not asked. */
   scarcityShare = 0;
   /** After {@link choose}: the best regions, the primary's first. */
   readonly chosen: Int32Array;
   readonly #priced: Uint8Array;
   readonly #scarce: Uint8Array;
-  readonly #standbyMoveUsd: Float64Array;
+  /** Prices of the shard at hand, by region, as far as they were asked: those whose mark is the current one. */
+  readonly #primary: Float64Array;
+  readonly #standby: Float64Array;
+  readonly #primaryMark: Int32Array;
+  readonly #standbyMark: Int32Array;
+  #mark = 0;
+  /** Where each shard's primary was cheapest last: a good first guess spares looking at most regions. */
+  readonly #last: Uint16Array;
   readonly #taken: Int32Array;
   readonly #trial: Int32Array;
   /** How many replicas of one shard a region can hold: `[spread * regionCount + r]`. */
@@ -56,15 +54,15 @@ export class Dual {
     this.problem = problem;
     this.supply = new Supply(problem);
     this.prices = prices ? Float64Array.from(prices) : new Float64Array(regionCount * dims);
-    this.primaryPrice = new Float64Array(regionCount);
-    this.standbyPrice = new Float64Array(regionCount);
-    this.primaryScarcity = new Float64Array(regionCount);
-    this.standbyScarcity = new Float64Array(regionCount);
+    this.#primary = new Float64Array(regionCount);
+    this.#standby = new Float64Array(regionCount);
+    this.#primaryMark = new Int32Array(regionCount);
+    this.#standbyMark = new Int32Array(regionCount);
+    this.#last = new Uint16Array(problem.shardCount);
     this.#scarce = new Uint8Array(regionCount);
     this.chosen = new Int32Array(width);
     this.#trial = new Int32Array(width);
     this.#priced = new Uint8Array(regionCount);
-    this.#standbyMoveUsd = new Float64Array(regionCount);
     this.#taken = new Int32Array(regionCount);
     this.#share = Float64Array.from({ length: dims }, (_, d) => problem.standbyShare[d % 3]!);
     this.#mean = new Float64Array(dims);
@@ -103,46 +101,40 @@ export class Dual {
    * @returns dollars an hour; Infinity where no region may hold it. {@link chosen} holds the regions.
    */
   choose(s: number): number {
-    const { problem, chosen, primaryPrice, standbyPrice } = this;
+    const { problem, chosen } = this;
     const { regionCount, nodeRegion, value, allowed, regionWords, moveHours } = problem;
     this.price(s);
     if (problem.frozen[s] === 1) return this.#frozen(s);
     const source = sourceRegion(problem, s);
     const count = problem.standbys[s]!;
     const room = this.#room;
-    const roomAt = problem.spread[s]! * regionCount;
     const words = s * regionWords;
     const values = s * regionCount;
-    let cheapest = 0;
-    if (count > 0) {
-      cheapest = Number.POSITIVE_INFINITY;
-      const standbyMove = this.#standbyMoveUsd;
-      for (let r = 0; r < regionCount; r++) {
-        // As regionAllowed: this is asked for every region of every shard in every iteration.
-        if (((allowed[words + (r >>> 5)]! >>> (r & 31)) & 1) === 0 || room[roomAt + r] === 0) continue;
-        const move = source < 0 ? 0 : this.standbyMove(s, r, source);
-        standbyMove[r] = move;
-        if (move + standbyPrice[r]! < cheapest) cheapest = move + standbyPrice[r]!;
-      }
-      cheapest *= count;
-    }
     const pin = problem.pinnedTo[s]!;
+    const first = this.#last[s]!;
     let best = Number.POSITIVE_INFINITY;
-    for (let r = 0; r < regionCount; r++) {
-      let usd = value[values + r]! + primaryPrice[r]!;
-      if (usd + cheapest >= best) continue;
+    for (let i = -1; i < regionCount; i++) {
+      const r = i < 0 ? first : i;
+      if (i === first) continue;
+      // Prices and moves are at least 0: most regions are out of the question by their own dollars.
+      let usd = value[values + r]!;
+      if (usd >= best) continue;
+      // As regionAllowed: this is asked for every region of every shard in every iteration.
       if (pin >= 0 ? nodeRegion[pin] !== r : ((allowed[words + (r >>> 5)]! >>> (r & 31)) & 1) === 0) continue;
       if (room[r] === 0) continue;
       if (source >= 0) usd += this.primaryMove(s, r, source) / moveHours;
       if (usd >= best) continue;
+      usd += this.primaryPrice(r);
+      if (usd >= best) continue;
       if (count > 0) {
-        usd += this.#chooseStandbys(s, r, count);
+        usd += this.#chooseStandbys(s, r, count, source, best - usd);
         if (usd >= best) continue;
         for (let k = 1; k <= count; k++) chosen[k] = this.#trial[k]!;
       }
       best = usd;
       chosen[0] = r;
     }
+    if (best < Number.POSITIVE_INFINITY) this.#last[s] = chosen[0]!;
     return best;
   }
 
@@ -225,36 +217,65 @@ export class Dual {
     return total;
   }
 
-  /** Fills {@link primaryPrice} and {@link standbyPrice} for a shard. */
+  /** Makes `s` the shard whose prices are asked from here on. */
   price(s: number): void {
-    const { problem, prices, primaryPrice, standbyPrice, supply } = this;
-    const { regionCount, dims, loadMean, loadVariance } = problem;
-    const mean = this.#mean;
-    const variance = this.#variance;
-    const shares = this.#share;
+    const { problem, supply } = this;
+    const { dims, loadMean, loadVariance } = problem;
+    this.#mark++;
     for (let d = 0; d < dims; d++) {
-      mean[d] = loadMean[s * dims + d]!;
-      variance[d] = supply.countedVariance(d, mean[d]!, loadVariance[s * dims + d]!);
+      const mean = loadMean[s * dims + d]!;
+      this.#mean[d] = mean;
+      this.#variance[d] = supply.countedVariance(d, mean, loadVariance[s * dims + d]!);
     }
-    for (let r = 0; r < regionCount; r++) {
-      let primary = 0;
-      let standby = 0;
-      if (this.#priced[r] === 1) {
-        const at = r * dims;
-        for (let d = 0; d < dims; d++) {
-          const usd = prices[at + d]!;
-          if (usd === 0) continue;
-          const share = shares[d]!;
-          primary += usd * supply.effective(at + d, d, mean[d]!, variance[d]!);
-          standby += usd * supply.effective(at + d, d, share * mean[d]!, share * share * variance[d]!);
-        }
-      }
-      primaryPrice[r] = primary;
-      standbyPrice[r] = standby;
-      this.primaryScarcity[r] = 0;
-      this.standbyScarcity[r] = 0;
-      if (this.#scarce[r] === 1 && this.scarcityShare > 0) this.#addScarcity(r);
+  }
+
+  /** Priced dollars of the shard's primary in a region, its move not included; after {@link price} or {@link choose}. */
+  primaryPrice(r: number): number {
+    if (this.#priced[r] === 0) return 0;
+    if (this.#primaryMark[r] === this.#mark) return this.#primary[r]!;
+    const { prices, supply } = this;
+    const { dims } = this.problem;
+    let usd = 0;
+    for (let d = 0, i = r * dims; d < dims; d++, i++)
+      if (prices[i]! > 0) usd += prices[i]! * supply.effective(i, d, this.#mean[d]!, this.#variance[d]!);
+    this.#primaryMark[r] = this.#mark;
+    this.#primary[r] = usd;
+    return usd;
+  }
+
+  /** The same of one of its standbys. */
+  standbyPrice(r: number): number {
+    if (this.#priced[r] === 0) return 0;
+    if (this.#standbyMark[r] === this.#mark) return this.#standby[r]!;
+    const { prices, supply } = this;
+    const { dims } = this.problem;
+    let usd = 0;
+    for (let d = 0, i = r * dims; d < dims; d++, i++) {
+      if (prices[i]! === 0) continue;
+      const share = this.#share[d]!;
+      usd += prices[i]! * supply.effective(i, d, share * this.#mean[d]!, share * share * this.#variance[d]!);
     }
+    this.#standbyMark[r] = this.#mark;
+    this.#standby[r] = usd;
+    return usd;
+  }
+
+  /**
+   * The part of a primary's or a standby's price that no node's overload asks, since capacity is a wall and not a slope there. A
+   * search that ignored it would let whoever came first keep what others need more.
+   */
+  scarcity(r: number, standby: boolean): number {
+    if (!this.isScarce(r)) return 0;
+    const { supply, prices } = this;
+    const { dims } = this.problem;
+    let usd = 0;
+    for (let d = 0, i = r * dims; d < dims; d++, i++) {
+      const excess = this.scarcityShare * (prices[i]! - supply.unitPrice[i]!);
+      if (excess <= 0) continue;
+      const share = standby ? this.#share[d]! : 1;
+      usd += excess * supply.effective(i, d, share * this.#mean[d]!, share * share * this.#variance[d]!);
+    }
+    return usd;
   }
 
   /** Dollars an hour that a standby's load would cost on nodes that are full in every dimension; after {@link price}. */
@@ -265,21 +286,6 @@ export class Dual {
     for (let d = 0; d < dims; d++)
       usd += this.#share[d]! * this.problem.loadMean[s * dims + d]! * unitPrice[d]!;
     return usd;
-  }
-
-  #addScarcity(r: number): void {
-    const { dims } = this.problem;
-    const { supply } = this;
-    for (let d = 0; d < dims; d++) {
-      const i = r * dims + d;
-      const excess = this.scarcityShare * (this.prices[i]! - supply.unitPrice[i]!);
-      if (excess <= 0) continue;
-      const share = this.#share[d]!;
-      const mean = this.#mean[d]!;
-      const variance = this.#variance[d]!;
-      this.primaryScarcity[r]! += excess * supply.effective(i, d, mean, variance);
-      this.standbyScarcity[r]! += excess * supply.effective(i, d, share * mean, share * share * variance);
-    }
   }
 
   /** Whether any price stands above what a full node's overload asks. */
@@ -318,8 +324,8 @@ export class Dual {
     );
   }
 
-  /** Cheapest regions of the standbys of a shard whose primary is in `p`, into {@link #trial}. */
-  #chooseStandbys(s: number, p: number, count: number): number {
+  /** Cheapest regions of the standbys of a shard whose primary is in `p`, into {@link #trial}; Infinity from `limit` on. */
+  #chooseStandbys(s: number, p: number, count: number, source: number, limit: number): number {
     const { problem } = this;
     const { regionCount, egressUsdPerGb } = problem;
     const write = problem.writeGbPerHour[s]!;
@@ -329,16 +335,20 @@ export class Dual {
     taken[p] = 1;
     let total = 0;
     for (let k = 1; k <= count; k++) {
-      let best = Number.POSITIVE_INFINITY;
+      let best = limit - total;
       let at = NOWHERE;
-      for (let r = 0; r < regionCount; r++) {
-        if (taken[r]! >= this.#room[room + r]! || !regionAllowed(problem, s, r)) continue;
-        const usd =
-          this.standbyPrice[r]! + this.#standbyMoveUsd[r]! + write * egressUsdPerGb[p * regionCount + r]!;
-        if (usd < best) {
-          best = usd;
-          at = r;
-        }
+      // Beside the primary first: nothing is sent far from there, which rules out most others.
+      for (let i = -1; i < regionCount; i++) {
+        const r = i < 0 ? p : i;
+        if (i === p) continue;
+        let usd = write * egressUsdPerGb[p * regionCount + r]!;
+        if (usd >= best || taken[r]! >= this.#room[room + r]! || !regionAllowed(problem, s, r)) continue;
+        if (source >= 0) usd += this.standbyMove(s, r, source);
+        if (usd >= best) continue;
+        usd += this.standbyPrice(r);
+        if (usd >= best) continue;
+        best = usd;
+        at = r;
       }
       if (at < 0) return Number.POSITIVE_INFINITY;
       taken[at]!++;
@@ -355,13 +365,13 @@ export class Dual {
     if (p < 0) return 0;
     const region = nodeRegion[p]!;
     chosen[0] = region;
-    let usd = value[s * regionCount + region]! + this.primaryPrice[region]!;
+    let usd = value[s * regionCount + region]! + this.primaryPrice(region);
     for (let k = 1; k <= problem.standbys[s]!; k++) {
       const n = start[s * width + k]!;
       chosen[k] = n < 0 ? NOWHERE : nodeRegion[n]!;
       if (n < 0) continue;
       usd +=
-        this.standbyPrice[nodeRegion[n]!]! +
+        this.standbyPrice(nodeRegion[n]!) +
         problem.writeGbPerHour[s]! * egressUsdPerGb[region * regionCount + nodeRegion[n]!]!;
     }
     return usd;

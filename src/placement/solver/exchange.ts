@@ -262,7 +262,7 @@ export class Exchange {
     let usd = this.#ownUsd(s);
     for (let k = 0; k <= problem.standbys[s]!; k++) {
       const n = state.place[s * width + k]!;
-      if (n >= 0) usd += (k === 0 ? dual.primaryPrice : dual.standbyPrice)[nodeRegion[n]!]!;
+      if (n >= 0) usd += k === 0 ? dual.primaryPrice(nodeRegion[n]!) : dual.standbyPrice(nodeRegion[n]!);
     }
     return usd;
   }
@@ -317,7 +317,7 @@ export class Exchange {
       here = primaryUsd(problem, s, n);
       for (let r = 0; r < regionCount; r++) {
         if (r === region || !regionAllowed(problem, s, r)) continue;
-        let usd = value[s * regionCount + r]! + dual.primaryPrice[r]!;
+        let usd = value[s * regionCount + r]! + dual.primaryPrice(r);
         if (source >= 0) usd += dual.primaryMove(s, r, source) / moveHours;
         if (usd < best) best = usd;
       }
@@ -327,7 +327,7 @@ export class Exchange {
       for (let r = 0; r < regionCount; r++) {
         if (r === region || !regionAllowed(problem, s, r)) continue;
         const usd =
-          dual.standbyPrice[r]! +
+          dual.standbyPrice(r) +
           dual.standbyMove(s, r, source) +
           problem.writeGbPerHour[s]! * egressUsdPerGb[from + r]!;
         if (usd < best) best = usd;

@@ -77,7 +77,7 @@ export class Inserter {
       const p = nodes[i]!;
       const overload = state.addUsd(s, p, false);
       if (!state.fits && i >= own) continue;
-      let usd = primaryUsd(problem, s, p) + overload + this.dual.primaryScarcity[nodeRegion[p]!]!;
+      let usd = primaryUsd(problem, s, p) + overload + this.dual.scarcity(nodeRegion[p]!, false);
       if (usd >= best) continue;
       this.#trial[0] = p;
       for (let k = 1; k <= problem.standbys[s]! && usd < best; k++) usd += this.#standby(s, k, old, oldAt);
@@ -178,7 +178,7 @@ export class Inserter {
     let regions = 0;
     for (let r = 0; r < regionCount; r++) {
       const open = regionAllowed(problem, s, r) && this.candidates.all(r).length > 0;
-      score[r] = open ? value[s * regionCount + r]! + this.dual.primaryPrice[r]! : Number.POSITIVE_INFINITY;
+      score[r] = open ? value[s * regionCount + r]! + this.dual.primaryPrice(r) : Number.POSITIVE_INFINITY;
       if (open) regions++;
     }
     const looks = regionCount <= REGIONS_ALL_MAX ? regions : Math.min(regions, REGIONS_LOOKED_AT);
@@ -206,7 +206,7 @@ export class Inserter {
       for (let j = 0; j < k; j++) if (!apart(problem, s, this.#trial[j]!, n)) return;
       const overload = state.addUsd(s, n, true);
       if (!state.fits && !home) return;
-      const usd = standbyUsd(problem, s, region, n) + overload + this.dual.standbyScarcity[nodeRegion[n]!]!;
+      const usd = standbyUsd(problem, s, region, n) + overload + this.dual.scarcity(nodeRegion[n]!, true);
       if (usd < best) {
         best = usd;
         at = n;
@@ -231,7 +231,7 @@ export class Inserter {
         const over = Math.max(0, pressure - problem.headroom) / (1 - problem.headroom);
         // First by prices, then by what nodes carry now. Most regions cost the same: most room comes first.
         const usd =
-          (i === 1 ? this.dual.standbyPrice[j]! : full * over) +
+          (i === 1 ? this.dual.standbyPrice(j) : full * over) +
           write * egressUsdPerGb[region * regionCount + j]! +
           EVENNESS_SHARE * EVENNESS_SHARE * pressure;
         if (usd < cheapest) {

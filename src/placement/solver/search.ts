@@ -36,14 +36,14 @@ export class Search {
     const { dual } = this.inserter;
     const region = problem.nodeRegion[p]!;
     if (dual.scarcityShare > 0) dual.price(s);
-    let usd = primaryUsd(problem, s, p) + state.addUsd(s, p, false) + dual.primaryScarcity[region]!;
+    let usd = primaryUsd(problem, s, p) + state.addUsd(s, p, false) + dual.scarcity(region, false);
     for (let k = 1; k <= problem.standbys[s]!; k++) {
       const n = slots[at + k]!;
       if (n < 0) return Number.POSITIVE_INFINITY;
       usd +=
         standbyUsd(problem, s, region, n) +
         state.addUsd(s, n, true) +
-        dual.standbyScarcity[problem.nodeRegion[n]!]!;
+        dual.scarcity(problem.nodeRegion[n]!, true);
     }
     return usd;
   }

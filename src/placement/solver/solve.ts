@@ -222,11 +222,11 @@ function wantsElsewhere(dual: Dual, state: State, s: number, outOfLine: Uint8Arr
   if (outOfLine[p] === 1) return true;
   const best = dual.choose(s);
   const region = nodeRegion[p]!;
-  let now = primaryUsd(problem, s, p) + dual.primaryPrice[region]!;
+  let now = primaryUsd(problem, s, p) + dual.primaryPrice(region);
   for (let k = 1; k <= problem.standbys[s]!; k++) {
     const n = state.place[base + k]!;
     if (n < 0 || outOfLine[n] === 1) return true;
-    now += standbyUsd(problem, s, region, n) + dual.standbyPrice[nodeRegion[n]!]!;
+    now += standbyUsd(problem, s, region, n) + dual.standbyPrice(nodeRegion[n]!);
   }
   return now - best > 1e-9 * Math.abs(now);
 }

@@ -30,7 +30,7 @@ export function whyPlaced(dual: Dual, names: Names, place: Int32Array, s: number
   if (p < 0) return undefined;
   dual.price(s);
   const region = nodeRegion[p]!;
-  const usdIn = (r: number) => problem.value[s * regionCount + r]! + dual.primaryPrice[r]!;
+  const usdIn = (r: number) => problem.value[s * regionCount + r]! + dual.primaryPrice(r);
   let moveUsd = primaryMoveUsd(problem, s, p);
   let moved = start[base]! >= 0 && start[base] !== p;
   for (let k = 1; k <= problem.standbys[s]!; k++) {
@@ -51,7 +51,7 @@ export function whyPlaced(dual: Dual, names: Names, place: Int32Array, s: number
       runnerUp = { region: names.regions[r]!, moreUsdPerHour: more };
   }
   const own = problem.value[s * regionCount + region]!;
-  const price = dual.primaryPrice[region]!;
+  const price = dual.primaryPrice(region);
   const why: Omit<Why, 'text'> = {
     ownUsdPerHour: own,
     priceUsdPerHour: price,
