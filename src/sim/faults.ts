@@ -16,6 +16,8 @@ export class Faults {
   readonly #observer: Observer;
   readonly #schedule: readonly Fault[];
   readonly #cancels: (() => void)[] = [];
+  /** Faults that wait for their moment, and would wait on after the faults have ended. */
+  readonly #armed = new Set<() => void>();
   #over = false;
 
   constructor(cluster: SimCluster, observer: Observer, schedule: readonly Fault[]) {
@@ -40,6 +42,7 @@ export class Faults {
   stop(): void {
     this.#over = true;
     for (const cancel of this.#cancels) cancel();
+    for (const disarm of this.#armed) disarm();
     const { fabric, slots } = this.#cluster;
     fabric.slowness = 1;
     fabric.jitterMs = 1;
@@ -172,7 +175,7 @@ export class Faults {
       const assignment = this.#observer.assignment(shard);
       const cell = `cell-${cluster.slots.get(store)!.region}`;
       if (!assignment || assignment.cell === cell || assignment.primary !== identity) return undefined;
-      storeHooks.splice(storeHooks.indexOf(hook), 1);
+      disarm();
       const source = identity.slice(0, identity.lastIndexOf('.'));
       const leader = cluster
         .names('controller')
@@ -190,10 +193,13 @@ export class Faults {
       world.after(delayMs, () => cluster.crash(victim));
       return undefined;
     };
-    storeHooks.push(hook);
-    this.#later(forMs, () => {
+    const disarm = () => {
       const at = storeHooks.indexOf(hook);
       if (at >= 0) storeHooks.splice(at, 1);
-    });
+      this.#armed.delete(disarm);
+    };
+    storeHooks.push(hook);
+    this.#armed.add(disarm);
+    this.#later(forMs, disarm);
   }
 }

@@ -12,13 +12,14 @@ export class RandomEngine implements LoopEngine {
   readonly #random: Random;
   readonly #movesPerTick: number;
   readonly #assignments = new Map<ShardId, Assignment>();
+  readonly #isMoving: () => boolean;
   #generation = 0;
-  /** False: the plan is empty from now on. */
-  moving = true;
 
-  constructor(random: Random, movesPerTick: number) {
+  /** @param isMoving false: plans are empty from now on, also of an engine that is made later. */
+  constructor(random: Random, movesPerTick: number, isMoving: () => boolean) {
     this.#random = random;
     this.#movesPerTick = movesPerTick;
+    this.#isMoving = isMoving;
   }
 
   async tick(input: TickInput) {
@@ -31,7 +32,7 @@ export class RandomEngine implements LoopEngine {
     const busy = new Set(input.inFlight.map(({ shard }) => shard));
     const shards = [...this.#assignments.values()].filter(({ shard }) => !busy.has(shard));
     const moves: Move[] = [];
-    for (let i = 0; this.moving && i < this.#movesPerTick && shards.length > 0; i++) {
+    for (let i = 0; this.#isMoving() && i < this.#movesPerTick && shards.length > 0; i++) {
       const assignment = shards.splice(Math.floor(this.#random.next() * shards.length), 1)[0]!;
       const targets = nodes.filter(({ processId }) => processId !== assignment.primary);
       const target = targets[Math.floor(this.#random.next() * targets.length)];

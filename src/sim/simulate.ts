@@ -180,7 +180,8 @@ async function run(
   judge: Judge,
 ): Promise<SimulationReport> {
   const world = new World(String(options.seed));
-  const engines: RandomEngine[] = [];
+  let enginesMade = 0;
+  let isMoving = true;
   const style = world.random.split('style');
   const observer: Observer = new Observer(
     world,
@@ -192,14 +193,12 @@ async function run(
     topology: options.topology,
     nodesPerRegion: options.nodesPerRegion,
     controllers: 2,
-    engine: (name) => {
-      const engine = new RandomEngine(
-        world.random.split(`engine ${name} ${engines.length}`),
+    engine: (name) =>
+      new RandomEngine(
+        world.random.split(`engine ${name} ${enginesMade++}`),
         options.movesPerSecond ?? 2,
-      );
-      engines.push(engine);
-      return engine;
-    },
+        () => isMoving,
+      ),
     cell: options.cell,
     leaseTtlMs: options.leaseTtlMs,
     mutations: options.mutations && new Set(options.mutations),
@@ -255,7 +254,7 @@ async function run(
     await world.run(world.nowMs + AFTERWARDS_MS);
     users.stop();
     if (users.failure !== undefined) throw users.failure;
-    for (const engine of engines) engine.moving = false;
+    isMoving = false;
     await world.run(world.nowMs + REST_MS);
     const settled = await settle(cluster, app, workload, history);
     violations.push(...settled.violations, ...(await idle(cluster, shards)));

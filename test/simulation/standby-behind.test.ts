@@ -44,7 +44,7 @@ it('a standby that fell behind the trim catches up by snapshot, and lacks nothin
     world,
     app,
     topology: { ...AWS_THREE_REGIONS, regions: [REGION] },
-    engine: () => new RandomEngine(world.random.split('engine'), 0),
+    engine: () => new RandomEngine(world.random.split('engine'), 0, () => true),
     nodeLimits: { snapshotLogBytesMin: 500 },
     runtime: seen,
   });
