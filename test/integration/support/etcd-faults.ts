@@ -11,6 +11,7 @@ import { realIo } from '../../../src/io/real.ts';
 import { parseEtcdAddress } from '../../../src/store/etcd/access.ts';
 import { EtcdClient } from '../../../src/store/etcd/client.ts';
 import { nested, put } from '../../../src/store/etcd/keys.ts';
+import type { EtcdMember } from '../../../src/supervisor/etcd-cluster.ts';
 import type { EtcdWorld, ProxiedEtcd } from './etcd-world.ts';
 import { busiestNode, type Fault } from './faults.ts';
 import type { Users } from './users.ts';
@@ -51,9 +52,7 @@ export const killLeader = (world: EtcdWorld, which: Which): Fault => ({
   async harm(_, users) {
     const etcd = world[which];
     const leader = etcd.cluster.members[await etcd.leader()]!;
-    const others = etcd.cluster.members.filter((member) => member !== leader);
-    const election = watchElection(others.map(({ endpoint }) => endpoint));
-    await election.ready;
+    const election = await electionOf(etcd, leader);
     const atMs = performance.now();
     await leader.kill('SIGKILL');
     const storeMs = (await election.writable()) - atMs;
@@ -64,21 +63,23 @@ export const killLeader = (world: EtcdWorld, which: Which): Fault => ({
 });
 
 /**
- * When members take a write again, asked directly and all the time: a new write each time, since one that was passed on to
- * the dead leader is never answered.
+ * When the members that are left take a write again, asked directly and all the time: a new write each time, since one
+ * that was passed on to the dead leader is never answered.
  */
-function watchElection(endpoints: readonly string[]): {
-  ready: Promise<unknown>;
+async function electionOf(
+  etcd: ProxiedEtcd,
+  leader: EtcdMember,
+): Promise<{
   /** Resolves with the moment of the first write that was taken from now on. */
   writable: () => Promise<number>;
-} {
-  const clients = endpoints.map(
-    (endpoint) => new EtcdClient({ io, address: parseEtcdAddress(`etcd://${endpoint}/election`) }),
-  );
+}> {
+  const clients = etcd.cluster.members
+    .filter((member) => member !== leader)
+    .map(({ endpoint }) => new EtcdClient({ io, address: parseEtcdAddress(`etcd://${endpoint}/election`) }));
   const write = (client: EtcdClient) =>
     client.txn({ success: [nested([], [put(Buffer.from('election'), '')])] });
+  await Promise.all(clients.map(write));
   return {
-    ready: Promise.all(clients.map(write)),
     async writable() {
       let takenMs: number | undefined;
       while (takenMs === undefined) {
@@ -277,28 +278,34 @@ export const tornLog = (world: EtcdWorld): Fault => ({
   async harm(_, users) {
     const { cell } = world;
     const index = await cell.leader();
+    const leader = cell.cluster.members[index]!;
+    const election = await electionOf(cell, leader);
     const atMs = performance.now();
-    await cell.cluster.members[index]!.kill('SIGKILL');
+    await leader.kill('SIGKILL');
+    const writable = election.writable();
     tearLog(join(cell.dataDirectoryOf(index), 'member', 'wal'));
+    const storeMs = (await writable) - atMs;
     await users.rounds(ROUNDS);
     await membersBack(cell, users);
-    return { atMs };
+    return { atMs, storeMs };
   },
 });
 
 /**
  * Leaves the beginning of a record behind the last one, and zeros where its rest did not reach the disk. A record of
- * etcd's log begins at a multiple of 8 with its length in 8 bytes (etcd, server/wal/encoder.go).
+ * etcd's log begins at a multiple of 8 with its length in 8 bytes (etcd, server/wal/encoder.go). A log that was torn and
+ * repaired before ends with its last record: it is made longer, as an append would.
  */
 function tearLog(directory: string): void {
   const segments = readdirSync(directory).filter((name) => name.endsWith('.wal'));
   const file = join(directory, segments.sort().at(-1)!);
-  const bytes = readFileSync(file);
+  let bytes = readFileSync(file);
   let end = bytes.length;
   // Segments are allocated whole: what is written ends where the zeros begin.
   while (end > 0 && bytes[end - 1] === 0) end--;
   end = Math.ceil(end / 8) * 8;
-  if (end + TORN_RECORD_BYTES > bytes.length) throw new Error(`no room for a torn record in ${file}`);
+  if (end + TORN_RECORD_BYTES > bytes.length)
+    bytes = Buffer.concat([bytes, Buffer.alloc(end + TORN_RECORD_BYTES - bytes.length)]);
   bytes.writeBigUInt64LE(BigInt(TORN_RECORD_BYTES), end);
   bytes.fill(0x5a, end + 8, end + 8 + TORN_RECORD_BYTES / 8);
   writeFileSync(file, bytes);
