@@ -6,8 +6,8 @@
  *
  * First the peak is measured for ten seconds with 512 clients in a closed loop. Then commands leave on schedule, at the
  * given share of it, whether or not earlier ones have come back; a time counts from the moment its command was due. Each
- * minute gives a row: commands, p50, p99, failures, the largest size of the database (in use, and its file), and how many
- * seqs were trimmed from the logs.
+ * minute gives a row, on standard error as it ends: commands, p50, p99, failures, the largest size of the database (in use,
+ * and its file), how many seqs were trimmed from the logs, and how long this process stood still at most.
  */
 import { parseArgs } from 'node:util';
 import { parseEtcdAddress } from '../src/store/etcd/access.ts';
@@ -36,6 +36,7 @@ const UNDER_WAY_MAX = 20_000;
 const TICK_MS = 5;
 const LOOK_MS = 1_000;
 const MINUTE_MS = 60_000;
+const DRAIN_MS_MAX = 15_000;
 
 interface Row {
   minute: number;
@@ -48,6 +49,8 @@ interface Row {
   databaseMb: number;
   fileMb: number;
   trimmedSeqs: number;
+  /** Longest time that this process itself stood still: the machine stopped it or gave it no time. */
+  stalledMs: number;
 }
 
 const machine = machineFacts();
@@ -85,8 +88,12 @@ try {
     let databaseMb = 0;
     let fileMb = 0;
     let nextLookMs = 0;
+    let stalledMs = 0;
+    let lastMs = performance.now();
     while (performance.now() < endMs) {
       const nowMs = performance.now();
+      stalledMs = Math.max(stalledMs, nowMs - lastMs - TICK_MS);
+      lastMs = nowMs;
       const until = ((nowMs - startMs) / 1_000) * rate;
       for (; due < until; due++) {
         if (underWay >= UNDER_WAY_MAX) {
@@ -128,10 +135,15 @@ try {
       databaseMb,
       fileMb,
       trimmedSeqs: trimmedNow - trimmedBefore,
+      stalledMs,
     });
     trimmedBefore = trimmedNow;
     console.error(formatRow(rows.at(-1)!));
   }
+  // What is under way has its time: a node that ends cuts it off, and that would count as failed.
+  const drainUntilMs = performance.now() + DRAIN_MS_MAX;
+  while (underWay > 0 && performance.now() < drainUntilMs)
+    await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   client.close();
   await path.close();
 } finally {
@@ -149,6 +161,7 @@ function formatRow(row: Row): string {
     row.databaseMb.toFixed(1).padStart(8),
     row.fileMb.toFixed(1).padStart(8),
     String(row.trimmedSeqs).padStart(10),
+    row.stalledMs.toFixed(0).padStart(8),
   ].join(' ');
 }
 
@@ -165,7 +178,7 @@ const result = {
 if (options.json) console.log(JSON.stringify(result, null, 2));
 else {
   console.log(`${formatMachine(machine)}; peak ${Math.round(peak)} commands/s, then ${share} of it`);
-  console.log('minute  commands  p50 ms   p99 ms  failed  skipped  use MB  file MB    trimmed');
+  console.log('minute  commands  p50 ms   p99 ms  failed  skipped  use MB  file MB    trimmed  stall ms');
   for (const row of rows) console.log(formatRow(row));
 }
 for (const [why, count] of failures) console.error(`${count} failed: ${why}`);
