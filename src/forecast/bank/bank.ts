@@ -25,6 +25,7 @@ import {
 import { type Outside, outsideSay } from './outside.ts';
 import { findPeriods } from './periods.ts';
 import { rescale } from './rescale.ts';
+import { breakResiduals } from './residual.ts';
 import { pushValue, ringContent } from './rings.ts';
 import { base64, fromBase64 } from './saved.ts';
 import {
@@ -213,6 +214,7 @@ export class SeriesBank {
       x[f + F.length]! += 1;
       pushValue(at, Number.NaN);
       clearSlots(at);
+      breakResiduals(at);
       return;
     }
     let scale = x[f + F.scale]!;

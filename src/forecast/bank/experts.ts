@@ -7,7 +7,8 @@
  * Invariants: an answer is finite or NaN ("I cannot say yet"); finite ones lie within the clamps, so no mixture of them
  * explodes.
  */
-import { F, type Row } from './layout.ts';
+import { EXPERTS, F, type Row } from './layout.ts';
+import { learnResiduals, residualAhead } from './residual.ts';
 import { around } from './rings.ts';
 
 /** Half-lives of the levels in steps; the last value is the fastest of the four rates. */
@@ -31,10 +32,10 @@ const EXTREME_KEEP = 1 - 1 / 4000;
 const CLAMP_ABOVE = 2;
 const RATIO_MAX = 4;
 /** Cycles that a profile averages, and the weight of each against the next newer one. */
-const PROFILE_CYCLES = 4;
-const PROFILE_KEEP = 0.5;
+const PROFILE_CYCLES = 7;
+const PROFILE_KEEP = 0.75;
 /** Half width of the profile's smoothing as a share of the period. */
-const PROFILE_WIDTH = 1 / 48;
+const PROFILE_WIDTH = 1 / 64;
 
 /** Mean of past cycles at this phase, smoothed; NaN before one is known. */
 export function profile(row: Row, period: number, ahead: number, smooth: number): number {
@@ -98,6 +99,7 @@ export function learn(row: Row, value: number, now: SeasonNow): void {
     x[f + F.lowest] = value;
     return;
   }
+  learnResiduals(row, value, now);
   const distance = value - x[f + F.levels + 1]!;
   const far = Math.abs(distance);
   const rateSlow = Math.max(NOISE_SLOW_RATE, 1 / known);
@@ -204,7 +206,13 @@ export function predict(row: Row, ahead: number, out: Float64Array): void {
   out[14] = out[0]!;
   const high = clampHigh(row);
   const low = clampLow(row);
-  for (let e = 0; e < 14; e++) {
+  if (row.layout.residualAt < 0) out.fill(Number.NaN, 15, 18);
+  else {
+    out[15] = x[f + F.mean]! + residualAhead(row, 0, ahead);
+    out[16] = out[8]! + residualAhead(row, 1, ahead);
+    out[17] = out[11]! + residualAhead(row, 2, ahead);
+  }
+  for (let e = 0; e < EXPERTS; e++) {
     const answer = out[e]!;
     if (answer > high) out[e] = high;
     else if (answer < low) out[e] = low;

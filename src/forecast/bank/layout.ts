@@ -4,6 +4,7 @@
  * Rows instead of objects: 500,000 series of objects and maps would cost ten times their content. All values are in
  * units of the row's scale ("u" below).
  */
+import { RESIDUAL_SIZE, RESIDUALS } from './residual.ts';
 
 /** Experts of every series, in the order of their columns. */
 export const EXPERT_NAMES = [
@@ -22,11 +23,14 @@ export const EXPERT_NAMES = [
   'long-season+gap',
   'season+gap',
   'blend',
+  'ar',
+  'profile+ar',
+  'long-season+ar',
 ] as const;
 /** Column of the regression on the others. */
 export const BLEND = 14;
 /** Which period an expert looks back by: 1 the first, 2 the second, 0 none. */
-export const EXPERT_PERIOD = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 1, 0] as const;
+export const EXPERT_PERIOD = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 1, 0, 0, 1, 2] as const;
 /** The experts it regresses on. */
 export const BLEND_EXPERTS = [0, 1, 2, 3, 4, 7, 8, 9, 11] as const;
 /** Floats of one regression: the lower triangle of its normal matrix, its right side, its solution. */
@@ -69,11 +73,15 @@ export const F = {
   lowest: 27,
   /** Length at which the first period was set: its experts are newcomers from there. */
   periodFrom: 28,
-  scores: 29,
-  spread: 29 + BUCKETS,
-  conform: 29 + 2 * BUCKETS,
-  kindLoss: 29 + 4 * BUCKETS,
-  losses: 29 + 4 * BUCKETS + 3 * KINDS * BUCKETS,
+  /** Powers with which the spread follows the forecast's level and the noise of now, less those they start from; mean error in spreads, less 1. */
+  levelPower: 29,
+  noisePower: 30,
+  errorMean: 31,
+  scores: 32,
+  spread: 32 + BUCKETS,
+  conform: 32 + 2 * BUCKETS,
+  kindLoss: 32 + 4 * BUCKETS,
+  losses: 32 + 4 * BUCKETS + 3 * KINDS * BUCKETS,
 } as const;
 
 /** Rings of history: values held by each, and the steps that one of them stands for; three at most, finest first. */
@@ -106,6 +114,8 @@ export interface BankLayout {
   windowAt: number[];
   /** First float of the regressions; -1 where the bank has none. */
   blendAt: number;
+  /** First float of the autoregressions; -1 where the bank has none. */
+  residualAt: number;
   /** Forecasters from outside, and the first float of what is known of them. */
   outside: number;
   outsideAt: number;
@@ -161,6 +171,8 @@ export function bankLayout(options: {
   });
   const blendAt = options.regression ? floats : -1;
   if (options.regression) floats += BUCKETS * BLEND_SIZE;
+  const residualAt = options.regression ? floats : -1;
+  if (options.regression) floats += RESIDUALS * RESIDUAL_SIZE;
   const outsideAt = floats;
   floats += options.outside * OUTSIDE_FLOATS;
   return {
@@ -179,6 +191,7 @@ export function bankLayout(options: {
     windowStride,
     windowAt,
     blendAt,
+    residualAt,
     outside: options.outside,
     outsideAt,
     floats,

@@ -8,7 +8,7 @@
 import { decode, encode, MISSING } from './codes.ts';
 import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
-export const OUTSIDE_TUNED = { power: 3, prior: 3, memory: 200 };
+export const OUTSIDE_TUNED = { power: 3, prior: 3, memory: 200, say50: 0.4, say90: 1, say99: 1 };
 
 /** Writes p50, p90, p99 in the series' unit; false where it has nothing to say now. */
 export type Outside = (row: number, expert: number, ahead: number, out: Float64Array) => boolean;
@@ -57,8 +57,9 @@ export function outsideSay(row: Row, expert: number, bucket: number, q: number):
   const { layout, floats: x, f } = row;
   const at = f + layout.outsideAt + expert * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
   const count = x[at + 2]!;
-  if (count === 0) return 1;
+  const first = q === 0 ? OUTSIDE_TUNED.say50 : q === 1 ? OUTSIDE_TUNED.say90 : OUTSIDE_TUNED.say99;
+  if (count === 0) return first;
   const slack = 1e-6 + 0.01 * x[f + F.deviation]!;
   const prior = (OUTSIDE_TUNED.prior / count) * Math.max(x[at]!, x[at + 1]!) + slack;
-  return ((x[at + 1]! + prior) / (x[at]! + prior)) ** OUTSIDE_TUNED.power;
+  return first * ((x[at + 1]! + prior) / (x[at]! + prior)) ** OUTSIDE_TUNED.power;
 }

@@ -3,9 +3,11 @@
  * grow with the horizon. Measured over the public series by `bench/forecast`.
  */
 
+import { EXPERTS } from './layout.ts';
+
 /** Loss of each expert against the mixture's, for each bucket of horizons. */
 export const EXPERT_PRIOR: readonly (readonly number[])[] = [0, 1, 2, 3, 4, 5].map(() =>
-  new Array<number>(15).fill(1),
+  new Array<number>(EXPERTS).fill(1),
 );
 
 /** Mean absolute error of the mixture, in units of the one-step noise around the level. */

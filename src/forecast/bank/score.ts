@@ -38,9 +38,12 @@ export const TUNED = {
   valueMemory: 700,
   /** Scores over which the mean error at a horizon is averaged. */
   spreadMemory: 600,
-  /** Spread follows the noise of now, and the forecast's level against the usual, to these powers. */
+  /** Spread follows the noise of now, and the forecast's level against the usual, to these powers at first. */
   noisePower: 0.3,
   levelPower: 0.15,
+  /** Step with which a row learns powers of its own, per score. */
+  levelPowerRate: 0.004,
+  noisePowerRate: 0.01,
   /** Share of the usual deviation that a spread has at least. */
   spreadFloor: 0.02,
   /** Step of the adaptive conformal level, per score. */
@@ -54,6 +57,12 @@ export const TUNED = {
 const LEVELS = Float64Array.from(QUANTILES);
 const ERROR_PRIOR = exponentialBins(0, 1, 1);
 const VALUE_PRIOR = exponentialBins(-0.2, 1, 1);
+
+/** An error counts as at most so many spreads where powers are learnt, and its mean is learnt at this rate. */
+const ERROR_MAX = 4;
+const ERROR_MEAN_RATE = 0.003;
+const LEVEL_POWER_RANGE = [-0.3, 1] as const;
+const NOISE_POWER_RANGE = [0, 1] as const;
 
 /** Scratch of one thread: nothing in it outlives a call. */
 const answers = new Float64Array(EXPERTS + 8);
@@ -80,10 +89,11 @@ export function weightsAt(row: Row, bucket: number, into: Float64Array, from: Ar
       into[e] = 0;
       continue;
     }
-    // To the power of 16, by squares: this is asked hundreds of times a second and series.
+    // To the power of 10, by squares: this is asked hundreds of times a second and series.
     const ratio = floor / (x[at + e]! + slack);
     const fourth = ratio * ratio * ratio * ratio;
-    const weight = fourth * fourth * fourth * fourth;
+    const eighth = fourth * fourth;
+    const weight = eighth * ratio * ratio;
     into[e] = weight;
     sum += weight;
   }
@@ -129,17 +139,49 @@ export function usualSpread(row: Row, bucket: number): number {
   const count = x[f + F.scores + bucket]!;
   const guess = slow * SPREAD_PRIOR[bucket]!;
   const usual = (count * x[f + F.spread + bucket]! + 4 * guess) / (count + 4);
-  const noise = Math.max(0.2, Math.min(5, (x[f + F.noiseFast]! + 0.1 * slow) / (1.1 * slow)));
-  return usual * noise ** (TUNED.noisePower / (1 + 0.1 * BUCKET_STEPS[bucket]!));
+  const power = TUNED.noisePower + x[f + F.noisePower]!;
+  return usual * noiseNow(row) ** (power / (1 + 0.1 * BUCKET_STEPS[bucket]!));
+}
+
+/** Noise of now against the usual. */
+function noiseNow(row: Row): number {
+  const { floats: x, f } = row;
+  const slow = x[f + F.noiseSlow]! + 1e-6;
+  return Math.max(0.2, Math.min(5, (x[f + F.noiseFast]! + 0.1 * slow) / (1.1 * slow)));
+}
+
+/** A forecast's level against the usual. */
+function levelOf(row: Row, base: number): number {
+  const { floats: x, f } = row;
+  const slow = x[f + F.noiseSlow]! + 1e-6;
+  return Math.max(0.2, Math.min(5, (Math.abs(base) + slow) / (Math.abs(x[f + F.mean]!) + slow)));
+}
+
+/** Learns how the spread follows level and noise, by steps down the gradient of a double exponential's likelihood. */
+function learnPowers(row: Row, bucket: number, error: number, base: number): void {
+  const { floats: x, f } = row;
+  const off = Math.min(ERROR_MAX, Math.abs(error)) - 1 - x[f + F.errorMean]!;
+  x[f + F.errorMean]! += ERROR_MEAN_RATE * off;
+  const level = Math.log(levelOf(row, base));
+  const toLevel = (TUNED.levelPowerRate / (1 + level * level)) * off * level;
+  x[f + F.levelPower] = within(x[f + F.levelPower]! + toLevel, TUNED.levelPower, LEVEL_POWER_RANGE);
+  // Only one step on is the noise of now still that of then.
+  if (bucket > 0) return;
+  const noise = Math.log(noiseNow(row));
+  const toNoise = (TUNED.noisePowerRate / (1 + noise * noise)) * off * noise;
+  x[f + F.noisePower] = within(x[f + F.noisePower]! + toNoise, TUNED.noisePower, NOISE_POWER_RANGE);
+}
+
+/** What is learnt on top of `first`, so that both together stay in the range. */
+function within(learnt: number, first: number, [least, most]: readonly [number, number]): number {
+  return Math.max(least - first, Math.min(most - first, learnt));
 }
 
 /** Spread follows the forecast's level: what is foreseen high may err more. */
 export function spreadFor(row: Row, usual: number, base: number): number {
   const { floats: x, f } = row;
-  const slow = x[f + F.noiseSlow]! + 1e-6;
-  const level = (Math.abs(base) + slow) / (Math.abs(x[f + F.mean]!) + slow);
   return (
-    usual * Math.max(0.2, Math.min(5, level)) ** TUNED.levelPower +
+    usual * levelOf(row, base) ** (TUNED.levelPower + x[f + F.levelPower]!) +
     1e-5 +
     TUNED.spreadFloor * x[f + F.deviation]!
   );
@@ -236,10 +278,10 @@ export function settle(row: Row, value: number): void {
   const length = x[f + F.length]! + 1;
   let valuesKnown = false;
   for (let b = 0; b < BUCKETS; b++) {
-    const made = length - BUCKET_STEPS[b]!;
+    const from = length - BUCKET_STEPS[b]!;
     const stride = layout.slotStride[b]!;
-    if (made < 1 || made % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + ((made / stride) % layout.slots[b]!) * layout.slotCodes;
+    if (from < 1 || from % stride !== 0) continue;
+    const at = c + layout.slotAt[b]! + ((from / stride) % layout.slots[b]!) * layout.slotCodes;
     const baseCode = codes[at + layout.experts]!;
     if (baseCode === MISSING) continue;
     const count = x[f + F.scores + b]!;
@@ -260,6 +302,8 @@ export function settle(row: Row, value: number): void {
     if (layout.blendAt >= 0)
       learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));
     const own = f + F.spread + b;
+    const made = decode(codes[at + layout.experts + 1]!);
+    if (count > 8 && made > 0) learnPowers(row, b, (value - base) / made, base);
     const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
     x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
     addError(
