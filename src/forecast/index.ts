@@ -18,6 +18,8 @@ export {
   type SavedRow,
   SeriesBank,
 } from './bank/bank.ts';
+export { COVARIATES_MAX } from './bank/covariates.ts';
+export { EventEffects, type EventsState, type StepEvent } from './bank/events.ts';
 export {
   BATCH_FEATURES_PER_HORIZON,
   BATCH_FEATURES_STATIC,
@@ -27,6 +29,7 @@ export {
   batchFeatureCount,
   writeBatchWindow,
 } from './batch-expert.ts';
+export { CounterReader, countsOf } from './counter.ts';
 export { type Declared, factorAt, withDeclared } from './declared.ts';
 export { ForecastEngine } from './engine.ts';
 export { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
@@ -49,6 +52,7 @@ export { type OracleSource, oracleForecaster } from './oracle.ts';
 export { detectPeriods, type PeriodSource } from './period.ts';
 export { type RunOptions, type SeriesAnswer, SeriesRun } from './run-series.ts';
 export { parseSeries, type SeriesEvent, type SeriesRecord } from './series-record.ts';
+export { SeriesStream, type StreamOptions, type StreamState } from './stream.ts';
 
 /** The predictive policy's forecaster. */
 export function engineForecaster(): Forecaster {

@@ -2,17 +2,13 @@
  * The engine over one recorded series: its steps in order, then a forecast. `skein forecast run` is this, and so is every
  * origin of `skein forecast backtest`; the controller feeds the same bank as steps come.
  */
-import { SeriesBank } from './bank/bank.ts';
 import { BUCKET_STEPS } from './bank/layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
 import { answersMaxima, BatchMaxima } from './batch-maxima.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
 import type { SeriesRecord } from './series-record.ts';
-
-/** Steps between two looks for periods, as a factor of the length: few looks over a long life. */
-const LOOK_GROWTH = 1.5;
-const LOOK_FIRST_STEPS = 48;
+import { SeriesStream } from './stream.ts';
 
 /** A batch expert is asked at multiples of this many steps, so that every horizon is scored ... */
 const ASK_EVERY_STEPS = 20;
@@ -38,48 +34,69 @@ export interface SeriesAnswer {
 /** Learns a series up to a point and answers from there; going on afterwards is what rolling origins do. */
 export class SeriesRun {
   readonly #record: SeriesRecord;
-  readonly #bank: SeriesBank;
-  readonly #row: number;
+  readonly #stream: SeriesStream;
+  /** Values without what events did, and without what covariates did as well: what experts in batches see. */
+  readonly #clean: Float64Array;
+  readonly #adjusted: Float64Array;
   readonly #outside: BatchAnswers[];
   readonly #maxima: BatchMaxima[];
   readonly #askEvery: number;
+  /** There are events or covariates. */
+  readonly #beside: boolean;
   #next = 0;
   /** Values that the bank knows, the one being learnt included. */
   #known = 0;
-  #look = LOOK_FIRST_STEPS;
 
   constructor(record: SeriesRecord, options: RunOptions) {
     this.#record = record;
-    this.#bank = new SeriesBank({
+    const columns = [...record.covariates.values()];
+    this.#stream = new SeriesStream({
       stepS: record.step_s,
+      t0: record.t0,
       windows: options.windows,
       outside: options.batchExperts?.length ?? 0,
-      rows: 1,
+      covariates: [...record.covariates.keys()],
+      covariatesAt: (step, into) => {
+        columns.forEach((column, c) => {
+          into[c] = column[step] ?? Number.NaN;
+        });
+      },
     });
-    this.#row = this.#bank.add();
+    for (const event of record.events) this.#stream.declare(event);
+    this.#clean = record.events.length === 0 ? record.v : record.v.slice();
+    this.#adjusted = columns.length === 0 ? this.#clean : this.#clean.slice();
     const experts = options.batchExperts ?? [];
-    const series = { values: record.v, stepS: record.step_s, t0: record.t0 };
-    this.#outside = experts.map((expert) => new BatchAnswers(expert, series));
+    const series = { values: this.#clean, stepS: record.step_s, t0: record.t0 };
+    this.#outside = experts.map((expert) => new BatchAnswers(expert, { ...series, values: this.#adjusted }));
     this.#maxima =
       options.windows.length === 0
         ? []
         : experts.filter(answersMaxima).map((expert) => new BatchMaxima(expert, series, options.windows));
     const perAsk = Math.ceil(record.v.length / ASKED_MAX / ASK_EVERY_STEPS);
     this.#askEvery = Math.max(1, perAsk) * ASK_EVERY_STEPS;
-    this.#bank.outside = (_row, expert, ahead, out) => this.#outside[expert]!.at(this.#known, ahead, out);
+    this.#stream.outside = (_row, expert, ahead, out) => {
+      if (!this.#outside[expert]!.at(this.#known, ahead, out)) return false;
+      this.#stream.covariates?.put(ahead, out);
+      return true;
+    };
+    this.#beside = record.events.length > 0 || columns.length > 0;
   }
 
   /** Learns up to, not including, index `end` of the record's values. */
   advance(end: number): void {
     const { v, censored } = this.#record;
-    this.#ask(Math.min(end, v.length));
-    for (; this.#next < Math.min(end, v.length); this.#next++) {
+    const to = Math.min(end, v.length);
+    // What came without events and covariates is known only once they were taken off, step by step.
+    if (!this.#beside) this.#ask(this.#next + 1, to - 1);
+    for (; this.#next < to; this.#next++) {
       this.#known = this.#next + 1;
-      this.#bank.observe(this.#row, v[this.#next]!, censored.has(this.#next));
-      if (this.#next + 1 >= this.#look) {
-        this.#look = Math.ceil((this.#next + 1) * LOOK_GROWTH);
-        this.#bank.lookForPeriods(this.#row);
+      const clean = this.#stream.take(v[this.#next]!);
+      if (this.#beside) {
+        this.#clean[this.#next] = clean;
+        this.#adjusted[this.#next] = clean;
+        this.#ask(this.#known, this.#known);
       }
+      this.#stream.learn(clean, censored.has(this.#next));
       this.#keepMaxima();
     }
     for (const maxima of this.#maxima) maxima.settle(this.#next);
@@ -87,45 +104,58 @@ export class SeriesRun {
 
   /** Remembers the bank's own maxima where a batch expert was asked for them. */
   #keepMaxima(): void {
+    const { bank, row } = this.#stream;
     for (const maxima of this.#maxima) {
       if (!maxima.has(this.#known)) continue;
-      for (let w = 0; w < this.#bank.layout.windows.length; w++) {
-        this.#bank.forecastMax(this.#row, w, this.#maximum);
+      for (let w = 0; w < bank.layout.windows.length; w++) {
+        bank.forecastMax(row, w, this.#maximum);
         maxima.keep(this.#known, w, this.#maximum);
       }
     }
   }
   readonly #maximum = new Float64Array(3);
 
-  /** Asks the batch experts for every origin up to `end` at once: what they say depends on the values alone. */
-  #ask(end: number): void {
+  /** Asks the batch experts for every origin from one to another at once: what they say depends on the values alone. */
+  #ask(from: number, to: number): void {
     if (this.#outside.length === 0) return;
     const origins: number[] = [];
-    const first = Math.ceil((this.#next + 1) / this.#askEvery) * this.#askEvery;
-    for (let origin = first; origin < end; origin += this.#askEvery) origins.push(origin);
+    const first = Math.ceil(from / this.#askEvery) * this.#askEvery;
+    for (let origin = Math.max(1, first); origin <= to; origin += this.#askEvery) origins.push(origin);
+    if (origins.length === 0) return;
+    this.#adjust();
     const periods = this.#periods();
     for (const answers of this.#outside) answers.ask(origins, BUCKET_STEPS, periods);
     for (const maxima of this.#maxima) maxima.ask(origins, periods);
   }
 
+  /** Takes what covariates did off what experts in batches see, by what is known of them now. */
+  #adjust(): void {
+    // The newest value is not learnt yet where the experts are asked before it is.
+    this.#stream.covariates?.adjusted(this.#adjusted.subarray(0, this.#next));
+  }
+
   #periods(): number[] | undefined {
-    const found = this.#bank.periods(this.#row).filter((steps) => steps >= 2 && 2 * steps <= this.#next);
+    const { bank, row } = this.#stream;
+    const found = bank.periods(row).filter((steps) => steps >= 2 && 2 * steps <= this.#next);
     return found.length > 0 ? found : undefined;
   }
 
   forecast(horizon: number, levels: readonly number[]): SeriesAnswer {
     const { t0, step_s } = this.#record;
     const steps = Float64Array.from({ length: horizon }, (_, h) => h + 1);
+    this.#adjust();
     for (const answers of this.#outside) answers.ask([this.#next], [...steps], this.#periods(), true);
     this.#known = this.#next;
     const found = new Float64Array(3 * horizon);
-    this.#bank.forecast(this.#row, steps, found);
+    this.#stream.forecast(steps, found);
     const spread = levels.map((level) => Float64Array.from(steps, (_, h) => quantileOf(level, found, 3 * h)));
     const out = new Float64Array(3);
     for (const maxima of this.#maxima) maxima.ask([this.#next], this.#periods());
-    const maxima = this.#bank.layout.windows.map((_, w) => {
-      this.#bank.forecastMax(this.#row, w, out);
+    const { bank, row } = this.#stream;
+    const maxima = bank.layout.windows.map((_, w) => {
+      bank.forecastMax(row, w, out);
       for (const expert of this.#maxima) expert.mix(this.#next, w, out);
+      this.#stream.putOnMaximum(w, out);
       return levels.map((level) => quantileOf(level, out, 0));
     });
     return { t0: t0 + this.#next * step_s, quantiles: spread, maxima };

@@ -3,13 +3,20 @@
  * a person can act on; nothing is guessed.
  */
 
+import { COVARIATES_MAX } from './bank/covariates.ts';
+import { FACTOR_MAX } from './bank/events.ts';
+import { countsOf } from './counter.ts';
+import { type Grid, gridOf, onGrid } from './series-grid.ts';
+
 /** Something that happens at known times and moves the load: a match, a sale, a release. */
 export interface SeriesEvent {
-  /** Its type: one seen before is expected to act again. */
+  /** Its type: one seen before is expected to act again. Empty: of no type, it acts as declared only. */
   label: string;
   /** Unix seconds; `to` is the end, not included. */
   from: number;
   to: number;
+  /** How many times the load is expected to be where the type was never seen; 1 by default. */
+  factor?: number;
 }
 
 export interface SeriesRecord {
@@ -28,7 +35,6 @@ export interface SeriesRecord {
 
 /** A line longer than this is refused: 64 million characters are some five million values. */
 export const LINE_CHARS_MAX = 64_000_000;
-export const COVARIATES_MAX = 16;
 export const EVENTS_MAX = 10_000;
 
 /**
@@ -52,17 +58,61 @@ export function parseSeries(line: string): SeriesRecord {
   const t0 = from.t0 ?? 0;
   if (typeof t0 !== 'number' || !Number.isFinite(t0))
     throw new RangeError('"t0" is not a number of Unix seconds');
-  if (typeof from.step_s !== 'number' || !(from.step_s > 0) || !Number.isFinite(from.step_s))
+  const timed = from.t !== undefined && from.t !== null;
+  if (
+    !(timed && from.step_s === undefined) &&
+    (typeof from.step_s !== 'number' || !(from.step_s > 0) || !Number.isFinite(from.step_s))
+  )
     throw new RangeError('"step_s" is not a number of seconds above zero');
-  return {
+  const counter = kindOf(from.kind) === 'counter';
+  const read = {
     id: String(from.id),
     t0,
-    step_s: from.step_s,
+    step_s: from.step_s as number,
     v: numbers(from.v, '"v"'),
     covariates: covariatesOf(from.covariates),
     events: eventsOf(from.events),
     censored: censoredOf(from.censored),
   };
+  for (const [name, values] of read.covariates)
+    if (values.length < read.v.length)
+      throw new RangeError(
+        `covariate "${name}" holds ${values.length} values for ${read.v.length} steps; it holds the history and the horizon`,
+      );
+  const record = timed ? onSteps(read, numbers(from.t, '"t"'), counter) : read;
+  return counter ? { ...record, v: countsOf(record.v) } : record;
+}
+
+function kindOf(kind: unknown): 'gauge' | 'counter' {
+  if (kind === undefined || kind === null || kind === 'gauge') return 'gauge';
+  if (kind === 'counter') return 'counter';
+  throw new RangeError('"kind" is neither "gauge" nor "counter"');
+}
+
+/** Readings with times of their own as steps; covariates beyond the history follow its last step. */
+function onSteps(read: SeriesRecord, times: Float64Array, counter: boolean): SeriesRecord {
+  if (times.length !== read.v.length)
+    throw new RangeError(`"t" holds ${times.length} times for ${read.v.length} values`);
+  if (times.length === 0) return { ...read, step_s: read.step_s ?? 1 };
+  const grid = gridOf(times, read.step_s);
+  return {
+    ...read,
+    t0: grid.t0,
+    step_s: grid.stepS,
+    v: onGrid(grid, times, read.v, counter),
+    covariates: new Map(
+      [...read.covariates].map(([name, values]) => [name, covariateOn(grid, times, values)]),
+    ),
+    censored: new Set([...read.censored].map((i) => grid.stepOf[i] ?? -1).filter((step) => step >= 0)),
+  };
+}
+
+function covariateOn(grid: Grid, times: Float64Array, values: Float64Array): Float64Array {
+  const coming = values.subarray(times.length);
+  const found = new Float64Array(grid.steps + coming.length);
+  found.set(onGrid(grid, times, values.subarray(0, times.length), true));
+  found.set(coming, grid.steps);
+  return found;
 }
 
 function numbers(value: unknown, name: string): Float64Array {
@@ -95,17 +145,26 @@ function eventsOf(value: unknown): SeriesEvent[] {
   if (value.length > EVENTS_MAX)
     throw new RangeError(`"events" holds ${value.length} of them; at most ${EVENTS_MAX} are used`);
   return value.map((one, i) => {
-    const event = one as { label?: unknown; from?: unknown; to?: unknown } | null;
+    const event = one as { label?: unknown; from?: unknown; to?: unknown; factor?: unknown } | null;
+    const label = event?.label ?? '';
+    const factor = event?.factor ?? 1;
     if (
-      typeof event?.label !== 'string' ||
-      typeof event.from !== 'number' ||
+      typeof label !== 'string' ||
+      typeof event?.from !== 'number' ||
       typeof event.to !== 'number' ||
       !(event.to > event.from)
     )
       throw new RangeError(
         `event ${i} is not {"label", "from", "to"} with "from" before "to" in Unix seconds`,
       );
-    return { label: event.label, from: event.from, to: event.to };
+    if (typeof factor !== 'number' || !(factor > 0 && factor <= FACTOR_MAX))
+      throw new RangeError(`event ${i} has a "factor" that is not above 0 and at most ${FACTOR_MAX}`);
+    return {
+      label,
+      from: event.from,
+      to: event.to,
+      ...(event.factor !== undefined && { factor }),
+    };
   });
 }
 
