@@ -10,7 +10,7 @@ export interface EngineState {
   steps: number;
   periods: number[];
   shares: SharesState;
-  means: { rows: number[]; services: number[] };
+  means: { rows: number[]; services: number[]; prefixes?: number[] };
   bands: number[][][];
   total?: RowSeriesState;
   hot: HotState[];

@@ -33,7 +33,7 @@ import { WATCHED_STEPS } from './watch.ts';
 
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
-const FORMAT = 'skein-forecast-2';
+const FORMAT = 'skein-forecast-3';
 
 interface Group {
   service: number;
@@ -172,7 +172,7 @@ export class ForecastEngine implements Forecaster {
     const groupVariance: number[] = new Array(count).fill(0);
     let peak = 0;
     const byOrigin: ShardForecast['byOrigin'] = {};
-    const means = { ...this.#means.of(index, service) };
+    const means = { ...this.#means.of(index, service, this.#shares.prefixOf(index)) };
     for (let g = 0; g < this.#groups.length; g++) {
       const group = this.#groups[g]!;
       if (group.service !== service) continue;
@@ -328,7 +328,7 @@ export class ForecastEngine implements Forecaster {
       const service = this.#shares.serviceOf(index);
       const row = counts.subarray(i * origins, (i + 1) * origins);
       this.#shares.touch(index, row, groups.subarray(service * origins, (service + 1) * origins));
-      this.#means.observe(index, service, step.shards[i]!);
+      this.#means.observe(index, service, step.shards[i]!, this.#shares.prefixOf(index));
       let requests = 0;
       for (let origin = 0; origin < origins; origin++) requests += row[origin]!;
       this.#counts.set(index, this.#steps, requests);

@@ -29,6 +29,7 @@ export interface RequestMeans {
 export class RequestMeansTable {
   #rows = new Float64Array(0);
   #services = new Float64Array(0);
+  #prefixes = new Float64Array(0);
   readonly #result: RequestMeans = {
     cpuSeconds: 0,
     bytesIn: 0,
@@ -37,7 +38,8 @@ export class RequestMeansTable {
     commandShare: 0,
   };
 
-  observe(index: number, service: number, sample: LoadSample): void {
+  /** @param prefix its key prefix's number, -1 without one */
+  observe(index: number, service: number, sample: LoadSample, prefix = -1): void {
     const requests = sample.commands + sample.queries;
     const values = [
       requests,
@@ -51,6 +53,10 @@ export class RequestMeansTable {
     this.#services = grown(this.#services, (service + 1) * COLUMNS);
     add(this.#rows, index * COLUMNS, values, 2 ** (-requests / MEANS_HALF_LIFE_REQUESTS));
     add(this.#services, service * COLUMNS, values, 2 ** (-requests / (MEANS_HALF_LIFE_REQUESTS * 16)));
+    if (prefix >= 0) {
+      this.#prefixes = grown(this.#prefixes, (prefix + 1) * COLUMNS);
+      add(this.#prefixes, prefix * COLUMNS, values, 2 ** (-requests / (MEANS_HALF_LIFE_REQUESTS * 4)));
+    }
     const at = index * COLUMNS;
     if (sample.stateBytes > 0) {
       const before = this.#rows[at + STATE]!;
@@ -63,13 +69,13 @@ export class RequestMeansTable {
   }
 
   /** Valid until the next call. */
-  of(index: number, service: number): RequestMeans {
+  of(index: number, service: number, prefix = -1): RequestMeans {
     const result = this.#result;
-    result.cpuSeconds = this.#mean(index, service, CPU);
-    result.bytesIn = this.#mean(index, service, BYTES_IN);
-    result.bytesOut = this.#mean(index, service, BYTES_OUT);
-    result.writeBytes = this.#mean(index, service, WRITE);
-    result.commandShare = Math.min(1, this.#mean(index, service, COMMANDS));
+    result.cpuSeconds = this.#mean(index, service, prefix, CPU);
+    result.bytesIn = this.#mean(index, service, prefix, BYTES_IN);
+    result.bytesOut = this.#mean(index, service, prefix, BYTES_OUT);
+    result.writeBytes = this.#mean(index, service, prefix, WRITE);
+    result.commandShare = Math.min(1, this.#mean(index, service, prefix, COMMANDS));
     return result;
   }
 
@@ -87,25 +93,32 @@ export class RequestMeansTable {
     this.#rows.fill(0, index * COLUMNS, (index + 1) * COLUMNS);
   }
 
-  #mean(index: number, service: number, column: number): number {
+  #mean(index: number, service: number, prefix: number, column: number): number {
     const group = service * COLUMNS;
     const requests = this.#services[group + REQUESTS] ?? 0;
-    const prior = requests > 0 ? this.#services[group + column]! / requests : 0;
+    let prior = requests > 0 ? this.#services[group + column]! / requests : 0;
+    const among = prefix * COLUMNS;
+    const alike = prefix < 0 ? 0 : (this.#prefixes[among + REQUESTS] ?? 0);
+    if (alike > 0)
+      prior =
+        (this.#prefixes[among + column]! + MEANS_PRIOR_REQUESTS * prior) / (alike + MEANS_PRIOR_REQUESTS);
     const at = index * COLUMNS;
     const own = this.#rows[at + REQUESTS] ?? 0;
     return ((this.#rows[at + column] ?? 0) + MEANS_PRIOR_REQUESTS * prior) / (own + MEANS_PRIOR_REQUESTS);
   }
 
-  save(): { rows: number[]; services: number[] } {
+  save(): { rows: number[]; services: number[]; prefixes: number[] } {
     return {
       rows: Array.from(this.#rows, (v) => Number(v.toPrecision(4))),
       services: Array.from(this.#services),
+      prefixes: Array.from(this.#prefixes),
     };
   }
 
-  load(state: { rows: number[]; services: number[] }): void {
+  load(state: { rows: number[]; services: number[]; prefixes?: number[] }): void {
     this.#rows = Float64Array.from(state.rows);
     this.#services = Float64Array.from(state.services);
+    this.#prefixes = Float64Array.from(state.prefixes ?? []);
   }
 }
 

@@ -23,6 +23,7 @@ import {
   SHARE_PRIOR_REQUESTS,
   SHARE_SLOW_PERIODS,
 } from './defaults.ts';
+import { Prefixes, type PrefixesState, prefixOf } from './prefixes.ts';
 
 /** Memories of a share. */
 export const MEMORIES = SHARE_HALF_LIVES_STEPS.length;
@@ -59,9 +60,15 @@ export class Shares {
   #slowClockAt = new Float64Array(0);
   #evidence = new Float32Array(0);
   #service = new Uint16Array(0);
+  #prefix = new Int16Array(0);
+  /** Step of a shard's first request, and where the slow clock stood then: before, it was not there to be counted. */
+  #born = new Float64Array(0);
+  #bornClock = new Float64Array(0);
+  readonly #prefixes = new Prefixes();
   #step = 0;
   /** Halvings of the slow memory so far: its half-life may change, decay is by the difference. */
   #slowClock = 0;
+  #slowClockBefore = 0;
   #slowHalfLife: number = SHARE_HALF_LIVES_STEPS[0];
   readonly #keep = SHARE_HALF_LIVES_STEPS.map((halfLife) => 2 ** (-1 / halfLife));
   readonly #rates = new Float64Array(MEMORIES);
@@ -72,6 +79,11 @@ export class Shares {
 
   indexOf(shard: ShardId): number | undefined {
     return this.#index.get(shard);
+  }
+
+  /** The shard's key prefix, where enough others share it; else -1. */
+  prefixOf(index: number): number {
+    return this.#prefix[index]!;
   }
 
   serviceOf(index: number): number {
@@ -86,6 +98,7 @@ export class Shares {
       this.#originIndex.set(region, index);
       if (index >= this.#stride) this.#widen();
       for (const service of this.services) service.counts = grown(service.counts, this.#stride * MEMORIES);
+      this.#prefixes.widen(this.#stride);
     }
     return index;
   }
@@ -120,6 +133,7 @@ export class Shares {
     } else {
       this.#index.delete(this.ids[index]!);
       this.services[this.#service[index]!]!.shards--;
+      this.#prefixes.leave(this.#prefix[index]!);
       this.ids[index] = shard;
       this.#counts.fill(0, index * this.#stride * MEMORIES, (index + 1) * this.#stride * MEMORIES);
       this.#evidence.fill(0, index * MEMORIES, (index + 1) * MEMORIES);
@@ -128,6 +142,8 @@ export class Shares {
     this.#service[index] = service;
     this.#touched[index] = this.#step;
     this.#slowClockAt[index] = this.#slowClock;
+    this.#born[index] = UNBORN;
+    this.#prefix[index] = this.#prefixes.join(prefixOf(shard), service, this.#stride);
     this.services[service]!.shards++;
     return index;
   }
@@ -136,12 +152,14 @@ export class Shares {
   beginStep(steps = 1): void {
     this.#step += steps;
     const slowKeep = 2 ** (-steps / this.#slowHalfLife);
+    this.#slowClockBefore = this.#slowClock;
     this.#slowClock += steps / this.#slowHalfLife;
     for (const service of this.services)
       for (let at = 0; at < service.counts.length; at++) {
         const memory = at % MEMORIES;
         service.counts[at]! *= memory === 0 ? slowKeep : this.#keep[memory]! ** steps;
       }
+    this.#prefixes.fade(slowKeep);
   }
 
   /** The group's requests of this step; before {@link touch}, which compares with them. */
@@ -156,9 +174,15 @@ export class Shares {
    */
   touch(index: number, counts: Float64Array, groups: Float64Array): void {
     this.#fade(index);
+    if (this.#born[index] === UNBORN) {
+      // Its first step counts: that is the one in which it was seen.
+      this.#born[index] = this.#step - 1;
+      this.#bornClock[index] = this.#slowClockBefore;
+    }
     const service = this.services[this.#service[index]!]!;
     const base = index * this.#stride * MEMORIES;
     const evidence = index * MEMORIES;
+    this.#expose(index);
     for (let origin = 0; origin < this.origins.length; origin++) {
       const group = groups[origin]!;
       if (group <= 0) continue;
@@ -176,9 +200,11 @@ export class Shares {
         );
       }
     }
-    for (let origin = 0; origin < this.origins.length; origin++)
+    for (let origin = 0; origin < this.origins.length; origin++) {
       for (let memory = 0; memory < MEMORIES; memory++)
         this.#counts[base + origin * MEMORIES + memory]! += counts[origin]!;
+      this.#prefixes.add(this.#prefix[index]!, origin, counts[origin]!);
+    }
   }
 
   /** The believed share of each origin's group, into `into[origin]`. */
@@ -186,6 +212,7 @@ export class Shares {
     this.#fade(index);
     const service = this.services[this.#service[index]!]!;
     const belief = this.#belief(index);
+    this.#expose(index);
     for (let origin = 0; origin < this.origins.length; origin++) {
       this.#chain(index, service, origin, 0);
       let share = 0;
@@ -222,9 +249,11 @@ export class Shares {
       if (this.#service[index] !== service) continue;
       this.#fade(index);
       const base = index * this.#stride * MEMORIES;
+      this.#expose(index);
       const popularity = this.#popularity(index, groups);
       for (let origin = 0; origin < this.origins.length; origin++) {
-        const expected = popularity * groups.counts[origin * MEMORIES]!;
+        const there = EXPOSED[0]! * groups.counts[origin * MEMORIES]!;
+        const expected = popularity * this.#mixOf(index, groups, origin) * there;
         const off = this.#counts[base + origin * MEMORIES]! - expected;
         // Weighted by what each can tell: a single request tells nothing of a mix, and the biggest shard not all.
         const weight = 1 / (expected * expected + expected + 4);
@@ -262,19 +291,53 @@ export class Shares {
       all += service.counts[origin * MEMORIES]!;
       own += this.#counts[base + origin * MEMORIES]!;
     }
-    return (
-      (own + POPULARITY_PRIOR_REQUESTS) /
-      (all + POPULARITY_PRIOR_REQUESTS * Math.max(1, service.shards) + 1e-9)
+    const shards = Math.max(1, service.shards);
+    const usual = this.#prefixes.meanShare(this.#prefix[index]!, all, shards) ?? 1 / shards;
+    return (own + POPULARITY_PRIOR_REQUESTS) / (EXPOSED[0]! * all + POPULARITY_PRIOR_REQUESTS / usual + 1e-9);
+  }
+
+  /** How many times its mean share a shard has of one origin's requests, as its prefix has it; 1 without one. */
+  #mixOf(index: number, service: ServiceGroups, origin: number): number {
+    const prefix = this.#prefix[index]!;
+    if (prefix < 0) return 1;
+    return this.#prefixes.mix(
+      prefix,
+      origin,
+      (other) => service.counts[other * MEMORIES]!,
+      this.origins.length,
     );
+  }
+
+  /**
+   * Fills `EXPOSED` with the part of each memory's time in which the shard was there to be counted. Without a prefix that
+   * has a profile nobody can tell a new shard from one that was seldom asked: it counts as always there.
+   */
+  #expose(index: number): void {
+    if (this.#prefix[index]! < 0) {
+      EXPOSED.fill(1);
+      return;
+    }
+    if (this.#born[index] === UNBORN) {
+      EXPOSED.fill(0);
+      return;
+    }
+    const age = this.#step - this.#born[index]!;
+    for (let memory = 0; memory < MEMORIES; memory++) {
+      const halvings =
+        memory === 0 ? this.#slowClock - this.#bornClock[index]! : age / SHARE_HALF_LIVES_STEPS[memory]!;
+      const all = memory === 0 ? this.#slowClock : this.#step / SHARE_HALF_LIVES_STEPS[memory]!;
+      EXPOSED[memory] =
+        halvings > HALVINGS_ALL || halvings >= all ? 1 : (1 - 2 ** -halvings) / (1 - 2 ** -all);
+    }
   }
 
   /** Fills `#rates` with the share of one origin under each memory. `fresh` is the group's part not yet in the shard's row. */
   #chain(index: number, service: ServiceGroups, origin: number, fresh: number): void {
     const base = index * this.#stride * MEMORIES + origin * MEMORIES;
-    let share = this.#popularity(index, service);
+    let share = this.#popularity(index, service) * this.#mixOf(index, service, origin);
     for (let memory = 0; memory < MEMORIES; memory++) {
       const prior = memory === 0 ? service.concentration : SHARE_PRIOR_REQUESTS[memory]!;
-      const group = Math.max(0, service.counts[origin * MEMORIES + memory]! - fresh);
+      const group = EXPOSED[memory]! * Math.max(0, service.counts[origin * MEMORIES + memory]! - fresh);
       share = Math.min(
         1,
         (this.#counts[base + memory]! + prior) / (group + prior / Math.max(share, 1e-12) + 1e-9),
@@ -318,6 +381,11 @@ export class Shares {
     const service = new Uint16Array(this.#capacity);
     service.set(this.#service);
     this.#service = service;
+    this.#born = grown(this.#born, this.#capacity);
+    this.#bornClock = grown(this.#bornClock, this.#capacity);
+    const prefix = new Int16Array(this.#capacity).fill(-1);
+    prefix.set(this.#prefix);
+    this.#prefix = prefix;
   }
 
   #widen(): void {
@@ -341,6 +409,12 @@ export class Shares {
       ids: [...this.ids],
       serviceOf: Array.from(this.#service.subarray(0, rows)),
       stride: this.#stride,
+      step: this.#step,
+      slowClock: this.#slowClock,
+      born: Array.from(this.#born.subarray(0, rows)),
+      bornClock: Array.from(this.#bornClock.subarray(0, rows), round),
+      prefixOf: Array.from(this.#prefix.subarray(0, rows)),
+      prefixes: this.#prefixes.save(),
       counts: Array.from(this.#counts.subarray(0, rows * this.#stride * MEMORIES), round),
       evidence: Array.from(this.#evidence.subarray(0, rows * MEMORIES), round),
     };
@@ -359,6 +433,14 @@ export class Shares {
     });
     this.#counts.set(state.counts);
     this.#evidence.set(state.evidence);
+    this.#step = state.step;
+    this.#slowClock = state.slowClock;
+    this.#touched.fill(state.step, 0, this.ids.length);
+    this.#slowClockAt.fill(state.slowClock, 0, this.ids.length);
+    this.#born.set(state.born);
+    this.#bornClock.set(state.bornClock);
+    this.#prefix.set(state.prefixOf);
+    this.#prefixes.load(state.prefixes, this.#stride);
   }
 }
 
@@ -368,11 +450,22 @@ export interface SharesState {
   ids: ShardId[];
   serviceOf: number[];
   stride: number;
+  step: number;
+  slowClock: number;
+  born: number[];
+  bornClock: number[];
+  prefixOf: number[];
+  prefixes: PrefixesState;
   counts: number[];
   evidence: number[];
 }
 
 const BELIEF = new Float64Array(MEMORIES);
+const EXPOSED = new Float64Array(MEMORIES).fill(1);
+/** Half-lives after which a shard was there all the time that counts. */
+const HALVINGS_ALL = 8;
+/** Born on a step that never was: not asked yet. */
+const UNBORN = -1;
 
 /** Four digits are more than a count in a decayed memory means; they keep a saved state small. */
 function round(value: number): number {
