@@ -1,10 +1,8 @@
 /**
- * Facts of distance and price between regions.
- *
- * Round trips: VM to VM averages between AWS regions, skyplane-project/skyplane `profiles/latency.csv` (2022,
- * Apache-2.0). Egress: the same project's `profiles/cost.csv` (2022), USD a GB from the row's region. Nodes: on-demand
- * m5.large, USD an hour (2022). The published pairs are asymmetric by up to a percent; rows are sources.
+ * Facts of distance and price between regions, as one value that can be handed around; AWS's come from `aws.ts`. The published pairs
+ * are asymmetric by up to a percent; rows are sources.
  */
+import { awsEgressUsdPerGb, awsRegion, awsRttMs } from './aws.ts';
 import type { Region } from './ids.ts';
 
 export interface Topology {
@@ -16,20 +14,21 @@ export interface Topology {
   nodeUsdPerHour: Record<Region, number>;
 }
 
-export const AWS_THREE_REGIONS: Topology = {
-  regions: ['us-east-1', 'eu-west-1', 'ap-northeast-1'],
-  rttMs: {
-    'us-east-1': { 'us-east-1': 0.8, 'eu-west-1': 84.9, 'ap-northeast-1': 167.8 },
-    'eu-west-1': { 'us-east-1': 84.9, 'eu-west-1': 0.8, 'ap-northeast-1': 214.4 },
-    'ap-northeast-1': { 'us-east-1': 169.1, 'eu-west-1': 214.4, 'ap-northeast-1': 0.8 },
-  },
-  egressUsdPerGb: {
-    'us-east-1': { 'us-east-1': 0, 'eu-west-1': 0.02, 'ap-northeast-1': 0.02 },
-    'eu-west-1': { 'us-east-1': 0.02, 'eu-west-1': 0, 'ap-northeast-1': 0.02 },
-    'ap-northeast-1': { 'us-east-1': 0.09, 'eu-west-1': 0.09, 'ap-northeast-1': 0 },
-  },
-  nodeUsdPerHour: { 'us-east-1': 0.096, 'eu-west-1': 0.107, 'ap-northeast-1': 0.124 },
-};
+/** The published facts (`aws.ts`) of some regions of AWS. */
+export function awsTopology(regions: readonly Region[]): Topology {
+  const rows = <Value>(value: (from: Region, to: Region) => Value) =>
+    Object.fromEntries(
+      regions.map((from) => [from, Object.fromEntries(regions.map((to) => [to, value(from, to)]))]),
+    );
+  return {
+    regions: [...regions],
+    rttMs: rows(awsRttMs),
+    egressUsdPerGb: rows(awsEgressUsdPerGb),
+    nodeUsdPerHour: Object.fromEntries(regions.map((name) => [name, awsRegion(name).nodeUsdPerHour])),
+  };
+}
+
+export const AWS_THREE_REGIONS: Topology = awsTopology(['us-east-1', 'eu-west-1', 'ap-northeast-1']);
 
 /** Round trip between two regions; unknown pairs count as the longest known one, never as near. */
 export function rttMs(topology: Topology, from: Region, to: Region): number {

@@ -5,7 +5,7 @@
  * Guarantees: the same options give the same lines; loads are scaled so that the busiest step's mean CPU is `utilisation` of
  * all capacity, standbys included.
  */
-import { AWS_REGIONS, AWS_RTT_MS, awsEgressUsdPerGb } from './aws.ts';
+import { AWS_REGIONS, awsEgressUsdPerGb, awsRttMs } from '../../model/aws.ts';
 import { SeededDraws } from './random.ts';
 import {
   DEFAULT_WEIGHTS,
@@ -63,6 +63,12 @@ export function generateInstance(options: GenerateOptions): Generated {
   const draws = new SeededDraws(`${seed}/regions`);
   const demand = regions.map(() => Math.exp(REGION_SIGMA * draws.normal()));
   const hour = 24 * draws.next();
+  // Users elsewhere come from near rather than from far.
+  const near = regions.map((home) =>
+    regions.map((other, r) =>
+      other === home ? 0 : demand[r]! * Math.exp(-awsRttMs(home.name, other.name) / 100),
+    ),
+  );
   const nodes: InstanceNode[] = Array.from({ length: nodeCount }, (_, n) => {
     const region = regions[n % regions.length]!;
     const round = Math.floor(n / regions.length);
@@ -77,7 +83,7 @@ export function generateInstance(options: GenerateOptions): Generated {
   });
   const header: InstanceHeader = {
     regions: regions.map(({ name }) => name),
-    rttMs: regions.map((from) => regions.map((to) => AWS_RTT_MS[indexOf(from.name)]![indexOf(to.name)]!)),
+    rttMs: regions.map((from) => regions.map((to) => awsRttMs(from.name, to.name))),
     egressUsdPerGb: regions.map((from) => regions.map((to) => awsEgressUsdPerGb(from.name, to.name))),
     bandwidthBps: 50e6,
     cells: regions.map(({ name }) => ({ id: `cell-${name}`, region: name })),
@@ -90,13 +96,13 @@ export function generateInstance(options: GenerateOptions): Generated {
     },
     shards: shardCount,
   };
-  const scale = scaleOf(header, options, regions, demand, hour);
+  const scale = scaleOf(header, options, regions, demand, near, hour);
   return {
     header,
     *shards() {
       const random = new SeededDraws(`${seed}/shards`);
       for (let i = 0; i < shardCount; i++) {
-        const raw = rawShard(random, regions, demand, hour, steps);
+        const raw = rawShard(random, regions, demand, near, hour, steps);
         yield finish(raw, `bench/${i}`, header, options.standbys ?? 1, scale);
       }
     },
@@ -121,14 +127,11 @@ function pickRegions(count: number): Region[] {
   return Array.from({ length: count }, (_, i) => AWS_REGIONS[Math.floor((i * AWS_REGIONS.length) / count)]!);
 }
 
-function indexOf(name: string): number {
-  return AWS_REGIONS.findIndex((region) => region.name === name);
-}
-
 function rawShard(
   random: SeededDraws,
   regions: Region[],
   demand: number[],
+  near: number[][],
   hour: number,
   steps: number,
 ): RawShard {
@@ -137,15 +140,8 @@ function rawShard(
   const origins = [home];
   const shares = [0.5 + 0.5 * random.next()];
   const others = random.below(4);
-  // Users elsewhere come from near rather than from far.
-  const near = regions.map(
-    (region, r) =>
-      demand[r]! *
-      Math.exp(-AWS_RTT_MS[indexOf(regions[home]!.name)]![indexOf(region.name)]! / 100) *
-      (r === home ? 0 : 1),
-  );
   for (let i = 0; i < others && regions.length > 1; i++) {
-    const other = draw(random, near);
+    const other = draw(random, near[home]!);
     if (!origins.includes(other)) {
       origins.push(other);
       shares.push((1 - shares[0]!) / others);
@@ -196,6 +192,7 @@ function scaleOf(
   options: GenerateOptions,
   regions: Region[],
   demand: number[],
+  near: number[][],
   hour: number,
 ): PerResource<number> {
   const { steps } = header;
@@ -208,7 +205,7 @@ function scaleOf(
   };
   const random = new SeededDraws(`${options.seed}/shards`);
   for (let i = 0; i < options.shards; i++) {
-    const raw = rawShard(random, regions, demand, hour, steps);
+    const raw = rawShard(random, regions, demand, near, hour, steps);
     for (let t = 0; t < steps; t++) {
       let rate = 0;
       for (const rates of raw.rates) rate += rates[t]!;

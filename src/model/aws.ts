@@ -1,5 +1,5 @@
 /**
- * Published facts of 21 AWS regions: what the benchmark instances are made from.
+ * Published facts of 21 AWS regions: distances, prices, time zones. The one place where they are written.
  *
  * Round trips: VM to VM averages, row to column, milliseconds (skyplane-project/skyplane `profiles/latency.csv`, 2022,
  * Apache-2.0). Egress: USD a GB to any other region of the provider (the same project's `profiles/cost.csv` and
@@ -7,7 +7,7 @@
  * skypilot-catalog; sa-east-1, which it lacks, from the provider's price list). Time zones are standard time.
  */
 
-export interface AwsRegion {
+interface AwsRegion {
   name: string;
   utcOffsetHours: number;
   nodeUsdPerHour: number;
@@ -21,7 +21,7 @@ const region = (
   egressUsdPerGb: number,
 ): AwsRegion => ({ name, utcOffsetHours, nodeUsdPerHour, egressUsdPerGb });
 
-/** In the order of the rows and columns of {@link AWS_RTT_MS}. */
+/** In the order of the rows and columns of the round trips. */
 export const AWS_REGIONS: readonly AwsRegion[] = [
   region('af-south-1', 2, 0.127, 0.147),
   region('ap-east-1', 8, 0.132, 0.09),
@@ -46,8 +46,8 @@ export const AWS_REGIONS: readonly AwsRegion[] = [
   region('us-west-2', -8, 0.096, 0.02),
 ];
 
-/** `AWS_RTT_MS[from][to]`. */
-export const AWS_RTT_MS: readonly (readonly number[])[] = [
+/** Row to column. */
+const AWS_RTT_MS: readonly (readonly number[])[] = [
   [
     0.8, 248.8, 370.3, 394.1, 368.6, 157.4, 202.2, 403.4, 217.5, 220.8, 164.4, 169.1, 186.1, 153.1, 146.9,
     140.8, 335.1, 219.7, 229, 289.9, 279.1,
@@ -134,9 +134,25 @@ export const AWS_RTT_MS: readonly (readonly number[])[] = [
   ],
 ];
 
+/** @throws RangeError for a region that is not in the table */
+export function awsRegion(name: string): AwsRegion {
+  return AWS_REGIONS[indexOf(name)]!;
+}
+
+/** Milliseconds there and back between virtual machines of two regions. */
+export function awsRttMs(from: string, to: string): number {
+  return AWS_RTT_MS[indexOf(from)]![indexOf(to)]!;
+}
+
 /** USD for a GB from one region to another. */
 export function awsEgressUsdPerGb(from: string, to: string): number {
   if (from === to) return 0;
   if (from.startsWith('us-east-') && to.startsWith('us-east-')) return 0.01;
-  return AWS_REGIONS.find(({ name }) => name === from)?.egressUsdPerGb ?? 0;
+  return awsRegion(from).egressUsdPerGb;
+}
+
+function indexOf(name: string): number {
+  const index = AWS_REGIONS.findIndex((one) => one.name === name);
+  if (index < 0) throw new RangeError(`${name} is not among the AWS regions of the table`);
+  return index;
 }
