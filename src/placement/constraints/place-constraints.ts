@@ -5,6 +5,8 @@ export interface PlaceConstraint {
   readonly name: string;
   /** Completes "A shard ...". */
   readonly description: string;
+  /** It never refuses a replica where that is already. */
+  readonly newcomersOnly?: true;
   allows(problem: Problem, s: number, n: number, standby: boolean): boolean;
 }
 
@@ -21,6 +23,7 @@ const draining: PlaceConstraint = {
 };
 const cordoned: PlaceConstraint = {
   name: 'cordoned',
+  newcomersOnly: true,
   description: 'goes only to a node that is open, unless it is there already',
   allows: (problem, s, n) => problem.open[n] === 1 || here(problem, s, n),
 };
@@ -36,12 +39,14 @@ const pinned: PlaceConstraint = {
 };
 const build: PlaceConstraint = {
   name: 'version',
+  newcomersOnly: true,
   description: 'goes only where the build reads its state version, unless it is there already',
   allows: (problem, s, n) =>
     problem.buildReads[problem.buildClass[s]! * problem.nodeCount + n] === 1 || here(problem, s, n),
 };
 const saturated: PlaceConstraint = {
   name: 'saturated',
+  newcomersOnly: true,
   description: 'is not moved while it saturates its node: its neighbours leave instead',
   allows: (problem, s, n, standby) =>
     standby || problem.saturating[s] === 0 || problem.start[s * problem.width] === n,

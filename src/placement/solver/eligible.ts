@@ -11,6 +11,14 @@ export function eligible(problem: Problem, s: number, n: number, standby: boolea
   return true;
 }
 
+const OF_THOSE_THERE = PLACE_CONSTRAINTS.filter(({ newcomersOnly }) => newcomersOnly !== true);
+
+/** As {@link eligible}, for a replica where it was when the round began. */
+export function mayStay(problem: Problem, s: number, n: number, standby: boolean): boolean {
+  for (const constraint of OF_THOSE_THERE) if (!constraint.allows(problem, s, n, standby)) return false;
+  return true;
+}
+
 /** Whether two replicas of `s` may be on `a` and `b`. */
 export function apart(problem: Problem, s: number, a: number, b: number): boolean {
   if (a === NOWHERE || b === NOWHERE) return true;

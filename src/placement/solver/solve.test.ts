@@ -9,7 +9,7 @@ import { SeededDraws } from '../instance/random.ts';
 import type { InstanceHeader, InstanceShard } from '../instance/types.ts';
 import { check } from './check.ts';
 import { Dual } from './dual.ts';
-import { apart, eligible } from './eligible.ts';
+import { apart, eligible, mayStay } from './eligible.ts';
 import { nearestFeasible } from './greedy.ts';
 import { costOf, movesOf } from './objective.ts';
 import type { Problem } from './problem.ts';
@@ -220,6 +220,12 @@ describe('hard constraints', () => {
             )?.id;
         }
         const { problem, names } = built(header, shards);
+        // Constraints on newcomers only are not asked of a replica that is there.
+        for (let i = 0; i < problem.start.length; i++) {
+          const [s, k] = [Math.floor(i / problem.width), i % problem.width];
+          const n = problem.start[i]!;
+          if (n >= 0) expect(mayStay(problem, s, n, k > 0)).toBe(eligible(problem, s, n, k > 0));
+        }
         for (const [mayBeFull, place] of [
           [false, solve(problem, { seed }).place],
           // What was there and too much before a repair stays there.

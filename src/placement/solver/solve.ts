@@ -18,7 +18,7 @@ import { SeededDraws } from '../instance/random.ts';
 import type { CostParts } from '../instance/types.ts';
 import { Candidates } from './candidates.ts';
 import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
-import { eligible } from './eligible.ts';
+import { mayStay } from './eligible.ts';
 import { Exchange } from './exchange.ts';
 import { Inserter } from './insert.ts';
 import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
@@ -290,7 +290,7 @@ function startOf(problem: Problem): Int32Array {
     if (problem.frozen[s] === 1) continue;
     for (let k = 0; k < width; k++) {
       const n = place[s * width + k]!;
-      if (k > problem.standbys[s]! || (n >= 0 && !eligible(problem, s, n, k > 0)))
+      if (k > problem.standbys[s]! || (n >= 0 && !mayStay(problem, s, n, k > 0)))
         place[s * width + k] = NOWHERE;
     }
   }

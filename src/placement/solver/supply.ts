@@ -183,8 +183,8 @@ export class Supply {
         means[d]! += m;
         variances[d]! += v;
         // A standby's variance grows with the square of its share, so its dispersion with the share itself.
-        const own = (v / m) * (standbys[s]! > 0 ? Math.max(1, standbyShare[d % 3]!) : 1);
-        if (own > most[d]!) most[d] = own;
+        const times = standbys[s]! > 0 ? Math.max(1, standbyShare[d % 3]!) : 1;
+        if (v * times > most[d]! * m) most[d] = (v / m) * times;
       }
     for (let d = 0; d < dims; d++)
       this.dispersionMax[d] =
