@@ -3,7 +3,7 @@
  * headroom that is swept; they differ in where shards go, whether nodes scale, and what they expect.
  */
 import type { ShardForecast } from '../model/loop.ts';
-import { FleetMemory, nodesFor, type RegionDemand } from './fleet.ts';
+import { FleetMemory, nodesFor, providedFor, type RegionDemand, type TotalDemand } from './fleet.ts';
 import type { ClusterModel, PolicyId } from './model.ts';
 import { bestFixed, Planner } from './planner.ts';
 import { rendezvous, type Wish, type World, type WorldNode } from './world.ts';
@@ -14,8 +14,8 @@ export interface StepView {
   rates: Float64Array;
   /** Of the planned policies: one a shard, in the workload's order. */
   forecasts?: readonly ShardForecast[];
-  /** Of the planned policies: p90 over p50 of all requests at each horizon; bands are not summed. */
-  bands?: readonly number[];
+  /** Of the planned policies: requests a second of all shards together at each horizon; bands are not summed. */
+  total?: TotalDemand;
 }
 
 /** What was learnt before the run: fixed fleets are bought for it. */
@@ -328,8 +328,15 @@ class Planned implements Controller {
       for (let h = 0; h < horizons; h++) demand.aheadCpu[h]! += p50[h]!;
       demand.stateBytes += workload.stateBytes[s]!;
     }
-    for (const demand of demands)
-      for (let h = 0; h < horizons; h++) demand.aheadCpu[h]! *= view.bands?.[h] ?? 1;
+    // The sum of shards' medians only says how the demand is shared: skewed loads have medians below their means.
+    const provided = view.total && providedFor(view.total, this.#headroom);
+    for (let h = 0; h < horizons; h++) {
+      let all = 0;
+      for (const demand of demands) all += demand.aheadCpu[h]!;
+      const factor =
+        all > 0 && provided !== undefined ? (provided[h]! * model.cpuSecondsPerRequest) / all : 1;
+      for (const demand of demands) demand.aheadCpu[h]! *= factor;
+    }
     return demands;
   }
 

@@ -84,8 +84,7 @@ export function* replay(options: RunOptions): Generator<number, RunResult[]> {
     const view: StepView = { rates };
     if (forecaster) {
       view.forecasts = forecaster.forecast(workload.shards, horizonsS);
-      const total = forecaster.total(horizonsS);
-      view.bands = total.p50.map((p50, h) => (p50 > 0 ? Math.max(1, total.p90[h]! / p50) : 1));
+      view.total = forecaster.total(horizonsS);
     }
     for (const { world, controller } of arms) {
       if (step === fromStep - 1) {
