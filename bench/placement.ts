@@ -3,7 +3,8 @@
  *
  * Each case: a fresh instance; the same again with its placement (moves must be 0); 5 % jitter on every rate and load; a
  * swing of 25 % (half the regions up, half down, drawn); a lost node. One thread; seconds of wall clock and of CPU, since
- * machines are shared. Memory is resident size after the solve, less before the instance, a shard.
+ * machines are shared. Memory is what is kept after the solve (heap and array buffers, collected; needs --expose-gc), less before
+ * the instance, a shard; and the greatest resident size so far, less the one before, which is right for a process' first case.
  *
  * Run: node bench/placement.ts [--sizes 10000x100,100000x1000] [--seeds 10] [--utilisations .5,.6,.7] [--json FILE]
  */
@@ -42,6 +43,7 @@ export interface Row {
   swingCpuS: number;
   repairMs: number;
   bytesPerShard: number;
+  peakBytesPerShard: number;
 }
 
 function build({ header, shards }: Generated, change?: (shard: InstanceShard) => void): Problem {
@@ -81,16 +83,23 @@ function timed<Value>(work: () => Value): { value: Value; s: number; cpuS: numbe
   return { value, s, cpuS: (user + system) / 1e6 };
 }
 
+function kept(): number {
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
 const gapOf = ({ cost, lowerBound }: SolveResult) => (cost.total - lowerBound) / lowerBound;
 
 export function run(shards: number, nodes: number, utilisation: number, seed: number): Row {
   globalThis.gc?.();
-  const before = process.memoryUsage().rss;
+  const resident = process.memoryUsage.rss();
+  const before = kept();
   const generated = generateInstance({ shards, nodes, seed, utilisation });
   const problem = build(generated);
   const fresh = timed(() => solve(problem, { seed }));
   globalThis.gc?.();
-  const bytesPerShard = (process.memoryUsage().rss - before) / shards;
+  const bytesPerShard = (kept() - before) / shards;
+  const peakBytesPerShard = (1024 * process.resourceUsage().maxRSS - resident) / shards;
   const { place, cost, lowerBound } = fresh.value;
   const greedy = costOf(problem, nearestFeasible(problem)).total;
   const replicas = 2 * shards;
@@ -130,6 +139,7 @@ export function run(shards: number, nodes: number, utilisation: number, seed: nu
     swingCpuS: swing.cpuS,
     repairMs: 1000 * repaired.s,
     bytesPerShard,
+    peakBytesPerShard,
   };
 }
 
@@ -151,7 +161,7 @@ function main(): void {
         rows.push(row);
         const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
         console.log(
-          `${size} at ${utilisation} seed ${seed}: gap ${percent(row.gap)} (over greedy ${percent(row.gapOverGreedy)}), fresh ${row.freshS.toFixed(1)} s (CPU ${row.freshCpuS.toFixed(1)}), warm ${row.warmS.toFixed(2)} s (CPU ${row.warmCpuS.toFixed(2)}), twice ${row.twiceMoves} moves, jitter ${percent(row.jitterMovedShare)}, swing gap ${percent(row.swingGap)} moved ${percent(row.swingMovedShare)} in ${row.swingS.toFixed(2)} s (CPU ${row.swingCpuS.toFixed(2)}), node lost ${row.repairMs.toFixed(0)} ms, ${row.bytesPerShard.toFixed(0)} B a shard`,
+          `${size} at ${utilisation} seed ${seed}: gap ${percent(row.gap)} (over greedy ${percent(row.gapOverGreedy)}), fresh ${row.freshS.toFixed(1)} s (CPU ${row.freshCpuS.toFixed(1)}), warm ${row.warmS.toFixed(2)} s (CPU ${row.warmCpuS.toFixed(2)}), twice ${row.twiceMoves} moves, jitter ${percent(row.jitterMovedShare)}, swing gap ${percent(row.swingGap)} moved ${percent(row.swingMovedShare)} in ${row.swingS.toFixed(2)} s (CPU ${row.swingCpuS.toFixed(2)}), node lost ${row.repairMs.toFixed(0)} ms, ${row.bytesPerShard.toFixed(0)} B a shard kept, ${row.peakBytesPerShard.toFixed(0)} B at most`,
         );
       }
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(rows, undefined, 1)}\n`);
