@@ -49,10 +49,11 @@ export class Dual {
   readonly #mean: Float64Array;
   readonly #variance: Float64Array;
 
-  constructor(problem: Problem, prices?: Float64Array) {
+  /** @param stride as {@link Supply}'s: beyond 1 there is no certificate */
+  constructor(problem: Problem, prices?: Float64Array, stride = 1) {
     const { regionCount, dims, nodeCount, width } = problem;
     this.problem = problem;
-    this.supply = new Supply(problem);
+    this.supply = new Supply(problem, stride);
     this.prices = prices ? Float64Array.from(prices) : new Float64Array(regionCount * dims);
     this.#primary = new Float64Array(regionCount);
     this.#standby = new Float64Array(regionCount);

@@ -153,6 +153,31 @@ describe('rounds', () => {
     expect(again.place).toEqual(first.place);
   });
 
+  it('move nothing for next to nothing, and do for more', () => {
+    const { header, shards } = made({ seed: 8, standbys: 0, weights: { moveHours: 1e6 } });
+    const { problem } = built(header, shards);
+    const { place, cost } = solve(problem, { seed: 8 });
+    const tried = { little: 0, much: 0 };
+    for (let s = 0; s < problem.shardCount; s++)
+      for (const n of [0, 1, 2, 3, 4, 5]) {
+        // Somebody has moved one shard to where it is a little worse, or much.
+        const start = place.slice();
+        start[s] = n;
+        const state = new State(problem, start);
+        const worse = costOf(problem, start).total / cost.total - 1;
+        if (state.isFull(n)) continue;
+        if (worse > 3e-6 && worse < 9e-6 && tried.little < 3) {
+          tried.little++;
+          expect(solve({ ...problem, start }, { seed: 8 }).moved).toBe(0);
+        }
+        if (worse > 1e-3 && tried.much < 3) {
+          tried.much++;
+          expect(solve({ ...problem, start }, { seed: 8 }).moved).toBeGreaterThan(0);
+        }
+      }
+    expect(tried).toEqual({ little: 3, much: 3 });
+  });
+
   it('move at most one replica in two hundred under 5 % of jitter', () => {
     const { header, shards } = made({ seed: 8, shards: 1200, nodes: 42, regions: 21 });
     const place = solve(built(header, shards).problem, { seed: 1 }).place;

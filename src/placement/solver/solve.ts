@@ -77,12 +77,20 @@ export interface SolveResult {
 
 /** A pass that saves less than this share of the cost is the last. */
 const PASS_GAIN_MIN = 5e-5;
+/**
+ * A round that saves less than this share of the cost in all is noise against what the bound leaves open, and moves nothing, unless
+ * something must move.
+ */
+const ROUND_GAIN_MIN = 1e-5;
 /** Last passes, on the objective alone. */
 const PASSES_PLAIN = 2;
 /** Where staying costs this much more than the bound, a warm round asks the prices of what is scarce as well. */
 const SCARCITY_FROM_GAP = 0.02;
 /** A node is out of line where it is pressed this much more than the region's middle one. */
 const OUT_OF_LINE = 0.05;
+
+/** A repair cannot wait: of so many shards one tells how steady loads are. */
+const REPAIR_STRIDE = 16;
 
 type Progress = (phase: string, share: number) => void;
 
@@ -165,6 +173,7 @@ function warmRound(
   const dual = new Dual(problem);
   const sample = sampleOf(problem, budget.sampleWarm, draws);
   const state = new State(problem, startOf(problem));
+  const mayStayAll = isSound(state);
   priceFromLoads(dual, state);
   dual.ascend(sample.shards, budget.iterationsWarm, RATES_WARM, sample.weights);
   const inserter = new Inserter(state, dual, new Candidates(state, draws));
@@ -200,15 +209,30 @@ function warmRound(
   }
   dual.scarcityShare = 0;
   progress('certificate', 0);
+  const found = costOf(problem, state.place);
+  const moves = !mayStayAll || stays - found.total >= ROUND_GAIN_MIN * Math.abs(stays);
+  const place = moves ? state.place : Int32Array.from(problem.start);
   return {
-    place: state.place,
-    cost: costOf(problem, state.place),
+    place,
+    cost: moves ? found : costOf(problem, place),
     lowerBound: certify ? dual.bound() : Number.NaN,
-    ...movesOf(problem, state.place),
+    ...movesOf(problem, place),
     looked: search.looked,
     accepted: search.accepted,
     dual,
   };
+}
+
+/** Whether everything may stay where it was: no replica is missing or must leave, and no node is beyond full. */
+function isSound(state: State): boolean {
+  const { problem, place } = state;
+  for (let s = 0; s < problem.shardCount; s++)
+    for (let k = 0; k < problem.width; k++) {
+      const at = s * problem.width + k;
+      if (place[at] !== problem.start[at] || (place[at]! < 0 && k <= problem.standbys[s]!)) return false;
+    }
+  for (let n = 0; n < problem.nodeCount; n++) if (state.isFull(n)) return false;
+  return true;
 }
 
 /** Whether a shard's best choice at the current prices is another one than what it has. */
@@ -275,7 +299,7 @@ export function repair(
   const repaired = Int32Array.from(lost).sort(
     (a, b) => problem.requestsPerSecond[b]! - problem.requestsPerSecond[a]! || a - b,
   );
-  const dual = new Dual(problem);
+  const dual = new Dual(problem, undefined, REPAIR_STRIDE);
   priceFromLoads(dual, state);
   const inserter = new Inserter(state, dual, new Candidates(state, new SeededDraws(seed)));
   insertNowhere(inserter, repaired, () => {});

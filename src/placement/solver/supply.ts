@@ -39,7 +39,8 @@ export class Supply {
   /** Mean capacity of a region's nodes. */
   readonly #capacity: Float64Array;
 
-  constructor(problem: Problem) {
+  /** @param stride every so many shards are asked for their dispersion; beyond 1 prices are near, and bound nothing */
+  constructor(problem: Problem, stride = 1) {
     this.#problem = problem;
     const { dims, regionCount, nodeCount, quantileZ } = problem;
     // Where z g is 1 or more the proof would not hold: common variation counts nothing there, which lowers the bound.
@@ -50,7 +51,7 @@ export class Supply {
     this.#least = Float64Array.from({ length: dims }, (_, d) => 1 + shared(d));
     this.#common = Float64Array.from({ length: dims }, (_, d) => 4 * shared(d) ** 2);
     this.dispersionMax = new Float64Array(dims);
-    this.#measureDispersion();
+    this.#measureDispersion(stride);
     this.unitPrice = new Float64Array(regionCount * dims);
     this.#perVariance = new Float64Array(regionCount * dims);
     this.#capacity = new Float64Array(regionCount * dims);
@@ -170,12 +171,12 @@ export class Supply {
     return (load * perMean(own / reference)) / (perMean(own / load) * least);
   }
 
-  #measureDispersion(): void {
+  #measureDispersion(stride: number): void {
     const { dims, shardCount, loadMean, loadVariance, standbyShare, standbys } = this.#problem;
     const means = new Float64Array(dims);
     const variances = new Float64Array(dims);
     const most = new Float64Array(dims);
-    for (let s = 0; s < shardCount; s++)
+    for (let s = 0; s < shardCount; s += stride)
       for (let d = 0; d < dims; d++) {
         const m = loadMean[s * dims + d]!;
         if (m <= 0) continue;
