@@ -264,11 +264,12 @@ function loop(router: OpenAPIHono, operations: Operations): void {
       method: 'get',
       path: '/v1/forecast',
       tag,
-      summary: 'Requests of the whole cluster: measured and foreseen',
+      summary: 'One metric of the whole cluster, a node or a region: measured and foreseen',
+      query: s.forecastQuerySchema,
       reply: s.forecastSchema,
       problems: [404, 409],
     },
-    () => operations.forecast(undefined),
+    ({ query }) => operations.forecast(undefined, query),
   );
   endpoint(
     router,
@@ -276,12 +277,13 @@ function loop(router: OpenAPIHono, operations: Operations): void {
       method: 'get',
       path: '/v1/forecast/{service}/{key}',
       tag,
-      summary: 'Requests of one shard: measured and foreseen',
+      summary: 'One metric of one shard: measured and foreseen',
       params: shardParams,
+      query: s.forecastQuerySchema.omit({ node: true, region: true }),
       reply: s.forecastSchema,
       problems: [404, 409],
     },
-    ({ params }) => operations.forecast(idOf(params)),
+    ({ params, query }) => operations.forecast(idOf(params), query),
   );
   endpoint(
     router,

@@ -1,5 +1,7 @@
 /** Shapes of the admin API, once: they check input, type handlers and make the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
+import { AHEAD_S_MAX } from '../controller/forecast-view.ts';
+import { FORECAST_METRICS } from '../model/loop.ts';
 
 export const LIMIT_DEFAULT = 100;
 export const LIMIT_MAX = 1_000;
@@ -197,9 +199,21 @@ export const migrationsSchema = z.object({ migrations: z.array(migrationSchema) 
 
 const series = z.array(z.number());
 
+const forecastMetric = z.enum(FORECAST_METRICS);
+
+export const forecastQuerySchema = z.object({
+  node: z.string().max(200).optional().describe('its shards as one'),
+  region: z.string().max(64).optional().describe('the shards of its nodes as one'),
+  metric: forecastMetric.optional().describe('requests by default'),
+  aheadS: z.coerce.number().positive().max(AHEAD_S_MAX).optional().describe('how far ahead, seconds'),
+});
+
 export const forecastSchema = z
   .object({
     shard: z.string().optional(),
+    node: z.string().optional(),
+    region: z.string().optional(),
+    metric: forecastMetric,
     stepS: z.number(),
     atMs: z.number(),
     history: series.describe('requests a second, oldest first'),
@@ -257,7 +271,19 @@ export const signalInputSchema = z
     scope,
     fromMs: z.number().int().nonnegative().describe('Unix milliseconds'),
     toMs: z.number().int().nonnegative(),
-    factor: z.number().positive().max(1_000).describe('expected load times this'),
+    label: z
+      .string()
+      .min(1)
+      .max(120)
+      .regex(/^[^\p{Cc}]*$/u, 'no control characters')
+      .optional()
+      .describe('its type: what signals of it did before is expected again'),
+    factor: z
+      .number()
+      .positive()
+      .max(1_000)
+      .default(1)
+      .describe('expected load times this, for a type never seen'),
     origin: z.string().max(64).optional(),
   })
   .openapi('SignalInput');
@@ -269,6 +295,7 @@ const signalSchema = z
     scope,
     fromMs: z.number(),
     toMs: z.number(),
+    label: z.string().optional(),
     factor: z.number(),
     origin: z.string().optional(),
     declaredAtMs: z.number(),

@@ -1,9 +1,10 @@
 /** `skein status`, `skein plan show`, `skein decision list`, `skein mode`, `skein forecast show`: the loop, seen and set. */
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { latencyText, type MigrationView } from '../controller/executor.ts';
+import { AHEAD_S_MAX } from '../controller/forecast-view.ts';
 import type { ForecastView } from '../controller/loop-engine.ts';
 import type { StatusView } from '../controller/operations.ts';
-import type { Decision, Move, Plan } from '../model/loop.ts';
+import { type Decision, FORECAST_METRICS, type ForecastMetric, type Move, type Plan } from '../model/loop.ts';
 import { chart, interpolate } from './chart.ts';
 import { client, jsonOption, output, shardPath, wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
@@ -75,11 +76,41 @@ export function addLoopCommands(program: Command): void {
   jsonOption(forecast.command('show'))
     .argument('[shard]', '<service>/<key>; without it the whole cluster')
     .description('draw what was measured and what is foreseen, with its band')
-    .action(async (shard: string | undefined, _options, command: Command) => {
+    .option('--node <name>', 'the shards of a node, as one')
+    .option('--region <name>', 'the shards of a region, as one')
+    .addOption(
+      new Option('--metric <name>', 'what of them').choices([...FORECAST_METRICS]).default('requests'),
+    )
+    .option('--ahead <time>', 'how far, up to 24h; some tens of steps without it', aheadSeconds)
+    .action(async (shard: string | undefined, options: ShowOptions, command: Command) => {
+      const { node, region, metric, ahead } = options;
+      if (shard !== undefined && (node !== undefined || region !== undefined))
+        throw new CliError('a shard, a node or a region is shown, not two of them', { exitCode: EXIT.usage });
+      const query = new URLSearchParams({ metric });
+      if (node !== undefined) query.set('node', node);
+      if (region !== undefined) query.set('region', region);
+      if (ahead !== undefined) query.set('aheadS', String(ahead));
       const path = shard === undefined ? '/v1/forecast' : `/v1/forecast/${shardPath(shard)}`;
-      const found = await client(command).get<ForecastView>(path);
+      const found = await client(command).get<ForecastView>(`${path}?${query}`);
       output(command, found, () => forecastText(found));
     });
+}
+
+interface ShowOptions {
+  node?: string;
+  region?: string;
+  metric: string;
+  ahead?: number;
+}
+
+function aheadSeconds(text: string): number {
+  const found = /^(\d+(?:\.\d+)?)(s|m|h)$/.exec(text);
+  const seconds = found
+    ? Number(found[1]) * { s: 1, m: 60, h: 3600 }[found[2] as 's' | 'm' | 'h']
+    : Number.NaN;
+  if (!(seconds > 0 && seconds <= AHEAD_S_MAX))
+    throw new InvalidArgumentError('A time up to 24h, such as 90s, 15m or 24h.');
+  return seconds;
 }
 
 function status(s: StatusView): string {
@@ -146,10 +177,24 @@ function becameOf(move: Move, migrations: readonly MigrationView[]): [step: stri
   return [found?.outcome ?? found?.step ?? '', users];
 }
 
+const METRIC_TEXT: Record<ForecastMetric, string> = {
+  requests: 'requests/s',
+  cpu: 'cores',
+  memory: 'bytes of memory',
+  networkIn: 'bytes in/s',
+  networkOut: 'bytes out/s',
+};
+
+function subjectOf({ shard, node, region }: ForecastView): string {
+  if (shard !== undefined) return shard;
+  if (node !== undefined) return `node ${node}`;
+  return region === undefined ? 'the whole cluster' : `region ${region}`;
+}
+
 export function forecastText(f: ForecastView): string {
   const p50 = interpolate(f.horizonsS, f.p50, f.stepS, CHART_STEPS_MAX);
   const p90 = interpolate(f.horizonsS, f.p90, f.stepS, CHART_STEPS_MAX);
-  const title = `requests/s of ${f.shard ?? 'the whole cluster'}, a column each ${duration(f.stepS * 1000)} (● measured, ─ median, ░ up to p90)\n`;
+  const title = `${METRIC_TEXT[f.metric]} of ${subjectOf(f)}, a column each ${duration(f.stepS * 1000)} (● measured, ─ median, ░ up to p90)\n`;
   const drawn = chart({
     history: f.history,
     p50,

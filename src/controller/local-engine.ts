@@ -6,8 +6,8 @@
  * nothing, because placement starts from where shards are and a move must pay for itself.
  */
 import { Packr } from 'msgpackr';
-import { type OracleSource, withDeclared } from '../forecast/index.ts';
-import { LoadWindows } from '../metrics/index.ts';
+import { type Forecaster, type OracleSource, withDeclared } from '../forecast/index.ts';
+import { type LoadStep, LoadWindows } from '../metrics/index.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { NodeSample } from '../model/load.ts';
 import type { PlacementShard, Plan, ShardForecast } from '../model/loop.ts';
@@ -24,6 +24,7 @@ import {
 } from '../placement/index.ts';
 import { intervalsS } from '../placement/objective.ts';
 import { MoveLedger, makePlan } from '../plan/index.ts';
+import { type ForecastQuery, forecastView } from './forecast-view.ts';
 import { LoadHistory } from './load-history.ts';
 import {
   type EngineConfig,
@@ -34,12 +35,11 @@ import {
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
-import { declaredFor } from './signals.ts';
+import { SignalMemory, type SignalMemoryState } from './signal-memory.ts';
+import type { DeclaredSignal } from './signals.ts';
 
 /** Shards placed in one tick: the most recently active ones. A bound on a tick's time. */
 export const SHARDS_PLACED_MAX = 20_000;
-/** Horizons of what is shown, in steps. */
-const VIEW_STEPS = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89];
 /** Weight of the newest step in a node's measured overhead. */
 const OVERHEAD_SMOOTHING = 0.1;
 const FORMAT = 'skein-loop-2';
@@ -62,6 +62,7 @@ export class LocalEngine implements LoopEngine {
   #windows: LoadWindows;
   #history = new LoadHistory();
   #ledger = new MoveLedger();
+  #signals: SignalMemory;
   #generation = 0;
   #steps = 0;
   /** `bestFixed`: where every shard belongs, once learnt. */
@@ -73,6 +74,7 @@ export class LocalEngine implements LoopEngine {
     this.#config = options.config;
     this.#policy = this.#newPolicy();
     this.#windows = new LoadWindows({ stepMs: this.#config.stepMs });
+    this.#signals = new SignalMemory(this.#config.stepMs);
   }
 
   async tick(input: TickInput): Promise<EngineDecision> {
@@ -131,29 +133,31 @@ export class LocalEngine implements LoopEngine {
     };
   }
 
-  async forecast(shard: ShardId | undefined): Promise<ForecastView | undefined> {
+  async forecast(shard: ShardId | undefined, query: ForecastQuery = {}): Promise<ForecastView | undefined> {
+    const input = this.#lastInput;
     if (this.#steps === 0) return undefined;
     if (shard !== undefined && !this.#history.recent(shard)) return undefined;
-    const stepS = this.#config.stepMs / 1000;
-    const horizonsS = VIEW_STEPS.map((steps) => steps * stepS);
     const { forecaster } = this.#policy;
-    let quantiles: { p50: number[]; p90: number[]; p99: number[] };
-    if (shard === undefined) quantiles = forecaster.total(horizonsS);
-    else {
-      const found = forecaster.forecast([shard], horizonsS)[0]!;
-      const declared = this.#lastInput ? this.#withDeclared(found, this.#lastInput) : found;
-      const [p50, p90, p99] = declared.metrics.requests.quantiles;
-      quantiles = { p50, p90, p99 };
+    const state = { forecaster, history: this.#history, stepS: this.#config.stepMs / 1000 };
+    const shards = shard === undefined ? this.#shardsOf(query) : undefined;
+    if (shards?.length === 0 && (query.node !== undefined || query.region !== undefined)) return undefined;
+    return forecastView({ ...query, ...(shard !== undefined && { shard }) }, shards, state, (found) =>
+      input ? this.#withDeclared(found, input) : found,
+    );
+  }
+
+  /** Shards measured of late, of a node or a region where one is named. */
+  #shardsOf({ node, region }: ForecastQuery): ShardId[] {
+    const there = new Set<ProcessId>();
+    for (const { record } of this.#lastInput?.nodes ?? [])
+      if ((node === undefined || record.name === node) && (region === undefined || record.region === region))
+        there.add(record.processId);
+    const found: ShardId[] = [];
+    for (const [shard] of this.#history.shards) {
+      const primary = this.#assignments.get(shard)?.primary;
+      if (primary !== undefined && there.has(primary)) found.push(shard);
     }
-    return {
-      shard,
-      stepS,
-      atMs: this.#history.atMs,
-      ...this.#history.series(shard),
-      horizonsS,
-      ...quantiles,
-      explanation: forecaster.explain(shard ?? ''),
-    };
+    return found.slice(-SHARDS_PLACED_MAX);
   }
 
   async save(): Promise<Uint8Array> {
@@ -163,6 +167,7 @@ export class LocalEngine implements LoopEngine {
       steps: this.#steps,
       forecaster: this.#policy.forecaster.save(),
       fixed: this.#fixed,
+      signals: this.#signals.save(),
     });
   }
 
@@ -173,6 +178,7 @@ export class LocalEngine implements LoopEngine {
       steps: number;
       forecaster: unknown;
       fixed?: Map<ShardId, ProcessId>;
+      signals?: SignalMemoryState;
     };
     if (saved?.format !== this.#format()) return false;
     const policy = this.#newPolicy();
@@ -184,6 +190,8 @@ export class LocalEngine implements LoopEngine {
     this.#generation = saved.generation;
     this.#steps = saved.steps;
     this.#fixed = saved.fixed;
+    this.#signals = new SignalMemory(this.#config.stepMs);
+    this.#signals.load(saved.signals);
     return true;
   }
 
@@ -214,13 +222,33 @@ export class LocalEngine implements LoopEngine {
     this.#measureOverhead(input);
     let requests: number | undefined;
     for (const step of this.#windows.close(input.atMs)) {
-      this.#policy.forecaster.observe(step);
+      this.#policy.forecaster.observe(this.#withoutSignals(step, input));
       this.#history.observe(step);
       this.#steps++;
       requests = 0;
       for (const sample of step.shards) requests += sample.commands + sample.queries;
     }
     return requests;
+  }
+
+  /** What the forecaster learns: the load as it would have been without the signals that act on it. */
+  #withoutSignals(step: LoadStep, { signals }: TickInput): LoadStep {
+    if (this.#config.policy !== 'predictive') return step;
+    const { forecaster } = this.#policy;
+    const next = [step.stepS];
+    return this.#signals.without(
+      step,
+      signals,
+      (scope) => this.#expectedIn(scope, forecaster, next) * step.stepS,
+    );
+  }
+
+  /** Requests a second foreseen for the next step, without signals. */
+  #expectedIn(scope: DeclaredSignal['scope'], forecaster: Forecaster, next: readonly number[]): number {
+    if ('all' in scope) return forecaster.total(next).p50[0]!;
+    if ('shard' in scope)
+      return forecaster.forecast([scope.shard], next)[0]!.metrics.requests.quantiles[0][0]!;
+    return forecaster.service?.(scope.service, next).p50[0] ?? Number.NaN;
   }
 
   /** What a node's event loop uses beside its handlers: parsing, the wire, the store. */
@@ -307,7 +335,7 @@ export class LocalEngine implements LoopEngine {
   /** Only the predictive policy foresees: the others are there to be compared with. */
   #withDeclared(forecast: ShardForecast, { signals, atMs }: TickInput): ShardForecast {
     if (signals.length === 0 || this.#config.policy !== 'predictive') return forecast;
-    return withDeclared(forecast, declaredFor(signals, forecast.shard, atMs));
+    return withDeclared(forecast, this.#signals.declaredFor(signals, forecast.shard, atMs));
   }
 
   #place(input: TickInput, placementInput: PlacementInput): PlacementResult {

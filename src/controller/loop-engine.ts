@@ -5,12 +5,13 @@
  * Everything that crosses is plain data, because in production the engine lives in a worker thread
  * (`worker-engine.ts`), and in the simulated world in the same process (`local-engine.ts`).
  */
-import type { CellId, ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { CellId, NodeName, ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { LoadSample, NodeSample } from '../model/load.ts';
 import type {
   ControllerMode,
   Decision,
   ForecastExplanation,
+  ForecastMetric,
   PlacementNode,
   ShardForecast,
 } from '../model/loop.ts';
@@ -18,6 +19,7 @@ import type { NodeRecord } from '../model/records.ts';
 import type { Topology } from '../model/topology.ts';
 import type { PolicyName } from '../placement/index.ts';
 import type { AssignmentChanges } from './cluster-view.ts';
+import type { ForecastQuery } from './forecast-view.ts';
 import type { DeclaredSignal } from './signals.ts';
 
 export { POLICIES, type PolicyName as Policy } from '../placement/index.ts';
@@ -94,11 +96,15 @@ export interface ShardInsight {
   explanation?: ForecastExplanation;
 }
 
-/** Requests a second of one shard or of everything: history and what is foreseen, for showing. */
+/** One metric of one shard, node, region or of everything: history and what is foreseen, for showing. */
 export interface ForecastView {
   shard?: ShardId;
+  node?: NodeName;
+  region?: Region;
+  /** Requests and bytes a second, core-seconds a second, bytes of memory. */
+  metric: ForecastMetric;
   stepS: number;
-  /** Oldest first; the last value is of the step that ended at `atMs`. */
+  /** Oldest first; the last value is of the step that ended at `atMs`. Of requests only. */
   atMs: number;
   history: number[];
   /** Earlier forecasts for the steps of `history`, where one was made. */
@@ -115,8 +121,8 @@ export interface LoopEngine {
   readonly needsEverything?: boolean;
   tick(input: TickInput): Promise<EngineDecision>;
   insight(shard: ShardId): Promise<ShardInsight | undefined>;
-  /** Without a shard: the whole cluster. Undefined: never seen. */
-  forecast(shard: ShardId | undefined): Promise<ForecastView | undefined>;
+  /** Without a shard, node or region: the whole cluster. Undefined: never seen, or nothing is there. */
+  forecast(shard: ShardId | undefined, query?: ForecastQuery): Promise<ForecastView | undefined>;
   /** Everything a successor needs to go on. */
   save(): Promise<Uint8Array>;
   /** False: the bytes are of another format and were ignored. */

@@ -16,6 +16,7 @@ import { messageOf } from './controller.ts';
 import { moveFor } from './drain.ts';
 import type { MigrationView } from './executor.ts';
 import { explain, type ShardExplanation } from './explain.ts';
+import type { ForecastQuery } from './forecast-view.ts';
 import type { LeaderRecord } from './leadership.ts';
 import type { ForecastView } from './loop-engine.ts';
 import { type ControllerSettings, SETTINGS_KEY } from './settings.ts';
@@ -267,10 +268,16 @@ export class Operations {
     return { plan, decision, migrations };
   }
 
-  async forecast(shard: ShardId | undefined): Promise<ForecastView> {
+  async forecast(shard: ShardId | undefined, query: ForecastQuery = {}): Promise<ForecastView> {
     this.#requireLeading();
-    const found = await this.#controller.engine.forecast(shard);
+    const found = await this.#controller.engine.forecast(shard, query);
     if (found) return found;
+    const { node, region } = query;
+    if (node !== undefined || region !== undefined)
+      throw new ProblemError(
+        'not-found',
+        `no load of ${[node && `node ${node}`, region && `region ${region}`].filter(Boolean).join(' in ')} has been measured: there is none of that name, or it holds no shard that was asked of late`,
+      );
     if (shard !== undefined) this.#assigned(shard);
     throw new ProblemError(
       'not-found',

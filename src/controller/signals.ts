@@ -3,7 +3,6 @@
  * begins at nine. Kept in the control store as `signal/<id>`, so that they outlive a leader; the engine gets those that
  * are not over.
  */
-import type { Declared } from '../forecast/index.ts';
 import type { Region, ShardId } from '../model/ids.ts';
 
 export interface DeclaredSignal {
@@ -14,7 +13,9 @@ export interface DeclaredSignal {
   name: string;
   fromMs: number;
   toMs: number;
-  /** Expected requests a second times this; 1 says nothing. */
+  /** Its type: what signals of it did before is expected again, in place of `factor`. */
+  label?: string;
+  /** Expected requests a second times this, for a type never seen; 1 says nothing. */
   factor: number;
   /** Where the extra load comes from; absent: as usual. */
   origin?: Region;
@@ -23,26 +24,3 @@ export interface DeclaredSignal {
 
 export const SIGNALS_MAX = 1_000;
 export const SIGNAL_PREFIX = 'signal/';
-
-/** What was declared for a shard, in seconds from `atMs`; without a shard, what concerns everything. */
-export function declaredFor(
-  signals: readonly DeclaredSignal[],
-  shard: ShardId | undefined,
-  atMs: number,
-): Declared[] {
-  const found: Declared[] = [];
-  for (const { scope, fromMs, toMs, factor, origin } of signals) {
-    const concerns =
-      'all' in scope ||
-      (shard !== undefined &&
-        ('shard' in scope ? scope.shard === shard : shard.startsWith(`${scope.service}/`)));
-    if (!concerns || toMs <= atMs) continue;
-    found.push({
-      fromS: (fromMs - atMs) / 1000,
-      toS: (toMs - atMs) / 1000,
-      factor,
-      ...(origin !== undefined && { origin }),
-    });
-  }
-  return found;
-}

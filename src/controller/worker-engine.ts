@@ -8,6 +8,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../io/io.ts';
 import type { ShardId } from '../model/ids.ts';
+import type { ForecastQuery } from './forecast-view.ts';
 import type {
   EngineConfig,
   EngineDecision,
@@ -73,8 +74,8 @@ export class WorkerEngine implements LoopEngine {
     return this.#call({ method: 'insight', shard }) as Promise<ShardInsight | undefined>;
   }
 
-  forecast(shard: ShardId | undefined): Promise<ForecastView | undefined> {
-    return this.#call({ method: 'forecast', shard }) as Promise<ForecastView | undefined>;
+  forecast(shard: ShardId | undefined, query: ForecastQuery = {}): Promise<ForecastView | undefined> {
+    return this.#call({ method: 'forecast', shard, query }) as Promise<ForecastView | undefined>;
   }
 
   async save(): Promise<Uint8Array> {

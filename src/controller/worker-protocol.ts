@@ -1,5 +1,6 @@
 /** What the controller's main thread and its worker say to each other. Plain data. */
 import type { ShardId } from '../model/ids.ts';
+import type { ForecastQuery } from './forecast-view.ts';
 import type { EngineConfig, TickInput } from './loop-engine.ts';
 
 export interface WorkerData {
@@ -10,7 +11,7 @@ export interface WorkerData {
 export type WorkerCall =
   | { method: 'tick'; input: TickInput }
   | { method: 'insight'; shard: ShardId }
-  | { method: 'forecast'; shard: ShardId | undefined }
+  | { method: 'forecast'; shard: ShardId | undefined; query: ForecastQuery }
   | { method: 'save' }
   | { method: 'load'; bytes: Uint8Array };
 

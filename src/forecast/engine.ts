@@ -11,7 +11,7 @@
  */
 import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
-import type { ForecastExplanation, ForecastQuality, MetricForecast, ShardForecast } from '../model/loop.ts';
+import type { ForecastExplanation, ForecastQuality, ShardForecast } from '../model/loop.ts';
 import { ClassBands } from './bands.ts';
 import type { SeriesBank } from './bank/bank.ts';
 import {
@@ -27,6 +27,13 @@ import { HotShards } from './hot.ts';
 import { RequestMeansTable } from './means.ts';
 import { detectPeriods } from './period.ts';
 import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
+import {
+  aggregateForecast,
+  type Expected,
+  type GroupForecast,
+  shardForecast,
+  spreadOf,
+} from './shard-forecast.ts';
 import { Shares } from './shares.ts';
 import { StepCounts } from './step-counts.ts';
 import { WATCHED_STEPS } from './watch.ts';
@@ -34,6 +41,8 @@ import { WATCHED_STEPS } from './watch.ts';
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
 const FORMAT = 'skein-forecast-3';
+
+const NOTHING: SeriesQuantiles = { p50: 0, p90: 0, p99: 0 };
 
 interface Group {
   service: number;
@@ -90,16 +99,40 @@ export class ForecastEngine implements Forecaster {
   }
 
   forecast(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast[] {
-    const ahead = horizonsS.map((seconds) => this.#stepsAhead(seconds));
-    const groups = this.#groups.map(({ series }) => this.#foresee(series, ahead));
-    return shards.map((shard) => this.#forecastOne(shard, [...horizonsS], ahead, groups));
+    const { ahead, groups } = this.#ask(horizonsS);
+    return shards.map((shard) =>
+      shardForecast(this.#expected(shard, ahead, groups), groups, horizonsS, this.#stepS, this.#bands),
+    );
+  }
+
+  aggregate(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast {
+    const { ahead, groups } = this.#ask(horizonsS);
+    const many = shards.map((shard) => this.#expected(shard, ahead, groups));
+    const total = ahead.map((steps) => this.#rows?.total.predict(steps) ?? NOTHING);
+    return aggregateForecast(many, groups, total, horizonsS, this.#stepS);
+  }
+
+  service(name: string, horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] } {
+    const { ahead, groups } = this.#ask(horizonsS);
+    const at = (q: 'p50' | 'p90' | 'p99') =>
+      ahead.map((_, h) => {
+        let sum = 0;
+        let square = 0;
+        groups.forEach(({ points }, g) => {
+          if (this.#shares.services[this.#groups[g]!.service]!.name !== name) return;
+          sum += points[h]!.p50;
+          square += (points[h]![q] - points[h]!.p50) ** 2;
+        });
+        return (sum + Math.sqrt(square)) / this.#stepS;
+      });
+    return { p50: at('p50'), p90: at('p90'), p99: at('p99') };
   }
 
   total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] } {
     const result = { p50: [] as number[], p90: [] as number[], p99: [] as number[] };
     for (const seconds of horizonsS) {
       const ahead = this.#stepsAhead(seconds);
-      const { p50, p90, p99 } = this.#rows?.total.predict(ahead) ?? { p50: 0, p90: 0, p99: 0 };
+      const { p50, p90, p99 } = this.#rows?.total.predict(ahead) ?? NOTHING;
       result.p50.push(p50 / this.#stepS);
       result.p90.push(p90 / this.#stepS);
       result.p99.push(p99 / this.#stepS);
@@ -151,47 +184,47 @@ export class ForecastEngine implements Forecaster {
     return Math.max(1, seconds / this.#stepS + 0.5);
   }
 
-  #foresee(series: RowSeries, ahead: readonly number[]): GroupForecast {
-    const points = ahead.map((steps) => series.predict(steps));
-    const max = series.predictMax(ahead[ahead.length - 1] ?? 1);
-    return { points, max };
+  #ask(horizonsS: readonly number[]): { ahead: number[]; groups: GroupForecast[] } {
+    const ahead = horizonsS.map((seconds) => this.#stepsAhead(seconds));
+    const last = ahead[ahead.length - 1] ?? 1;
+    const groups = this.#groups.map(({ series }) => ({
+      points: ahead.map((steps) => series.predict(steps)),
+      max: series.predictMax(last),
+    }));
+    return { ahead, groups };
   }
 
-  #forecastOne(
-    shard: ShardId,
-    horizonsS: number[],
-    ahead: readonly number[],
-    groups: readonly GroupForecast[],
-  ): ShardForecast {
+  #expected(shard: ShardId, ahead: readonly number[], groups: readonly GroupForecast[]): Expected {
     const index = this.#shares.indexOf(shard) ?? this.#shares.intern(shard);
     const service = this.#shares.serviceOf(index);
     const origins = this.#shares.origins;
-    const shares = this.#sharesOf(index);
-    const count = ahead.length;
-    const rate: number[] = new Array(count).fill(0);
-    const groupVariance: number[] = new Array(count).fill(0);
-    let peak = 0;
     const byOrigin: ShardForecast['byOrigin'] = {};
-    const means = { ...this.#means.of(index, service, this.#shares.prefixOf(index)) };
-    for (let g = 0; g < this.#groups.length; g++) {
-      const group = this.#groups[g]!;
-      if (group.service !== service) continue;
-      const share = shares[group.origin]!;
+    const rate: number[] = new Array(ahead.length).fill(0);
+    const shares = new Float64Array(this.#groups.length);
+    const own = this.#sharesOf(index);
+    const means = this.#means.of(index, service, this.#shares.prefixOf(index));
+    let peak = 0;
+    this.#groups.forEach((group, g) => {
+      if (group.service !== service) return;
+      const share = own[group.origin]!;
+      shares[g] = share;
       const { points, max } = groups[g]!;
-      const commands: number[] = new Array(count);
-      const queries: number[] = new Array(count);
-      for (let h = 0; h < count; h++) {
+      const commands: number[] = new Array(ahead.length);
+      const queries: number[] = new Array(ahead.length);
+      for (let h = 0; h < ahead.length; h++) {
         const expected = share * points[h]!.p50;
         rate[h]! += expected;
-        groupVariance[h]! += (share * (points[h]!.p90 - points[h]!.p50)) ** 2;
         commands[h] = (expected * means.commandShare) / this.#stepS;
         queries[h] = (expected * (1 - means.commandShare)) / this.#stepS;
       }
       peak += share * Math.max(max.p50, points[0]?.p50 ?? 0);
       byOrigin[origins[group.origin]!] = { commands, queries };
-    }
+    });
+    const { cpuSeconds, bytesIn, bytesOut } = means;
     this.#adjustHot(index, ahead, rate, byOrigin);
-    return { shard, horizonsS, metrics: this.#metrics(index, rate, groupVariance, peak, means), byOrigin };
+    const stateBytes = this.#means.stateBytes(index);
+    const stateGrowth = this.#means.stateGrowth(index);
+    return { shard, rate, byOrigin, shares, peak, cpuSeconds, bytesIn, bytesOut, stateBytes, stateGrowth };
   }
 
   /** A hot shard's own models may know better how much; where from stays the groups' answer. */
@@ -214,53 +247,6 @@ export class ForecastEngine implements Forecaster {
         counts.queries[h]! *= scale;
       }
     }
-  }
-
-  #metrics(
-    index: number,
-    rate: readonly number[],
-    groupVariance: readonly number[],
-    peak: number,
-    means: { cpuSeconds: number; bytesIn: number; bytesOut: number },
-  ): ShardForecast['metrics'] {
-    const count = rate.length;
-    const p90: number[] = new Array(count);
-    const p99: number[] = new Array(count);
-    let highest = peak;
-    for (let h = 0; h < count; h++) {
-      const expected = rate[h]!;
-      highest = Math.max(highest, expected);
-      const spread = spreadOf(expected, groupVariance[h]!);
-      const band = this.#bands.of(expected);
-      p90[h] = expected + band.p90 * spread;
-      p99[h] = expected + band.p99 * spread;
-    }
-    const band = this.#bands.of(highest);
-    const spread = spreadOf(highest, Math.max(0, ...groupVariance));
-    const per = 1 / this.#stepS;
-    const max: [number, number, number] = [highest, highest + band.p90 * spread, highest + band.p99 * spread];
-    const scaled = (factor: number): MetricForecast => ({
-      quantiles: [
-        rate.map((value) => value * factor),
-        p90.map((value) => value * factor),
-        p99.map((value) => value * factor),
-      ],
-      max: [max[0] * factor, max[1] * factor, max[2] * factor],
-    });
-    const growth = this.#means.stateGrowth(index);
-    const state = this.#means.stateBytes(index);
-    const bytes = rate.map((value, h) => state + growth * value * (h + 1));
-    const memory = bytes[count - 1] ?? state;
-    return {
-      requests: scaled(per),
-      cpu: scaled(per * means.cpuSeconds),
-      memory: {
-        quantiles: [bytes, bytes.map((b) => b * 1.1), bytes.map((b) => b * 1.25)],
-        max: [memory, memory * 1.1, memory * 1.25],
-      },
-      networkIn: scaled(per * means.bytesIn),
-      networkOut: scaled(per * means.bytesOut),
-    };
   }
 
   #learn(step: LoadStep): void {
@@ -503,14 +489,4 @@ export class ForecastEngine implements Forecaster {
     }
     this.#nextPeriodLook = rows.total.length + 4;
   }
-}
-
-interface GroupForecast {
-  points: SeriesQuantiles[];
-  max: SeriesQuantiles;
-}
-
-/** Counting noise, the groups' uncertainty, and a tenth of the rate for the share itself. In requests a step. */
-function spreadOf(expected: number, groupVariance: number): number {
-  return Math.sqrt(expected + 0.01 + groupVariance + (0.1 * expected) ** 2);
 }

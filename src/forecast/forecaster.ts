@@ -17,6 +17,13 @@ export interface Forecaster {
   explain(shard: ShardId): ForecastExplanation;
   /** All requests a second, at the horizons: the aggregate is forecast as such, bands are not summed. */
   total(horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] };
+  /** Requests a second of one service, without what its hot shards know of their own. Zeros for one never seen. */
+  service?(name: string, horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] };
+  /**
+   * A set of shards (a node's, a region's) forecast as one: errors that shards share add up, those of their own do not,
+   * so its p90 is below the sum of theirs. `shard` is empty.
+   */
+  aggregate?(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast;
   /** How forecasts of all requests did, by horizon; none before any was held against what came. */
   quality?(): ForecastQuality[];
   /** Plain data for JSON or msgpack; a new leader goes on from it. */

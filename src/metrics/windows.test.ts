@@ -88,6 +88,25 @@ describe('LoadWindows', () => {
     expect(windows.problems).toMatchObject({ notNumbers: 1, resets: 1, malformed: 1 });
   });
 
+  it('takes cumulative samples as what was counted since the last, through resets, gaps, doubles and nonsense', () => {
+    const windows = new LoadWindows({ stepMs: 1000 });
+    const reading = (atMs: number, queries: number, fields: Partial<LoadSample> = {}) =>
+      windows.ingest(
+        [sample('room/a', atMs, { kind: 'counter', queries, cpuSeconds: queries / 100, ...fields })],
+        'n1',
+      );
+    reading(1000, 500);
+    reading(2000, 520);
+    reading(2000, 520);
+    reading(1500, 510);
+    // It started anew, and counted 7 since.
+    reading(3000, 7);
+    // Two steps at once, the first of them unheard of.
+    reading(5000, 27, { bytesIn: Number.NaN });
+    expect(windows.close(5000).map((step) => requestsOf([step]))).toEqual([20, 7, 10, 10]);
+    expect(windows.problems).toMatchObject({ duplicates: 2, resets: 1, notNumbers: 0 });
+  });
+
   it('knows a silent node’s load as missing, not as zero, until the node is gone', () => {
     const windows = new LoadWindows({ stepMs: 1000 });
     for (let t = 1; t <= 20; t++) {

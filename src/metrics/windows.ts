@@ -9,6 +9,7 @@
  */
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { LoadSample } from '../model/load.ts';
+import { CumulativeSamples } from './cumulative.ts';
 import type { LoadStep } from './step.ts';
 
 /** Active steps kept per shard: enough to show a rate over the last seconds, small enough for 100,000 shards. */
@@ -30,7 +31,7 @@ export interface WindowProblems {
   late: number;
   lateDropped: number;
   ahead: number;
-  /** Negative numbers: a counter was reset between two readings. Taken as zero. */
+  /** Cumulative samples that fell: counted from zero. Negative numbers: taken as zero. */
   resets: number;
   /** NaN or infinite numbers. Taken as zero. */
   notNumbers: number;
@@ -77,6 +78,7 @@ export class LoadWindows {
     notNumbers: 0,
     malformed: 0,
   };
+  readonly #cumulative = new CumulativeSamples();
   readonly #open = new Map<number, OpenStep>();
   readonly #sources = new Map<ProcessId, { rate: number; lastStep: number }>();
   readonly #index = new Map<ShardId, number>();
@@ -206,6 +208,14 @@ export class LoadWindows {
   #take(sample: LoadSample, source: ProcessId): void {
     if (!sample?.shard || !Number.isFinite(sample.atMs) || !(sample.stepMs > 0)) {
       this.problems.malformed++;
+      return;
+    }
+    if (sample.kind === 'counter') {
+      const found = this.#cumulative.increase(sample, source);
+      if (found === 'late') this.problems.duplicates++;
+      if (typeof found === 'string') return;
+      if (found.reset) this.problems.resets++;
+      this.#take({ ...found.sample, kind: 'gauge' }, source);
       return;
     }
     const pieces = Math.min(

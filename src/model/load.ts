@@ -28,6 +28,8 @@ export interface LoadSample {
   writeBytes: number;
   /** The node was saturated in this step: the sample is a lower bound of demand. */
   censored: boolean;
+  /** `counter`: counts, CPU and bytes since the source began, not of this step. Skein's own nodes send steps. */
+  kind?: 'gauge' | 'counter';
 }
 
 /** What a node tells of itself for the same step. */

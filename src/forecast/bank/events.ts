@@ -43,6 +43,8 @@ const HIDDEN_SHARE_MAX = 0.25;
 const KNOWN_MIN = 8;
 
 export interface StepEvent {
+  /** For {@link EventEffects.factorOf}. */
+  id?: string;
   /** Its type; empty: of no type, nothing is learnt of it. */
   label: string;
   /** First step on which it acts, and the first on which it does not any more. */
@@ -52,7 +54,8 @@ export interface StepEvent {
   factor: number;
 }
 
-interface Type {
+/** What is known of a type: sums over its occurrences, in usual steps of the series in which each was seen. */
+export interface EventType {
   occurrences: number;
   /** Mean square error of the factor foreseen, in logarithms, over occurrences. */
   error: number;
@@ -76,7 +79,7 @@ export interface EventsState {
 }
 
 export class EventEffects {
-  readonly #types = new Map<string, Type>();
+  readonly #types: Map<string, EventType>;
   /** Not begun, by first step, and those that act. */
   #coming: StepEvent[] = [];
   #acting: Acting[] = [];
@@ -84,6 +87,11 @@ export class EventEffects {
   #steps = 0;
   #hidden = 0;
   #usual = 0;
+
+  /** @param types shared with others, where one type acts on several series */
+  constructor(types: Map<string, EventType> = new Map()) {
+    this.#types = types;
+  }
 
   /** Whether anything acts or is to come. */
   get any(): boolean {
@@ -132,11 +140,12 @@ export class EventEffects {
     if (learns) {
       const factors = this.#acting.map((event) => this.#factor(event, step));
       const all = bounded(factors.reduce((product, factor) => product * factor, 1));
+      // Those that act together share what none of them foresaw: each taking it all would take it off many times.
+      const off = Math.min(FACTOR_MAX, value / (expected * all)) ** (1 / this.#acting.length);
       this.#acting.forEach((event, i) => {
         if (event.label === '') return;
         const bin = binOf(step - event.fromStep);
-        // What the others do is taken off first.
-        event.seen[bin]! += (value * factors[i]!) / all;
+        event.seen[bin]! += expected * factors[i]! * off;
         event.expected[bin]! += expected;
         event.foreseen += expected * this.#shape(event, step - event.fromStep);
       });
@@ -180,6 +189,14 @@ export class EventEffects {
       add(event);
     }
     return bounded(factor);
+  }
+
+  /** How many times the load one event makes it, steps ahead of the newest; undefined for one not known or not acting then. */
+  factorOf(id: string, steps: number): number | undefined {
+    const at = this.#steps - 1 + steps;
+    const acts = (event: StepEvent) => event.id === id && at >= event.fromStep && at < event.toStep;
+    const event = this.#acting.find(acts) ?? this.#coming.find(acts);
+    return event && this.#factor(event, at);
   }
 
   save(): EventsState {
@@ -233,7 +250,7 @@ export class EventEffects {
   #learn(event: Acting): void {
     const seen = sumOf(event.seen);
     const expected = sumOf(event.expected);
-    if (event.label === '' || !(expected > 0)) return;
+    if (event.label === '' || !(expected > 0) || !(this.#usual > 0)) return;
     let type = this.#types.get(event.label);
     if (type === undefined) {
       if (this.#types.size >= LABELS_MAX) this.#types.delete(this.#types.keys().next().value!);
@@ -247,8 +264,8 @@ export class EventEffects {
     this.#types.set(event.label, type);
     type.occurrences++;
     for (let bin = 0; bin < BINS; bin++) {
-      type.seen[bin] = KEEP * type.seen[bin]! + event.seen[bin]!;
-      type.expected[bin] = KEEP * type.expected[bin]! + event.expected[bin]!;
+      type.seen[bin] = KEEP * type.seen[bin]! + event.seen[bin]! / this.#usual;
+      type.expected[bin] = KEEP * type.expected[bin]! + event.expected[bin]! / this.#usual;
     }
   }
 
@@ -263,14 +280,11 @@ export class EventEffects {
 
   /** What a type's occurrences did so many steps after their start. */
   #shape({ label, factor }: StepEvent, since: number): number {
-    const usual = this.#usual;
     const type = label === '' ? undefined : this.#types.get(label);
-    if (type === undefined || !(usual > 0)) return factor;
-    const none = NONE_STEPS * usual;
-    const mean = (sumOf(type.seen) + none * factor) / (sumOf(type.expected) + none);
+    if (type === undefined) return factor;
+    const mean = (sumOf(type.seen) + NONE_STEPS * factor) / (sumOf(type.expected) + NONE_STEPS);
     const bin = binOf(since);
-    const belief = MEAN_STEPS * usual;
-    return bounded((type.seen[bin]! + belief * mean) / (type.expected[bin]! + belief));
+    return bounded((type.seen[bin]! + MEAN_STEPS * mean) / (type.expected[bin]! + MEAN_STEPS));
   }
 
   #error({ label }: StepEvent, factor: number, q: number): number {
@@ -309,6 +323,6 @@ function sumOf(values: Float64Array): number {
   return sum;
 }
 
-function plain({ label, fromStep, toStep, factor }: StepEvent): StepEvent {
-  return { label, fromStep, toStep, factor };
+function plain({ id, label, fromStep, toStep, factor }: StepEvent): StepEvent {
+  return { ...(id !== undefined && { id }), label, fromStep, toStep, factor };
 }
