@@ -86,6 +86,8 @@ const ROUND_GAIN_MIN = 1e-5;
 const PASSES_PLAIN = 2;
 /** Where staying costs this much more than the bound, a warm round asks the prices of what is scarce as well. */
 const SCARCITY_FROM_GAP = 0.02;
+/** And at this much its prices are sought for longer first. */
+const PRICES_FROM_GAP = 0.01;
 /** A node is out of line where it is pressed this much more than the region's middle one. */
 const OUT_OF_LINE = 0.05;
 
@@ -180,14 +182,22 @@ function warmRound(
   const search = new Search(inserter);
   const order = bySize(problem);
   insertNowhere(inserter, order, progress);
-  const bound = dual.bound(sample.shards, sample.weights);
   const stays = costOf(problem, state.place).total;
-  const far = stays - bound > SCARCITY_FROM_GAP * Math.abs(bound);
+  // Of all shards: a sample's estimate is off by as much as what is asked here.
+  const gap = () => {
+    const bound = dual.bound();
+    return (stays - bound) / Math.max(Math.abs(bound), Number.MIN_VALUE);
+  };
+  let far = gap() > PRICES_FROM_GAP;
+  if (far) {
+    // Loads do not tell how scarce a full region is: prices may only have been too low.
+    dual.ascend(sample.shards, budget.iterationsFar, RATES_WARM, sample.weights);
+    far = gap() > SCARCITY_FROM_GAP;
+  }
   const dirty = new Int32Array(shardCount);
   const passes = far ? budget.passesWarm + 1 : budget.passesWarm;
   if (far) {
     // The world has changed: single steps would stop at the first full region, so what prices send away leaves first.
-    dual.ascend(sample.shards, budget.iterationsFar, RATES_WARM, sample.weights);
     takeOffWhatPricesMove(dual, state);
     insertNowhere(inserter, order, progress);
   }
