@@ -3,10 +3,10 @@
  *
  * Errors are mean absolute ones as shares of the truth: of each origin's total, and summed over single shards.
  *
- * Run: node --conditions=skein-source bench/forecast-demo.ts [--seeds a,b] [--keys 2000] [--day 30] [--days 8] [--json]
+ * Run: node --conditions=skein-source bench/forecast-demo.ts [--seeds a,b] [--keys 2000] [--day 30] [--days 8] [--network] [--json]
  */
 import { parseArgs } from 'node:util';
-import { engineForecaster } from '../src/forecast/index.ts';
+import { engineForecaster, networkExpert } from '../src/forecast/index.ts';
 import { DemoLoad } from '../test/scenarios/demo-load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     keys: { type: 'string', default: '2000' },
     day: { type: 'string', default: '30' },
     days: { type: 'string', default: '8' },
+    network: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 });
@@ -37,7 +38,7 @@ for (const seed of values.seeds.split(',')) {
     requestsPerSecond: 400,
     crowdsPerDay: 1,
   });
-  const engine = engineForecaster();
+  const engine = engineForecaster({ experts: values.network ? [networkExpert()] : [] });
   const sums = new Map<string, { origins: number; shards: number; truth: number }>();
   for (let number = 1; number <= Number(values.days) * dayS; number++) {
     const step = load.step(number);

@@ -92,6 +92,8 @@ function addController(program: Command): void {
     )
     .option('--half-life-s <seconds>', 'for reactive: after which a request weighs half', positive)
     .option('--oracle <file>', 'for oracle: the load to come')
+    .option('--no-network', 'for predictive: without the trained network')
+    .option('--model <file>', 'for predictive: an ONNX model of your own beside it, described by <file>.json')
     .option(
       '--migration-dwell-ms <ms>',
       'longest time of one step of a traffic shift (10,000)',
@@ -146,6 +148,8 @@ function addController(program: Command): void {
           learnS: own.learnS,
           halfLifeS: own.halfLifeS,
           oracleFile: own.oracle,
+          network: own.network,
+          modelFile: own.model,
           dataDirectory: own.data,
           migrationSettings: given({
             stepDwellMsMax: own.migrationDwellMs,
@@ -178,6 +182,8 @@ interface ControllerFlags extends RoleOptions {
   learnS?: number;
   halfLifeS?: number;
   oracle?: string;
+  network?: boolean;
+  model?: string;
   migrationDwellMs?: number;
   migrationSamples?: number;
   migrationMoves?: number;

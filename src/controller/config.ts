@@ -38,6 +38,10 @@ export interface ControllerConfig {
   /** File for the loop's state; absent: not saved. */
   stateFile?: string;
   oracleFile?: string;
+  /** The predictive policy asks the trained network about groups, hot shards and the total: by default. */
+  network?: boolean;
+  /** An ONNX model of one's own that it asks as well, described by `<file>.json`. */
+  modelFile?: string;
 }
 
 export const CONTROLLER_DEFAULTS = {

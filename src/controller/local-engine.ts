@@ -6,7 +6,7 @@
  * nothing, because placement starts from where shards are and a move must pay for itself.
  */
 import { Packr } from 'msgpackr';
-import { type Forecaster, type OracleSource, withDeclared } from '../forecast/index.ts';
+import { type BatchExpert, type Forecaster, type OracleSource, withDeclared } from '../forecast/index.ts';
 import { type LoadStep, LoadWindows } from '../metrics/index.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { NodeSample } from '../model/load.ts';
@@ -42,7 +42,7 @@ import type { DeclaredSignal } from './signals.ts';
 export const SHARDS_PLACED_MAX = 20_000;
 /** Weight of the newest step in a node's measured overhead. */
 const OVERHEAD_SMOOTHING = 0.1;
-const FORMAT = 'skein-loop-2';
+const FORMAT = 'skein-loop-3';
 
 export interface LocalEngineOptions {
   config: EngineConfig;
@@ -50,6 +50,8 @@ export interface LocalEngineOptions {
   monotonicMs: () => number;
   /** For the policy `oracle`. */
   oracle?: OracleSource;
+  /** For the policy `predictive`: forecasters beside the engine's own. */
+  experts?: readonly BatchExpert[];
 }
 
 export class LocalEngine implements LoopEngine {
@@ -203,11 +205,13 @@ export class LocalEngine implements LoopEngine {
     return createPolicy(policy, {
       halfLifeS: policy === 'bestFixed' ? learnS * 10 : halfLifeS,
       oracle: this.#options.oracle,
+      experts: this.#options.experts,
     });
   }
 
   #format(): string {
-    return `${FORMAT}/${this.#config.policy}/${this.#config.stepMs}`;
+    const experts = (this.#options.experts ?? []).map(({ name }) => `/${name}`).join('');
+    return `${FORMAT}/${this.#config.policy}/${this.#config.stepMs}${experts}`;
   }
 
   #follow({ assignments: { reset, put, gone } }: TickInput): void {

@@ -40,6 +40,10 @@ export interface EngineConfig {
   halfLifeS?: number;
   /** For `oracle`: a module that exports `oracle`, an `OracleSource`; what follows a `?` reaches it in its URL. */
   oracleFile?: string;
+  /** The predictive policy asks the trained network about groups, hot shards and the total: by default. */
+  network?: boolean;
+  /** An ONNX model of one's own that it asks as well, described by `<file>.json`. */
+  modelFile?: string;
 }
 
 /** A node as the engine sees it in one tick. */

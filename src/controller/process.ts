@@ -42,6 +42,8 @@ export interface ControllerProcessOptions {
   learnS?: number;
   halfLifeS?: number;
   oracleFile?: string;
+  network?: boolean;
+  modelFile?: string;
   /** Changes to pace, gates and time-outs of every migration. */
   migrationSettings?: SettingsChange;
   migrationLimits?: Partial<MigrationLimits>;
@@ -88,6 +90,8 @@ export async function runControllerProcess(options: ControllerProcessOptions): P
         learnS: options.learnS,
         halfLifeS: options.halfLifeS,
         oracleFile: options.oracleFile,
+        network: options.network,
+        modelFile: options.modelFile,
       }),
       stepMs,
       sampleTimeoutMs: Math.max(100, Math.min(CONTROLLER_DEFAULTS.sampleTimeoutMs, stepMs * 0.8)),

@@ -48,8 +48,12 @@ export class WorkerEngine implements LoopEngine {
   constructor(config: EngineConfig, log: Log) {
     this.#log = log;
     // Only what the engine needs, since all of it is copied to the thread.
-    const { policy, topology, stepMs, seed, leadS, movesPerPlan, learnS, halfLifeS, oracleFile } = config;
-    this.#config = { policy, topology, stepMs, seed, leadS, movesPerPlan, learnS, halfLifeS, oracleFile };
+    const { policy, topology, stepMs, seed, leadS, movesPerPlan, learnS, halfLifeS } = config;
+    const { oracleFile, network, modelFile } = config;
+    this.#config = {
+      ...{ policy, topology, stepMs, seed, leadS, movesPerPlan, learnS, halfLifeS },
+      ...{ oracleFile, network, modelFile },
+    };
     [this.#worker, this.#ready] = this.#start();
   }
 

@@ -1,6 +1,7 @@
 /** The worker thread of a controller: runs a {@link LocalEngine}, one call at a time, in the order they came. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { realClock } from '../io/real.ts';
+import { loadExperts } from './expert-modules.ts';
 import { LocalEngine } from './local-engine.ts';
 import { loadOracle } from './oracle-module.ts';
 import type { WorkerData, WorkerReply, WorkerRequest } from './worker-protocol.ts';
@@ -8,7 +9,8 @@ import type { WorkerData, WorkerReply, WorkerRequest } from './worker-protocol.t
 const { config } = workerData as WorkerData;
 const port = parentPort!;
 const oracle = config.oracleFile === undefined ? undefined : await loadOracle(config.oracleFile);
-const engine = new LocalEngine({ config, oracle, monotonicMs: () => realClock.monotonicMs() });
+const experts = config.policy === 'predictive' ? await loadExperts(config) : [];
+const engine = new LocalEngine({ config, oracle, experts, monotonicMs: () => realClock.monotonicMs() });
 
 function run(request: WorkerRequest): Promise<unknown> {
   if (request.method === 'tick') return engine.tick(request.input);

@@ -14,6 +14,7 @@ import type { ShardId } from '../model/ids.ts';
 import type { ForecastExplanation, ForecastQuality, ShardForecast } from '../model/loop.ts';
 import { ClassBands } from './bands.ts';
 import type { SeriesBank } from './bank/bank.ts';
+import type { BatchExpert } from './batch-expert.ts';
 import {
   CALIBRATED_PER_STEP,
   CALIBRATION_LEAD_STEPS,
@@ -64,10 +65,16 @@ interface Check {
   spread: Float64Array;
 }
 
+export interface EngineOptions {
+  /** The trained network, models of one's own: see {@link BatchExpert}. */
+  experts?: readonly BatchExpert[];
+}
+
 export class ForecastEngine implements Forecaster {
   readonly #shares = new Shares();
   readonly #means = new RequestMeansTable();
   readonly #bands = new ClassBands();
+  readonly #experts: readonly BatchExpert[];
   #rows: Rows | undefined;
   readonly #groups: Group[] = [];
   readonly #groupOf = new Map<number, Group>();
@@ -80,6 +87,11 @@ export class ForecastEngine implements Forecaster {
   #nextPeriodLook = PERIOD_LOOK_FIRST_STEPS;
   #rotation = 0;
   #share = new Float64Array(16);
+
+  /** @param options.experts asked about groups, hot shards and the total; none by default */
+  constructor(options: EngineOptions = {}) {
+    this.#experts = options.experts ?? [];
+  }
 
   observe(step: LoadStep): void {
     this.#rows ??= this.#makeRows(step.stepS);
@@ -440,11 +452,12 @@ export class ForecastEngine implements Forecaster {
 
   #makeRows(stepS: number): Rows {
     this.#stepS = stepS;
-    const totals = seriesBank(stepS, { externals: ['sum-of-groups'] });
+    const experts = this.#experts;
+    const totals = seriesBank(stepS, { externals: ['sum-of-groups'], experts });
     totals.external = (_row, _expert, ahead) => this.#sumOfGroups(ahead);
     return {
-      groups: seriesBank(stepS, { maxima: true }),
-      hot: new HotShards(stepS, (index, ahead) => this.#factor(index, ahead)),
+      groups: seriesBank(stepS, { maxima: true, experts }),
+      hot: new HotShards(stepS, (index, ahead) => this.#factor(index, ahead), experts),
       total: new RowSeries(totals),
     };
   }

@@ -3,6 +3,7 @@
  * one of them, and a period of its own if its series shows one. Entry and exit differ, so that a shard on the edge stays.
  */
 import type { SeriesBank } from './bank/bank.ts';
+import type { BatchExpert } from './batch-expert.ts';
 import { HOT_KEEP_SHARE, HOT_REQUESTS_PER_STEP, HOT_SHARDS_MAX, PERIOD_LOOK_STEPS_MAX } from './defaults.ts';
 import { detectPeriods } from './period.ts';
 import { RowSeries, type RowSeriesState, seriesBank } from './row-series.ts';
@@ -30,8 +31,12 @@ export class HotShards {
   readonly #candidates = new Map<number, { rate: number; step: number }>();
 
   /** @param factor what the share model answers for a shard: one more expert of its row */
-  constructor(stepS: number, factor: (index: number, ahead: number) => number) {
-    this.#bank = seriesBank(stepS, { externals: ['share'] });
+  constructor(
+    stepS: number,
+    factor: (index: number, ahead: number) => number,
+    experts: readonly BatchExpert[] = [],
+  ) {
+    this.#bank = seriesBank(stepS, { externals: ['share'], experts });
     this.#bank.external = (row, _, ahead) => factor(this.#shardOf[row]!, ahead);
   }
 

@@ -9,7 +9,7 @@
  * for (const step of windows.close(nowMs)) engine.observe(step);
  * const [forecast] = engine.forecast(['room/lobby'], [2, 10, 60]);
  */
-import { ForecastEngine } from './engine.ts';
+import { type EngineOptions, ForecastEngine } from './engine.ts';
 import type { Forecaster } from './forecaster.ts';
 
 export { type LoadStep, LoadWindows } from '../metrics/index.ts';
@@ -31,7 +31,7 @@ export {
 } from './batch-expert.ts';
 export { CounterReader, countsOf } from './counter.ts';
 export { type Declared, factorAt, withDeclared } from './declared.ts';
-export { ForecastEngine } from './engine.ts';
+export { type EngineOptions, ForecastEngine } from './engine.ts';
 export { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
 export type { Forecaster } from './forecaster.ts';
 export { lastValueForecaster } from './last-value.ts';
@@ -55,6 +55,6 @@ export { parseSeries, type SeriesEvent, type SeriesRecord } from './series-recor
 export { SeriesStream, type StreamOptions, type StreamState } from './stream.ts';
 
 /** The predictive policy's forecaster. */
-export function engineForecaster(): Forecaster {
-  return new ForecastEngine();
+export function engineForecaster(options: EngineOptions = {}): Forecaster {
+  return new ForecastEngine(options);
 }

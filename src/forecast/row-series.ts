@@ -5,7 +5,9 @@
  * answered again without work, since all shards of a group ask for the same horizons.
  */
 import { type SavedRow, SeriesBank } from './bank/bank.ts';
+import type { BatchExpert } from './batch-expert.ts';
 import type { PeriodSource } from './period.ts';
+import { rowExperts } from './row-experts.ts';
 import { ForecastWatch, type Watched } from './watch.ts';
 
 /** 2,048 values at 1, 8 and 64 steps: 131,072 steps are 15 days of 10 s steps. The controller has few rows. */
@@ -33,15 +35,19 @@ export interface RowSeriesState {
 /** A bank for the controller's series. `maxima`: their maxima over windows are asked for. */
 export function seriesBank(
   stepS: number,
-  options: { externals?: readonly string[]; maxima?: boolean } = {},
+  options: { externals?: readonly string[]; maxima?: boolean; experts?: readonly BatchExpert[] } = {},
 ): SeriesBank {
-  return new SeriesBank({
+  const experts = options.experts ?? [];
+  const bank = new SeriesBank({
     stepS,
     windows: options.maxima ? WINDOWS_STEPS : [],
     externals: options.externals,
     rows: ROWS,
     history: HISTORY,
+    outside: experts.length,
   });
+  if (experts.length > 0) bank.outside = rowExperts(bank, experts);
+  return bank;
 }
 
 export class RowSeries implements PeriodSource {

@@ -1,6 +1,7 @@
 /**
  * Policies by name. All that move share one planner and differ in the forecaster; `static` and `bestFixed` do not move.
  */
+import type { BatchExpert } from '../forecast/batch-expert.ts';
 import {
   engineForecaster,
   type Forecaster,
@@ -28,6 +29,7 @@ export interface Policy {
 export const REACTIVE_HALF_LIFE_S = 64;
 
 /**
+ * @param options.experts for `predictive`: asked about groups, hot shards and the total
  * @param options.oracle true future rates; needed by `oracle`
  * @throws RangeError for `oracle` without a source
  * @example
@@ -35,7 +37,7 @@ export const REACTIVE_HALF_LIFE_S = 64;
  */
 export function createPolicy(
   name: PolicyName,
-  options: { halfLifeS?: number; oracle?: OracleSource } = {},
+  options: { halfLifeS?: number; oracle?: OracleSource; experts?: readonly BatchExpert[] } = {},
 ): Policy {
   const lastValue = () => lastValueForecaster({ halfLifeS: options.halfLifeS ?? REACTIVE_HALF_LIFE_S });
   switch (name) {
@@ -45,7 +47,7 @@ export function createPolicy(
     case 'reactive':
       return { name, forecaster: lastValue(), placer: createPlacer() };
     case 'predictive':
-      return { name, forecaster: engineForecaster(), placer: createPlacer() };
+      return { name, forecaster: engineForecaster({ experts: options.experts }), placer: createPlacer() };
     case 'oracle':
       if (options.oracle === undefined)
         throw new RangeError('the oracle policy needs true future rates: pass { oracle }');
