@@ -47,6 +47,10 @@ export interface RunResult {
   movesPerSecond: number;
   tickMsMean: number;
   tickMsMax: number;
+  /** CPU of placement and plan a tick, milliseconds; and of everything. */
+  placeCpuMs: number;
+  tickCpuMs: number;
+  gapMean: number;
 }
 
 function nodes(): PlacementNode[] {
@@ -109,6 +113,9 @@ export function run(options: RunOptions): RunResult {
   let tickMs = 0;
   let tickMsMax = 0;
   let ticks = 0;
+  let cpuUs = 0;
+  let placeUs = 0;
+  let gaps = 0;
   if (options.policy === 'bestFixed')
     for (const [shard, node] of bestFixedPlacement(averageInput(load, all))) place.set(shard, node);
   const steps = Math.round(options.seconds);
@@ -150,12 +157,14 @@ export function run(options: RunOptions): RunResult {
     }
     if (options.policy === 'static' || options.policy === 'bestFixed') continue;
     const started = performance.now();
+    const startedUs = cpuNowUs();
     windows.ingest(step.shards, 'all');
     for (const measured of windows.close(number * 1000)) policy.forecaster.observe(measured);
     const nowMs = number * 1000;
     const ids = [...place.keys()];
     const forecasts = policy.forecaster.forecast(ids, horizonsFor(plannedMoveS));
     const inFlight = new Map(flying.map((flight) => [flight.shard, flight.target]));
+    const placeFromUs = cpuNowUs();
     const placement = policy.placer.place({
       nodes: all,
       shards: forecasts.map((forecast) => toShard(forecast, place, inFlight, regionOf)),
@@ -173,6 +182,9 @@ export function run(options: RunOptions): RunResult {
       budgets: { startedPerTick: options.startedPerTick, inFlightMax: 2 * options.startedPerTick },
     });
     const took = performance.now() - started;
+    cpuUs += cpuNowUs() - startedUs;
+    placeUs += cpuNowUs() - placeFromUs;
+    gaps += placement.certificate?.gap ?? 0;
     tickMs += took;
     if (number > 50) tickMsMax = Math.max(tickMsMax, took);
     ticks++;
@@ -198,7 +210,15 @@ export function run(options: RunOptions): RunResult {
     movesPerSecond: moves / (steps - scoreFromS),
     tickMsMean: ticks > 0 ? tickMs / ticks : 0,
     tickMsMax,
+    placeCpuMs: ticks > 0 ? placeUs / ticks / 1000 : 0,
+    tickCpuMs: ticks > 0 ? cpuUs / ticks / 1000 : 0,
+    gapMean: ticks > 0 ? gaps / ticks : 0,
   };
+}
+
+function cpuNowUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
 }
 
 /** As a gateway does it: a node of the first user's region. */
@@ -306,7 +326,7 @@ function main(): void {
         results.set(policy, result);
         report.push({ policy, seed, alpha, ...base, ...result });
         console.log(
-          `alpha ${alpha} seed ${seed} ${policy.padEnd(10)} mean ${result.meanMs.toFixed(2).padStart(7)} ms  over 100 ms ${(100 * result.over100Share).toFixed(1).padStart(5)} %  ${result.movesPerSecond.toFixed(1).padStart(5)} moves/s  tick ${result.tickMsMean.toFixed(1)} ms (max ${result.tickMsMax.toFixed(0)})`,
+          `alpha ${alpha} seed ${seed} ${policy.padEnd(10)} mean ${result.meanMs.toFixed(2).padStart(7)} ms  over 100 ms ${(100 * result.over100Share).toFixed(1).padStart(5)} %  ${result.movesPerSecond.toFixed(1).padStart(5)} moves/s  CPU a tick ${result.tickCpuMs.toFixed(1)} ms, of it placement ${result.placeCpuMs.toFixed(1)}  gap ${(100 * result.gapMean).toFixed(1)} %`,
         );
       }
       const [still, reactive, predictive, oracle] = ['static', 'reactive', 'predictive', 'oracle'].map(

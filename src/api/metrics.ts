@@ -36,6 +36,14 @@ export function controllerMetrics(operations: Operations): Registry {
     () => lastOf(controller)?.costUsdPerHour?.now ?? 0,
   );
   gauge(
+    'skein_placement_certified_gap',
+    'How far the target is from the certified lower bound of any placement, as a share of it.',
+    () => lastOf(controller)?.certified?.gap ?? 0,
+  );
+  gauge('skein_placement_infeasible', 'Shards and nodes whose hard constraints no placement can keep.', () =>
+    (lastOf(controller)?.infeasible ?? []).reduce((sum, { count }) => sum + count, 0),
+  );
+  gauge(
     'skein_forecast_requests_per_second',
     'Median forecast of all requests.',
     () => lastOf(controller)?.forecastRequestsPerSecond?.p50 ?? 0,

@@ -60,6 +60,18 @@ const planSchema = z
     parent: z.number().int(),
     madeAtMs: z.number(),
     moves: z.array(moveSchema),
+    later: z
+      .array(
+        z.object({
+          shard: z.string(),
+          target: z.string(),
+          startInS: z.number(),
+          doneInS: z.number(),
+          late: z.boolean(),
+        }),
+      )
+      .optional()
+      .describe('what follows when, as far as it is laid out; every tick decides it anew'),
   })
   .openapi('Plan');
 
@@ -84,6 +96,25 @@ const decisionSchema = z
       )
       .optional(),
     costUsdPerHour: z.object({ now: z.number(), target: z.number() }).optional(),
+    certified: z
+      .object({ gap: z.number(), lowerBoundUsdPerHour: z.number() })
+      .optional()
+      .describe('no placement costs less than the bound; gap: (cost - bound) / bound'),
+    infeasible: z
+      .array(
+        z.object({
+          constraint: z.string(),
+          count: z.number(),
+          examples: z.array(z.string()),
+          remedy: z.string(),
+        }),
+      )
+      .optional()
+      .describe('hard constraints that no placement can keep'),
+    nodeSized: z
+      .array(z.object({ shard: z.string(), share: z.number(), neighbours: z.number() }))
+      .optional()
+      .describe('shards that need at least half of the largest node'),
     tookMs: z.object({ forecast: z.number(), placement: z.number() }),
   })
   .openapi('Decision');
@@ -188,6 +219,7 @@ export const planViewSchema = z
   .object({
     plan: planSchema.optional(),
     decision: decisionSchema.optional(),
+    last: decisionSchema.optional().describe('the newest decision, also where it moved nothing'),
     migrations: z
       .array(migrationSchema)
       .optional()

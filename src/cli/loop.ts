@@ -27,6 +27,7 @@ export function addLoopCommands(program: Command): void {
       const found = await client(command).get<{
         plan?: Plan;
         decision?: Decision;
+        last?: Decision;
         migrations?: MigrationView[];
       }>('/v1/plan');
       output(command, found, () => planText(found));
@@ -137,23 +138,36 @@ function status(s: StatusView): string {
       'cost',
       `${usdPerHour(d.costUsdPerHour.now)} now, ${usdPerHour(d.costUsdPerHour.target)} at the target`,
     ]);
+  if (d?.certified)
+    rows.push([
+      'target',
+      `at most ${(100 * d.certified.gap).toFixed(1)} % above the best there can be (${usdPerHour(d.certified.lowerBoundUsdPerHour)})`,
+    ]);
+  for (const { constraint, count, remedy } of d?.infeasible ?? [])
+    rows.push(['infeasible', `${constraint} (${count}): ${remedy}`]);
   if (d) rows.push(['last tick', `${d.outcome}: ${d.reason}`]);
   return table(['', ''], rows).trimStart();
 }
 
-function planText({
+export function planText({
   plan,
   decision,
+  last = decision,
   migrations = [],
 }: {
   plan?: Plan;
   decision?: Decision;
+  /** The newest decision, which may be one that moved nothing. */
+  last?: Decision;
   migrations?: MigrationView[];
 }): string {
-  if (!plan || !decision) return 'no plan has held a move yet; `skein decision list` says why\n';
+  const stands = last === undefined ? '' : standing(last);
+  if (!plan || !decision) return `no plan has held a move yet; \`skein decision list\` says why\n${stands}`;
   const head = `plan ${plan.generation} of ${clockTime(plan.madeAtMs)} (${decision.outcome}): ${decision.reason}\n`;
   return (
     head +
+    stands +
+    laterText(plan) +
     table(
       ['SHARD', 'FROM -> TO', 'PRIORITY', 'GAIN', 'COST', 'LATENCY', 'STEP', 'USERS WAIT', 'REASON'],
       plan.moves.map((m) => [
@@ -168,6 +182,31 @@ function planText({
       ]),
     )
   );
+}
+
+/** How good the target is, and what no placement can keep. */
+function standing({ certified, infeasible = [], nodeSized = [] }: Decision): string {
+  const lines: string[] = [];
+  if (certified !== undefined)
+    lines.push(
+      `the target is at most ${(100 * certified.gap).toFixed(1)} % above the best there can be: no placement costs less than ${usdPerHour(certified.lowerBoundUsdPerHour)}`,
+    );
+  for (const { constraint, count, examples, remedy } of infeasible)
+    lines.push(
+      `cannot be kept: ${constraint}, ${count} (${examples.slice(0, 3).join(', ')}${count > 3 ? ', ...' : ''}): ${remedy}`,
+    );
+  for (const { shard, share, neighbours } of nodeSized)
+    lines.push(
+      `${shard} needs ${Math.round(100 * share)} % of the largest node: ${neighbours === 0 ? 'it stands alone' : `${neighbours} others are on its node, and leave first where it gets busy`}`,
+    );
+  return lines.map((line) => `${line}\n`).join('');
+}
+
+function laterText({ later = [] }: Plan): string {
+  if (later.length === 0) return '';
+  const late = later.filter((move) => move.late).length;
+  const first = later[0]!;
+  return `then ${later.length} more as budgets allow, the first (${first.shard} to ${first.target}) in ${duration(1000 * first.startInS)}${late > 0 ? `; ${late} of them late` : ''}; each tick decides anew\n`;
 }
 
 /** Where a planned move stands, and what its users waited against what they were promised. */

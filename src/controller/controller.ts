@@ -11,7 +11,7 @@
  * Invariants: acts only while `election.leads`; at most one tick is computed at a time (a step that comes too early is
  * a decision too: `skipped`); repair does not wait for a tick; drains are followed in every mode.
  */
-import type { Io } from '../io/io.ts';
+import { type Io, sleep } from '../io/io.ts';
 import type { ProcessId, ShardId } from '../model/ids.ts';
 import type { ControllerMode, Decision, Move } from '../model/loop.ts';
 import type { NodeRecord } from '../model/records.ts';
@@ -28,6 +28,7 @@ import type { EngineDecision, LoopEngine } from './loop-engine.ts';
 import { type RepairReport, repair } from './repair.ts';
 import { Sampler } from './sampler.ts';
 import { StateKeeper } from './state-keeper.ts';
+import { TransferRates } from './transfer-rate.ts';
 
 export interface ControllerOptions {
   io: Io;
@@ -48,6 +49,8 @@ export interface ExecutorHost {
 
 /** How often a dead primary's leftover shards are tried again, ticks. */
 const ORPHAN_RETRY_TICKS = 5;
+/** How long a repair waits for placement's choice, milliseconds: requests make their nodes claim meanwhile. */
+const REPAIR_ANSWER_MS = 100;
 /** How often migrations that are recorded and driven by nobody are looked for, ticks. */
 const RESUME_TICKS = 10;
 
@@ -68,6 +71,7 @@ export class Controller {
   readonly repairs: RepairReport[] = [];
   /** Shards moved by hand, and until when placement leaves them. */
   readonly pins = new Map<ShardId, { target: ProcessId; untilMs: number }>();
+  readonly #transferRates = new TransferRates();
   readonly #stateBytes = new Map<ShardId, number>();
   readonly #rolledBack: ShardId[] = [];
   readonly #repairing = new Set<ProcessId>();
@@ -277,6 +281,9 @@ export class Controller {
     for (const { shards } of reports)
       for (const sample of shards) this.#stateBytes.set(sample.shard, sample.stateBytes);
     if (this.engine.needsEverything) this.view.tellEverythingAgain();
+    const underWay = this.migrationsUnderWay();
+    const regionOf = (process: ProcessId) => this.view.nodes.get(process)?.region;
+    this.#transferRates.observe(underWay, regionOf, this.io.clock.monotonicMs());
     for (const [shard, pin] of this.pins) if (pin.untilMs <= atMs) this.pins.delete(shard);
     const decision = await this.engine.tick({
       tick,
@@ -293,7 +300,13 @@ export class Controller {
       cells: Object.fromEntries([...this.view.cells].map(([id, cell]) => [id, cell.region])),
       assignments: this.view.takeChanges(),
       reports,
-      inFlight: this.migrationsUnderWay().map(({ shard, source, target }) => ({ shard, source, target })),
+      inFlight: underWay.map(({ shard, source, target, startedAtMs }) => ({
+        shard,
+        source,
+        target,
+        startedAtMs,
+      })),
+      transferRates: this.#transferRates.list(),
       rolledBack: this.#rolledBack.splice(0),
       pinned: [...this.pins].map(([shard, { target }]) => ({ shard, target })),
       quarantined: [...this.view.quarantines.values()].filter((q) => q.quarantined).map((q) => q.shard),
@@ -365,6 +378,7 @@ export class Controller {
             : [...this.view.shardsOf(dead)].map((shard) => this.view.assignment(shard)!),
         nodes: () => [...this.view.nodes.values()],
         cordoned: () => new Set(this.view.cordons.keys()),
+        chosen: () => this.#repairTargets(dead),
         mayAct: () => this.election.leads && !this.#stopped,
       });
       this.repairs.push(report);
@@ -383,6 +397,17 @@ export class Controller {
       this.#repairing.delete(dead);
       this.#retryAtTick.set(dead, this.#tick + ORPHAN_RETRY_TICKS);
     }
+  }
+
+  /** Where placement would open a dead node's shards; undefined where it does not say so at once: a repair waits for nobody. */
+  async #repairTargets(dead: ProcessId): Promise<Record<ShardId, ProcessId> | undefined> {
+    const answer = this.engine.repair?.(dead).catch((error) => {
+      this.#warn(error, 'placement did not say where lost shards should go');
+      return undefined;
+    });
+    if (answer === undefined) return undefined;
+    const found = await Promise.race([answer, sleep(this.io.clock, REPAIR_ANSWER_MS).then(() => undefined)]);
+    return found?.targets;
   }
 
   /** For a process that died before this controller started: its shards' cell says where it was. */

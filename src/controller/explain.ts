@@ -123,6 +123,15 @@ function moving(input: Parameters<typeof explain>[0], nameOf: (id: ProcessId) =>
   const planned = lastMove(input.decisions, input.shard.shard);
   const lines: string[] = [];
   if (insight) lines.push(insight.summary);
+  if (insight?.why !== undefined)
+    lines.push(`By the solver's prices, averaged over what is foreseen: ${insight.why}.`);
+  const prices = Object.entries(insight?.priceUsdPerHour ?? {}).filter(([, price]) => price > 0);
+  if (insight?.priceUsdPerHour !== undefined)
+    lines.push(
+      prices.length === 0
+        ? 'No region is short of room: its load costs nothing beside its own dollars anywhere.'
+        : `What its load costs others, by region: ${prices.map(([region, price]) => `${region} ${usd(price)}/h`).join(', ')}.`,
+    );
   if (planned)
     lines.push(
       `The last plan that named it: to ${nameOf(planned.target)}, ${planned.reason.text}; gain ${usd(planned.reason.gainUsdPerHour)}/h, cost ${usd(planned.reason.costUsdPerHour)}/h.`,

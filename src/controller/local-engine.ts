@@ -22,8 +22,8 @@ import {
   type Policy,
   stillPlacer,
 } from '../placement/index.ts';
-import { intervalsS } from '../placement/objective.ts';
-import { MoveLedger, makePlan } from '../plan/index.ts';
+import { intervalsS } from '../placement/shard-value.ts';
+import { type InFlight, MoveLedger, makePlan, repairLost } from '../plan/index.ts';
 import { type ForecastQuery, forecastView } from './forecast-view.ts';
 import { LoadHistory } from './load-history.ts';
 import {
@@ -32,16 +32,22 @@ import {
   type ForecastView,
   type LoopEngine,
   placementNode,
+  type RepairTargets,
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
 import { SignalMemory, type SignalMemoryState } from './signal-memory.ts';
 import type { DeclaredSignal } from './signals.ts';
+import { UNMEASURED_BYTES_PER_SECOND } from './transfer-rate.ts';
 
 /** Shards placed in one tick: the most recently active ones. A bound on a tick's time. */
 export const SHARDS_PLACED_MAX = 20_000;
 /** Weight of the newest step in a node's measured overhead. */
 const OVERHEAD_SMOOTHING = 0.1;
+/** Standard deviations from the median to p90. */
+const P90_Z = 1.2816;
+/** Loads that vary more than this together are seen by headroom, not by the band. */
+const COMMON_VARIATION_MAX = 0.5;
 const FORMAT = 'skein-loop-3';
 
 export interface LocalEngineOptions {
@@ -70,6 +76,8 @@ export class LocalEngine implements LoopEngine {
   /** `bestFixed`: where every shard belongs, once learnt. */
   #fixed: Map<ShardId, ProcessId> | undefined;
   #lastInput: TickInput | undefined;
+  /** What the last tick placed: a repair does not wait for the next. */
+  #lastPlacement: PlacementInput | undefined;
 
   constructor(options: LocalEngineOptions) {
     this.#options = options;
@@ -97,6 +105,7 @@ export class LocalEngine implements LoopEngine {
     const total = this.#policy.forecaster.total([leadS]);
     this.#history.foresee(this.#history.lastStep + Math.round(leadS / stepS), total.p50[0] ?? 0);
     const placementInput = this.#placementInput(input);
+    this.#lastPlacement = placementInput;
     const forecastMs = monotonicMs() - startedMs;
     const placement = this.#place(input, placementInput);
     const decided = this.#plan(input, placement);
@@ -106,6 +115,9 @@ export class LocalEngine implements LoopEngine {
       actualRequestsPerSecond: actual / stepS,
       forecastQuality: this.#policy.forecaster.quality?.(),
       costUsdPerHour: { now: placement.cost.now.total, target: placement.cost.target.total },
+      ...(placement.certificate === undefined ? {} : { certified: placement.certificate }),
+      ...(placement.infeasible.length > 0 ? { infeasible: placement.infeasible } : {}),
+      ...(placement.nodeSized.length > 0 ? { nodeSized: placement.nodeSized } : {}),
       tookMs: { forecast: forecastMs, placement: monotonicMs() - startedMs - forecastMs },
     };
   }
@@ -121,6 +133,8 @@ export class LocalEngine implements LoopEngine {
     return {
       ratesByOrigin: this.#history.ratesByOrigin(shard),
       summary: found.text,
+      why: found.why,
+      priceUsdPerHour: found.priceUsdPerHour,
       alternatives: found.alternatives.map((alternative) => ({
         node: alternative.target,
         region: alternative.region,
@@ -160,6 +174,20 @@ export class LocalEngine implements LoopEngine {
       if (primary !== undefined && there.has(primary)) found.push(shard);
     }
     return found.slice(-SHARDS_PLACED_MAX);
+  }
+
+  async repair(dead: ProcessId): Promise<RepairTargets | undefined> {
+    const last = this.#lastPlacement;
+    if (last === undefined) return undefined;
+    const nodes = last.nodes.filter((node) => node.processId !== dead);
+    const { repairs, stranded } = repairLost({ ...last, nodes });
+    const ofDead = <Found extends { lost: ProcessId }>({ lost }: Found) => lost === dead;
+    return {
+      targets: Object.fromEntries(repairs.filter(ofDead).map(({ shard, target }) => [shard, target])),
+      stranded: Object.fromEntries(
+        stranded.filter(ofDead).map(({ shard, because, remedy }) => [shard, `${because}: ${remedy}`]),
+      ),
+    };
   }
 
   async save(): Promise<Uint8Array> {
@@ -282,15 +310,32 @@ export class LocalEngine implements LoopEngine {
       overheadCpu[record.processId] = this.#overheadCpu.get(record.processId) ?? 0;
       if (sample && sample.stepMs > 0) cpuNow[record.processId] = cpuOf(sample);
     }
+    const shards = this.#shards(input);
     return {
       nodes: input.nodes.map(placementNode),
-      shards: this.#shards(input),
+      shards,
       topology: this.#config.topology,
       cells,
       overheadCpu,
       cpuNow,
+      commonVariation: this.#commonVariation(shards),
+      bandwidthBps: bandwidthOf(input),
       owedUsd: (shard) => this.#ledger.owedUsd(shard, input.atMs),
     };
+  }
+
+  /**
+   * What all loads have in common: the band of all requests, which is forecast as one series, beyond the bands of shards as if
+   * they varied apart. As a share of the mean.
+   */
+  #commonVariation(shards: readonly PlacementShard[]): number {
+    let own = 0;
+    for (const { forecast } of shards) own += bandOf(forecast.metrics.requests.quantiles, 0) ** 2;
+    const total = this.#policy.forecaster.total([this.#config.leadS]);
+    const mean = total.p50[0] ?? 0;
+    if (mean <= 0) return 0;
+    const shared = bandOf([total.p50, total.p90], 0) ** 2 - own;
+    return Math.min(COMMON_VARIATION_MAX, Math.sqrt(Math.max(0, shared)) / P90_Z / mean);
   }
 
   #shards(input: TickInput): PlacementShard[] {
@@ -311,7 +356,8 @@ export class LocalEngine implements LoopEngine {
       .sort((a, b) => (a.assignment.shard < b.assignment.shard ? -1 : 1));
     const ids = chosen.map(({ assignment }) => assignment.shard);
     const periodS = ids.length > 0 ? (this.#policy.forecaster.explain(ids[0]!).periodsS[0] ?? 0) : 0;
-    const forecasts = this.#policy.forecaster.forecast(ids, horizonsFor(this.#config.leadS, periodS));
+    const horizonsS = horizonsFor(this.#config.leadS, periodS, this.#longestMoveS(ids, input));
+    const forecasts = this.#policy.forecaster.forecast(ids, horizonsS);
     return chosen.map(({ assignment, node }, i) => {
       const { shard, primary, cell, epoch } = assignment;
       const recent = this.#history.recent(shard)!;
@@ -326,6 +372,7 @@ export class LocalEngine implements LoopEngine {
         stateBytes: recent.stateBytes,
         writeBytesPerSecond: recent.writeBytesPerSecond,
         bytesPerRequest: recent.bytesPerRequest,
+        ...(assignment.standbys.length > 0 ? { standbys: assignment.standbys } : {}),
         allowedRegions: manifest?.allowedRegions,
         // Its node's build wrote the state, so the state is of that version at most.
         version: manifest?.version ?? 1,
@@ -334,6 +381,15 @@ export class LocalEngine implements LoopEngine {
         inFlightTo: target !== undefined && nodes.has(target) ? target : undefined,
       };
     });
+  }
+
+  /** Of the shard with most bytes, on the slowest way measured. */
+  #longestMoveS(ids: readonly ShardId[], { transferRates = [] }: TickInput): number {
+    let bytes = 0;
+    for (const id of ids) bytes = Math.max(bytes, this.#history.recent(id)?.stateBytes ?? 0);
+    let slowest = UNMEASURED_BYTES_PER_SECOND;
+    for (const { bytesPerSecond } of transferRates) slowest = Math.min(slowest, bytesPerSecond);
+    return this.#config.leadS + bytes / Math.max(1, slowest);
   }
 
   /** Only the predictive policy foresees: the others are there to be compared with. */
@@ -383,6 +439,8 @@ export class LocalEngine implements LoopEngine {
         costUsd: 0,
         bytes: shard.stateBytes,
         kind: 'improve',
+        neededAtS: 0,
+        doneS: 0,
       });
     }
     const reason =
@@ -398,12 +456,8 @@ export class LocalEngine implements LoopEngine {
   ): Pick<EngineDecision, 'outcome' | 'reason'> & { plan?: Plan } {
     const { plan, reason } = makePlan({
       placement,
-      inFlight: input.inFlight.map(({ shard, source, target }) => ({
-        shard,
-        source,
-        target,
-        bytes: this.#history.recent(shard)?.stateBytes ?? 0,
-      })),
+      inFlight: input.inFlight.map((flight) => this.#flight(flight, input)),
+      tickS: this.#config.stepMs / 1000,
       epochOf: (shard) => this.#assignments.get(shard)?.epoch ?? 0,
       parent: this.#generation,
       atMs: input.atMs,
@@ -419,6 +473,16 @@ export class LocalEngine implements LoopEngine {
     for (const { shard, reason: why } of plan.moves)
       this.#ledger.moved(shard, input.atMs, costs.get(shard) ?? 0, why.gainUsdPerHour);
     return { outcome: 'planned', reason, plan };
+  }
+
+  /** A migration under way, with the time that its bytes are expected to take yet. */
+  #flight({ shard, source, target, startedAtMs }: TickInput['inFlight'][number], input: TickInput): InFlight {
+    const bytes = this.#history.recent(shard)?.stateBytes ?? 0;
+    const region = (process: ProcessId) =>
+      input.nodes.find(({ record }) => record.processId === process)?.record.region ?? '';
+    const durationS = this.#config.leadS + bytes / bandwidthOf(input)(region(source), region(target));
+    const spentS = startedAtMs === undefined ? 0 : Math.max(0, input.atMs - startedAtMs) / 1000;
+    return { shard, source, target, bytes, leftS: Math.max(0, durationS - spentS) };
   }
 
   #latencyNow(input: PlacementInput, shard: PlacementShard): number {
@@ -442,6 +506,19 @@ function windowS(input: PlacementInput): number {
   let sum = 0;
   for (const seconds of intervalsS(input.shards[0]?.forecast.horizonsS ?? [1])) sum += seconds;
   return sum;
+}
+
+/** Bytes a second of a move between two regions: measured, or what transfers are limited to. */
+function bandwidthOf({ transferRates = [] }: TickInput): (from: Region, to: Region) => number {
+  const measured = new Map(
+    transferRates.map(({ from, to, bytesPerSecond }) => [`${from} ${to}`, bytesPerSecond]),
+  );
+  return (from, to) => measured.get(`${from} ${to}`) ?? UNMEASURED_BYTES_PER_SECOND;
+}
+
+/** Half a band, from p50 to p90. */
+function bandOf([p50, p90]: readonly (readonly number[])[], h: number): number {
+  return Math.max(0, (p90![h] ?? 0) - (p50![h] ?? 0));
 }
 
 function cpuOf(sample: NodeSample): number {

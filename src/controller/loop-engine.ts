@@ -21,6 +21,7 @@ import type { PolicyName } from '../placement/index.ts';
 import type { AssignmentChanges } from './cluster-view.ts';
 import type { ForecastQuery } from './forecast-view.ts';
 import type { DeclaredSignal } from './signals.ts';
+import type { TransferRate } from './transfer-rate.ts';
 
 export { POLICIES, type PolicyName as Policy } from '../placement/index.ts';
 
@@ -66,7 +67,9 @@ export interface TickInput {
   /** One report a node that answered; an empty one says: there, and idle. */
   reports: { source: ProcessId; atMs: number; shards: LoadSample[] }[];
   /** Migrations under way: placement counts the shard at its target and leaves it alone. */
-  inFlight: { shard: ShardId; source: ProcessId; target: ProcessId }[];
+  inFlight: { shard: ShardId; source: ProcessId; target: ProcessId; startedAtMs?: number }[];
+  /** Bytes a second that moves were measured to get across; a pair that is not here was not measured. */
+  transferRates?: TransferRate[];
   /** Shards whose migration was rolled back since the last tick. */
   rolledBack: ShardId[];
   /** Moved by hand: placement leaves them there until the pin ends. */
@@ -95,6 +98,10 @@ export interface ShardInsight {
   ratesByOrigin: Record<Region, number>;
   /** Placement's own sentence. */
   summary: string;
+  /** The solver's: what its region costs, what its load is worth to others there, the next best region. */
+  why?: string;
+  /** Dollars an hour that its load is worth to others in each region; 0 where there is room for all. */
+  priceUsdPerHour?: Record<Region, number>;
   alternatives: Alternative[];
   forecast?: ShardForecast;
   explanation?: ForecastExplanation;
@@ -120,6 +127,12 @@ export interface ForecastView {
   explanation?: ForecastExplanation;
 }
 
+export interface RepairTargets {
+  targets: Record<ShardId, ProcessId>;
+  /** Shards that no node may take, and why. */
+  stranded: Record<ShardId, string>;
+}
+
 export interface LoopEngine {
   /** The engine began anew: the next tick must tell every assignment. */
   readonly needsEverything?: boolean;
@@ -127,6 +140,11 @@ export interface LoopEngine {
   insight(shard: ShardId): Promise<ShardInsight | undefined>;
   /** Without a shard, node or region: the whole cluster. Undefined: never seen, or nothing is there. */
   forecast(shard: ShardId | undefined, query?: ForecastQuery): Promise<ForecastView | undefined>;
+  /**
+   * Where the shards of a node that was lost should be opened, hard constraints kept, from what the last tick knew. Undefined:
+   * nothing is known yet.
+   */
+  repair?(dead: ProcessId): Promise<RepairTargets | undefined>;
   /** Everything a successor needs to go on. */
   save(): Promise<Uint8Array>;
   /** False: the bytes are of another format and were ignored. */

@@ -253,19 +253,20 @@ export class Operations {
     return this.#controller.decisions.slice(-limit);
   }
 
-  /** The newest plan that held moves, the decision it came with, and what became of its moves. */
-  plan(): { plan?: Plan; decision?: Decision; migrations?: MigrationView[] } {
+  /** The newest plan that held moves, the decision it came with, the newest decision, and what became of the plan's moves. */
+  plan(): { plan?: Plan; decision?: Decision; last?: Decision; migrations?: MigrationView[] } {
     this.#requireLeading();
+    const last = this.#controller.decisions.at(-1);
     const decision = this.#controller.decisions.findLast((d) => (d.plan?.moves.length ?? 0) > 0);
     const plan = decision?.plan;
-    if (plan === undefined) return {};
+    if (plan === undefined) return { last };
     const planned = new Set(plan.moves.map(({ shard, target }) => `${shard} ${target}`));
     const migrations = this.#controller.executor
       .list()
       .filter(
         ({ shard, target, startedAtMs }) => planned.has(`${shard} ${target}`) && startedAtMs >= plan.madeAtMs,
       );
-    return { plan, decision, migrations };
+    return { plan, decision, last, migrations };
   }
 
   async forecast(shard: ShardId | undefined, query: ForecastQuery = {}): Promise<ForecastView> {

@@ -29,13 +29,14 @@ const shard = (standbys: string[]): Assignment => ({
   standbys,
   version: 1,
 });
-const repair = (standbys: string[], nodes: NodeRecord[], cordoned: string[] = []) =>
+const repair = (standbys: string[], nodes: NodeRecord[], cordoned: string[] = [], chosen?: string) =>
   [
     ...spread([shard(standbys)], {
       home: 'us-east-1',
       nodes,
       cordoned: new Set(cordoned),
       topology: AWS_THREE_REGIONS,
+      chosen: chosen === undefined ? undefined : { 'room/a': chosen },
     }).batches.keys(),
   ][0];
 
@@ -45,4 +46,14 @@ it('asks a standby before any other node, the first of them that takes shards', 
   expect(repair(['gone.1', 's.1', 't.1'], nodes)).toBe('s.1');
   expect(repair(['s.1', 't.1'], nodes, ['s'])).toBe('t.1');
   expect(repair(['s.1'], [nodes[0]!, node('s', 'eu-west-1', { state: 'draining' })])).toBe('home.1');
+});
+
+it('then the node that placement chose, unless it is closed or may not host the shard', () => {
+  const nodes = [node('home', 'us-east-1'), node('far', 'eu-west-1'), node('s', 'eu-west-1')];
+  expect(repair([], nodes, [], 'far.1')).toBe('far.1');
+  expect(repair(['s.1'], nodes, [], 'far.1')).toBe('s.1');
+  expect(repair([], nodes, ['far'], 'far.1')).toBe('home.1');
+  expect(repair([], nodes, [], 'gone.1')).toBe('home.1');
+  const bare = node('far', 'eu-west-1', { services: {} });
+  expect(repair([], [nodes[0]!, bare], [], 'far.1')).toBe('home.1');
 });

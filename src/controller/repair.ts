@@ -4,8 +4,9 @@
  * A hint, no more: the node that is asked claims by compare-and-swap and only while the dead process's node key is
  * absent (OWNERSHIP rule 1), and a request that comes first makes its node claim by itself. Hard constraints hold:
  * allowed regions, build version, quarantine is no obstacle (a quarantined shard still answers queries), and only nodes
- * that take new shards. Order of preference: a standby (it takes over by itself, this is for when it could not), the
- * dead node's region (there is the shard's cell), then the others.
+ * that take new shards. Order of preference: a standby (it takes over by itself, this is for when it could not), the node that
+ * placement chose (it knows loads, so it keeps capacity as well), the dead node's region (there is the shard's cell), then the
+ * others.
  */
 import { type Clock, type Log, sleep } from '../io/io.ts';
 import { type ProcessId, parseShardId, type Region, rendezvous, type ShardId } from '../model/ids.ts';
@@ -33,7 +34,14 @@ export interface RepairReport {
 /** Which node opens which shard. Pure: the same cluster gives the same answer to two controllers. */
 export function spread(
   shards: readonly Assignment[],
-  options: { home: Region; nodes: readonly NodeRecord[]; cordoned: ReadonlySet<string>; topology: Topology },
+  options: {
+    home: Region;
+    nodes: readonly NodeRecord[];
+    cordoned: ReadonlySet<string>;
+    topology: Topology;
+    /** What placement chose, where it was asked. */
+    chosen?: Readonly<Record<ShardId, ProcessId>>;
+  },
 ): { batches: Map<ProcessId, ShardId[]>; left: Record<ShardId, string> } {
   const { home, topology } = options;
   const open = options.nodes.filter((node) => node.state === 'ready' && !options.cordoned.has(node.name));
@@ -44,18 +52,20 @@ export function spread(
   const left: Record<ShardId, string> = {};
   for (const { shard, standbys } of shards) {
     const { service } = parseShardId(shard);
-    let target = standbys
-      .map((process) => open.find((node) => node.processId === process))
-      .find((node) => node !== undefined);
+    const hosts = ({ services, region }: NodeRecord) => {
+      const manifest = services[service];
+      return (
+        manifest !== undefined &&
+        (manifest.allowedRegions === undefined || manifest.allowedRegions.includes(region))
+      );
+    };
+    let target =
+      standbys
+        .map((process) => open.find((node) => node.processId === process))
+        .find((node) => node !== undefined) ??
+      open.find((node) => node.processId === options.chosen?.[shard] && hosts(node));
     for (const region of target === undefined ? regionsByDistance : []) {
-      const able = open.filter((node) => {
-        const manifest = node.services[service];
-        return (
-          node.region === region &&
-          manifest !== undefined &&
-          (manifest.allowedRegions === undefined || manifest.allowedRegions.includes(region))
-        );
-      });
+      const able = open.filter((node) => node.region === region && hosts(node));
       target = rendezvous(shard, able, (node) => node.name);
       if (target) break;
     }
@@ -81,6 +91,8 @@ export interface RepairOptions {
   orphans: () => Assignment[];
   nodes: () => NodeRecord[];
   cordoned: () => ReadonlySet<string>;
+  /** Where placement would open them: asked once, and not waited for long. */
+  chosen?: () => Promise<Readonly<Record<ShardId, ProcessId>> | undefined>;
   /** Asked before every call: a deposed leader stops. */
   mayAct: () => boolean;
 }
@@ -94,6 +106,7 @@ export async function repair(options: RepairOptions): Promise<RepairReport> {
     left: {},
     tookMs: 0,
   };
+  const chosen = report.shards > 0 ? await options.chosen?.() : undefined;
   for (let attempt = 1; attempt <= REPAIR_ATTEMPTS_MAX && options.mayAct(); attempt++) {
     const orphans = options.orphans();
     if (orphans.length === 0) {
@@ -105,6 +118,8 @@ export async function repair(options: RepairOptions): Promise<RepairReport> {
       nodes: options.nodes(),
       cordoned: options.cordoned(),
       topology: options.topology,
+      // A second attempt goes where it can: the first choice may be what refused.
+      chosen: attempt === 1 ? chosen : undefined,
     });
     report.left = left;
     const believed = new Map(orphans.map((assignment) => [assignment.shard, assignment]));

@@ -7,13 +7,14 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../io/io.ts';
-import type { ShardId } from '../model/ids.ts';
+import type { ProcessId, ShardId } from '../model/ids.ts';
 import type { ForecastQuery } from './forecast-view.ts';
 import type {
   EngineConfig,
   EngineDecision,
   ForecastView,
   LoopEngine,
+  RepairTargets,
   ShardInsight,
   TickInput,
 } from './loop-engine.ts';
@@ -80,6 +81,10 @@ export class WorkerEngine implements LoopEngine {
 
   forecast(shard: ShardId | undefined, query: ForecastQuery = {}): Promise<ForecastView | undefined> {
     return this.#call({ method: 'forecast', shard, query }) as Promise<ForecastView | undefined>;
+  }
+
+  repair(dead: ProcessId): Promise<RepairTargets | undefined> {
+    return this.#call({ method: 'repair', dead }) as Promise<RepairTargets | undefined>;
   }
 
   async save(): Promise<Uint8Array> {

@@ -1,5 +1,5 @@
 /** What the controller's main thread and its worker say to each other. Plain data. */
-import type { ShardId } from '../model/ids.ts';
+import type { ProcessId, ShardId } from '../model/ids.ts';
 import type { ForecastQuery } from './forecast-view.ts';
 import type { EngineConfig, TickInput } from './loop-engine.ts';
 
@@ -12,6 +12,7 @@ export type WorkerCall =
   | { method: 'tick'; input: TickInput }
   | { method: 'insight'; shard: ShardId }
   | { method: 'forecast'; shard: ShardId | undefined; query: ForecastQuery }
+  | { method: 'repair'; dead: ProcessId }
   | { method: 'save' }
   | { method: 'load'; bytes: Uint8Array };
 

@@ -16,6 +16,7 @@ function run(request: WorkerRequest): Promise<unknown> {
   if (request.method === 'tick') return engine.tick(request.input);
   if (request.method === 'insight') return engine.insight(request.shard);
   if (request.method === 'forecast') return engine.forecast(request.shard, request.query);
+  if (request.method === 'repair') return engine.repair(request.dead);
   if (request.method === 'save') return engine.save();
   return engine.load(request.bytes);
 }

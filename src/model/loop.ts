@@ -62,6 +62,8 @@ export interface PlacementShard {
   stateBytes: number;
   writeBytesPerSecond: number;
   bytesPerRequest: number;
+  /** Processes that keep a copy: a move to one of them promotes it. */
+  standbys?: readonly ProcessId[];
   allowedRegions?: Region[];
   version: number;
   pinnedTo?: ProcessId;
@@ -100,12 +102,35 @@ export interface MoveReason {
  */
 export type LatencyPromise = Record<Region, { share: number; nowMs: number; thenMs: number }>;
 
+/** What no placement can keep, as far as it goes. */
+export interface Infeasibility {
+  /** Name of the hard constraint. */
+  constraint: string;
+  /** How many, and some of them: shards, or nodes that are beyond full. */
+  count: number;
+  examples: string[];
+  /** What would make it feasible, in plain words. */
+  remedy: string;
+}
+
 /** Immutable; ordered by benefit over cost. Nodes and the executor refuse generations older than one they saw. */
 export interface Plan {
   generation: number;
   parent: number;
   madeAtMs: number;
   moves: Move[];
+  /** What follows when, as far as it is laid out: every tick decides it anew. */
+  later?: LaterMove[];
+}
+
+/** A move that does not start yet: its turn comes as budgets allow. */
+export interface LaterMove {
+  shard: ShardId;
+  target: ProcessId;
+  startInS: number;
+  doneInS: number;
+  /** It will be done after it is needed. */
+  late: boolean;
 }
 
 export type ControllerMode = 'observe' | 'recommend' | 'auto';
@@ -135,5 +160,14 @@ export interface Decision {
   /** How forecasts of all requests did against what came, per horizon; from the first that were held against it. */
   forecastQuality?: ForecastQuality[];
   costUsdPerHour?: { now: number; target: number };
+  /**
+   * How far the target is from the best placement there can be, at most: (cost - bound) / bound with the moves' cost, and the
+   * bound in dollars an hour, which no placement can be below.
+   */
+  certified?: { gap: number; lowerBoundUsdPerHour: number };
+  /** Hard constraints that no placement can keep, with the shards and what would mend it. */
+  infeasible?: Infeasibility[];
+  /** Shards that need at least half of the largest node, and how many others share their node. */
+  nodeSized?: { shard: ShardId; share: number; neighbours: number }[];
   tookMs: { forecast: number; placement: number };
 }

@@ -37,20 +37,6 @@ export const DEFAULT_PRICES: Prices = {
   moveFixedUsd: 1e-5,
 };
 
-/** How far ahead placement looks and how much it may try. */
-export interface SearchBudget {
-  /** Relocations evaluated, in shard x node pairs. Never wall clock: a busy machine must not give another answer. */
-  evaluationsMax: number;
-  /** Passes of local search over all shards. */
-  passesMax: number;
-}
-
-export const DEFAULT_SEARCH: SearchBudget = {
-  // 2,000 shards x 6 nodes x 4 passes, with room; 100,000 shards get one pass over those that gain.
-  evaluationsMax: 400_000,
-  passesMax: 4,
-};
-
 /** Budgets of moving. */
 export interface MoveBudgets {
   /** Started in one tick. */
@@ -85,17 +71,30 @@ export const HORIZON_MULTIPLES = [1, 1.5, 2, 3, 4, 6] as const;
  */
 export const HORIZON_PERIOD_SHARES = [1 / 24, 1 / 12, 1 / 6] as const;
 
+/** A move longer than this is decided as if it took so long, seconds: no forecast of load reaches further. */
+const LONGEST_MOVE_S_MAX = 6 * 3600;
+
 /**
  * Horizons in seconds to forecast and place for.
  *
  * @param moveDurationS from the decision until requests go to the target
  * @param periodS the strongest detected period; 0 or absent where none is known
+ * @param longestMoveS of the shard whose bytes take longest; it is decided by what comes after that
  * @example
  * horizonsFor(2) // [2, 3, 4, 6, 8, 12]
  */
-export function horizonsFor(moveDurationS: number = MOVE_DURATION_S, periodS = 0): number[] {
+export function horizonsFor(
+  moveDurationS: number = MOVE_DURATION_S,
+  periodS = 0,
+  longestMoveS = 0,
+): number[] {
   const horizons: number[] = HORIZON_MULTIPLES.map((multiple) => multiple * moveDurationS);
   for (const share of HORIZON_PERIOD_SHARES)
     if (share * periodS > 1.3 * horizons[horizons.length - 1]!) horizons.push(share * periodS);
+  // Powers of two of the lead, so that bytes that come and go do not change the horizons every time.
+  const doublings = Math.ceil(Math.log2(Math.min(LONGEST_MOVE_S_MAX, longestMoveS) / moveDurationS));
+  for (const times of [doublings, doublings + 1])
+    if (moveDurationS * 2 ** times > 1.3 * horizons[horizons.length - 1]!)
+      horizons.push(moveDurationS * 2 ** times);
   return horizons;
 }

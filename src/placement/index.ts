@@ -7,7 +7,6 @@
  * const { relocations, reason } = placer.place({ nodes, shards, topology, cells });
  */
 export { bestFixedPlacement } from './best-fixed.ts';
-export { CONSTRAINTS, type Constraint, type ConstraintContext } from './constraints/index.ts';
 export * from './defaults.ts';
 export * from './input.ts';
 export { type Built, ProblemBuilder, weightsOf } from './instance/build.ts';

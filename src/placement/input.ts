@@ -1,8 +1,9 @@
 /** What placement is given and what it gives back. Plain data. */
 import type { CellId, ProcessId, Region, ShardId } from '../model/ids.ts';
-import type { MoveReason, PlacementNode, PlacementShard } from '../model/loop.ts';
+import type { Infeasibility, MoveReason, PlacementNode, PlacementShard } from '../model/loop.ts';
 import type { Topology } from '../model/topology.ts';
-import type { Prices, SearchBudget } from './defaults.ts';
+import type { Prices } from './defaults.ts';
+import type { SolveBudget } from './solver/solve.ts';
 
 export interface PlacementInput {
   nodes: readonly PlacementNode[];
@@ -11,7 +12,7 @@ export interface PlacementInput {
   /** The cell of each region: a shard's log lives where its primary does. Absent regions keep the cell they have. */
   cells: Readonly<Record<Region, CellId>>;
   prices?: Partial<Prices>;
-  search?: Partial<SearchBudget>;
+  budget?: Partial<SolveBudget>;
   /** Nodes that may be given back when empty; only their price counts. */
   releasable?: ReadonlySet<ProcessId>;
   /**
@@ -21,11 +22,15 @@ export interface PlacementInput {
   overheadCpu?: Readonly<Record<ProcessId, number>>;
   /** CPU of each node right now, core-seconds a second: tells which nodes are saturated already. */
   cpuNow?: Readonly<Record<ProcessId, number>>;
+  /** Coefficient of variation of what all loads have in common: 0.1 is ten percent up or down together. */
+  commonVariation?: number;
+  /** Measured bytes a second of one move; absent: a move takes as long whatever its bytes. */
+  bandwidthBps?: (from: Region, to: Region) => number;
   /** Cost still owed by a shard's last move, dollars (see the plan's ledger): added to the cost of its next one. */
   owedUsd?: (shard: ShardId) => number;
 }
 
-/** Dollars an hour, by cause. */
+/** Dollars an hour, by cause, over the window of the forecasts. */
 export interface Cost {
   latency: number;
   egress: number;
@@ -47,14 +52,33 @@ export interface Relocation {
   bytes: number;
   /** `must`: where it is breaks a hard constraint. */
   kind: 'improve' | 'must';
+  /** Seconds ahead at which it should be done, and the earliest at which it can be. */
+  neededAtS: number;
+  doneS: number;
+  /** Shards whose moves make room for this one: it must not go without them. */
+  after?: ShardId[];
+}
+
+/** How far a target is from the best that can be, as certified by region prices. */
+export interface Certificate {
+  /** Dollars an hour that no placement can be below, moves included. */
+  lowerBoundUsdPerHour: number;
+  /** (cost - bound) / bound. */
+  gap: number;
 }
 
 export interface PlacementResult {
   /** Where every shard should be, those that stay included. */
   target: Map<ShardId, ProcessId>;
-  /** Only those that should move, best first. */
+  /** Only those that should move, best first: every prefix keeps the hard constraints. */
   relocations: Relocation[];
   cost: { now: Cost; target: Cost };
+  /** Absent where nothing was solved. */
+  certificate?: Certificate;
+  /** What no placement can keep: which constraint, which shards, what would make it feasible. */
+  infeasible: Infeasibility[];
+  /** Shards near the size of a node: nothing stands beside them well. */
+  nodeSized: { shard: ShardId; share: number; neighbours: number }[];
   /** One plain sentence for the tick, and what stood in the way of moves, with counts. */
   reason: string;
   blocked: Record<string, number>;
@@ -64,6 +88,10 @@ export interface ShardPlacementExplanation {
   shard: ShardId;
   text: string;
   current: ProcessId;
+  /** The solver's own sentence: what its region costs, what its load there is worth to others, the next best region. */
+  why?: string;
+  /** Dollars an hour that its load is worth to others in each region: 0 where there is room for all. */
+  priceUsdPerHour?: Record<Region, number>;
   /** Alternatives, best first. */
   alternatives: {
     target: ProcessId;

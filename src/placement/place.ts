@@ -1,21 +1,27 @@
 /**
  * The placer: current placement and forecasts in, target out.
  *
- * 1. Price: what each shard costs in each region over the forecast steps, what each node's load costs (snapshot.ts).
- * 2. Greedy: shards that must leave, then those that gain, best first (greedy.ts).
- * 3. Local search: relieve what would overload, even out neighbours, reconsider what was moved (local-search.ts).
- * 4. Report: every relocation with gain, cost and runner-up, and a sentence for the tick.
+ * 1. Translate: the cluster, its forecasts and what is under way as the solver's problem (cluster-problem.ts).
+ * 2. Solve: region prices, then a search from the current placement that keeps what need not move (solver/solve.ts).
+ * 3. Sequence: the differences in an order of which every prefix is sound, each with its gain and cost (sequence.ts).
+ * 4. Report: reasons with the runner-up, how far from the certified bound, what no placement can keep, and a sentence.
  *
- * Starts from the current placement, spends evaluations and never time, draws no random numbers: the same input gives the
- * same answer, and an input whose best placement is the current one gives no relocation.
+ * Spends counts and never time, its draws are seeded: the same input gives the same answer, and an input whose best
+ * placement is the current one gives no relocation.
  */
-import type { ShardId } from '../model/ids.ts';
-import { DEFAULT_SEARCH } from './defaults.ts';
-import { explainShard, usd } from './explain.ts';
-import { GAIN_USD_MIN, placeGreedily, type SearchState } from './greedy.ts';
-import type { PlacementInput, PlacementResult, Placer, Relocation } from './input.ts';
-import { searchLocally } from './local-search.ts';
-import { Snapshot } from './snapshot.ts';
+import type { ProcessId, ShardId } from '../model/ids.ts';
+import { ClusterProblem } from './cluster-problem.ts';
+import { PLACE_CONSTRAINTS } from './constraints/place-constraints.ts';
+import { usd } from './dollars.ts';
+import { explainShard } from './explain.ts';
+import { blockedBy, infeasibilities } from './infeasible.ts';
+import type { Certificate, Cost, PlacementInput, PlacementResult, Placer, Relocation } from './input.ts';
+import { queueFloorUsd } from './queue-floor.ts';
+import { RunnerUps } from './runner-up.ts';
+import { primariesOf, type Step, sequence } from './sequence.ts';
+import { eligible } from './solver/eligible.ts';
+import { costOf } from './solver/objective.ts';
+import { type SolveResult, solve } from './solver/solve.ts';
 
 /** The placer used by every policy that moves. */
 export function createPlacer(): Placer {
@@ -26,11 +32,13 @@ export function createPlacer(): Placer {
 export function stillPlacer(): Placer {
   return {
     place(input) {
-      const cost = new Snapshot(input).cost();
+      const cost = costAt(new ClusterProblem(input));
       return {
         target: new Map(input.shards.map((shard) => [shard.shard, shard.inFlightTo ?? shard.primary])),
         relocations: [],
         cost: { now: cost, target: cost },
+        infeasible: [],
+        nodeSized: [],
         reason: 'the policy is static: shards stay where they were first touched',
         blocked: {},
       };
@@ -40,93 +48,135 @@ export function stillPlacer(): Placer {
 }
 
 export function place(input: PlacementInput): PlacementResult {
-  const snapshot = new Snapshot(input);
-  const budget = { ...DEFAULT_SEARCH, ...input.search };
-  const state: SearchState = { evaluationsLeft: budget.evaluationsMax, blocked: {} };
-  const now = snapshot.cost();
-  const forced = snapshot.shards.map((_, s) => snapshot.mustLeave(s));
-  placeGreedily(snapshot, state);
-  searchLocally(snapshot, state, budget.passesMax);
-  const relocations: Relocation[] = [];
-  const target = new Map<ShardId, string>();
-  for (let s = 0; s < snapshot.shards.length; s++) {
-    const shard = snapshot.shards[s]!;
-    const to = snapshot.place[s]!;
-    target.set(shard.shard, to >= 0 ? snapshot.nodes[to]!.processId : shard.primary);
-    if (to < 0 || to === snapshot.start[s]) continue;
-    const relocation = describe(snapshot, s, forced[s]?.description);
-    if (relocation.kind === 'must' || relocation.gainUsd > relocation.costUsd + GAIN_USD_MIN)
-      relocations.push(relocation);
-    else target.set(shard.shard, shard.primary);
-  }
-  relocations.sort(
-    (a, b) =>
-      (a.kind === b.kind ? 0 : a.kind === 'must' ? -1 : 1) ||
-      b.gainUsd - b.costUsd - (a.gainUsd - a.costUsd) ||
-      (a.shard < b.shard ? -1 : 1),
-  );
-  const after = snapshot.cost();
+  const cluster = new ClusterProblem(input);
+  const { problem, shards, nodes } = cluster;
+  const target = new Map<ShardId, ProcessId>();
+  const now = costAt(cluster);
+  if (shards.length === 0 || nodes.length === 0)
+    return {
+      target,
+      relocations: [],
+      cost: { now, target: now },
+      infeasible: [],
+      nodeSized: [],
+      reason: reasonFor(0, now.total, now.total, undefined, {}),
+      blocked: {},
+    };
+  const solved = solveCluster(cluster);
+  const must = new Set<number>();
+  for (let s = 0; s < shards.length; s++) if (mustLeave(cluster, s)) must.add(s);
+  const { steps, state, stuck } = sequence(cluster, solved.place, must);
+  const runnerUps = new RunnerUps(cluster, state);
+  const relocations = steps.map((step) => describe(cluster, step, runnerUps));
+  shards.forEach((shard, s) => {
+    const n = state.place[s * problem.width]!;
+    target.set(shard.shard, n >= 0 ? nodes[n]!.processId : shard.primary);
+  });
+  const after = costAt(cluster, state.place);
+  const certificate = certify(cluster, solved, costOf(problem, state.place).total);
+  const blocked = blockedBy(cluster, state);
   return {
     target,
     relocations,
     cost: { now, target: after },
-    reason: reasonFor(relocations.length, now.total, after.total, state),
-    blocked: state.blocked,
+    certificate,
+    ...infeasibilities(cluster, state, stuck),
+    reason: reasonFor(relocations.length, now.total, after.total, certificate, blocked),
+    blocked,
   };
 }
 
-function describe(snapshot: Snapshot, s: number, mustBecause: string | undefined): Relocation {
-  const shard = snapshot.shards[s]!;
-  const from = snapshot.start[s]!;
-  const to = snapshot.place[s]!;
-  const costUsd = snapshot.moveUsd(s, to);
-  // Seen from the target: what going back would lose is what going there gains, with all other moves made.
-  const gainUsd = from < 0 ? 0 : snapshot.deltaUsd(s, from) + costUsd;
-  const perHour = 3600 / snapshot.windowS;
-  const latencyMsNow = snapshot.latencyMs(s, from);
-  const latencyMsThen = snapshot.latencyMs(s, to);
-  let runnerUp: { target: string; gainUsdPerHour: number } | undefined;
-  for (let n = 0; n < snapshot.nodes.length; n++) {
-    if (n === to || n === from) continue;
-    const gain = (gainUsd - snapshot.deltaUsd(s, n)) * perHour;
-    if (runnerUp === undefined || gain > runnerUp.gainUsdPerHour)
-      runnerUp = { target: snapshot.nodes[n]!.processId, gainUsdPerHour: gain };
-  }
-  const target = snapshot.nodes[to]!;
-  const source = snapshot.nodes[from];
+/** Solves from where shards are; where nothing is placed yet, from nothing. */
+export function solveCluster(cluster: ClusterProblem): SolveResult {
+  return solve(cluster.problem, { seed: 0, budget: cluster.input.budget });
+}
+
+/** Whether where a shard is breaks a hard constraint that it may be moved for. */
+function mustLeave({ problem }: ClusterProblem, s: number): boolean {
+  const n = problem.start[s * problem.width]!;
+  return n >= 0 && problem.frozen[s] === 0 && !eligible(problem, s, n, false);
+}
+
+function certify(cluster: ClusterProblem, solved: SolveResult, usdPerHour: number): Certificate {
+  const lowerBoundUsdPerHour = solved.lowerBound + queueFloorUsd(cluster.problem);
+  const gap = lowerBoundUsdPerHour > 0 ? usdPerHour / lowerBoundUsdPerHour - 1 : 0;
+  return { lowerBoundUsdPerHour, gap: Math.max(0, gap) };
+}
+
+/** Dollars an hour without moves. */
+function costAt({ problem }: ClusterProblem, place = primariesOf(problem.start, problem.width)): Cost {
+  const { latency, egress, replication, nodes, overload } = costOf(problem, place);
+  const sent = egress + replication;
+  return { latency, egress: sent, nodes, overload, total: latency + sent + nodes + overload };
+}
+
+function describe(cluster: ClusterProblem, step: Step, runnerUps: RunnerUps): Relocation {
+  const { s, from, to, must, gainUsd, costUsd } = step;
+  const shard = cluster.shards[s]!;
+  const target = cluster.nodes[to]!;
+  const source = cluster.nodes[from];
+  const perHour = 1 / cluster.windowHours;
+  const latencyMsNow = cluster.latencyMs(s, from);
+  const latencyMsThen = cluster.latencyMs(s, to);
   let text: string;
-  if (mustBecause !== undefined) text = `a shard ${mustBecause}; ${target.name} is the best that may take it`;
-  else if (source === undefined) text = `its node is gone; ${target.name} takes it`;
+  const worth = `${usd(gainUsd)} over ${Math.round(cluster.windowS)} s, moving costs ${usd(costUsd)}`;
+  if (source === undefined) text = `its node is gone; ${target.name} takes it`;
+  else if (must) text = `a shard ${brokenBy(cluster, s, from)}; ${target.name} is the best that may take it`;
   else if (source.region === target.region)
-    text = `${source.name} will be busier than ${target.name} in the same region; evening out saves ${usd(gainUsd)}, moving costs ${usd(costUsd)}`;
+    text = `${source.name} will be busier than ${target.name} in the same region; evening out saves ${worth}`;
+  else if (latencyMsThen < latencyMsNow)
+    text = `its users will wait ${latencyMsThen.toFixed(0)} ms instead of ${latencyMsNow.toFixed(0)} ms: ${worth}`;
+  else if (gainUsd > costUsd)
+    text = `${source.name} will be too busy: there its users wait ${latencyMsThen.toFixed(0)} ms instead of ${latencyMsNow.toFixed(0)} ms, and all together save ${worth}`;
   else
-    text = `its users will wait ${latencyMsThen.toFixed(0)} ms instead of ${latencyMsNow.toFixed(0)} ms: ${usd(gainUsd)} over ${Math.round(snapshot.windowS)} s, moving costs ${usd(costUsd)}`;
+    text = `it makes room on ${source.name} for a shard that needs it more; its users will wait ${latencyMsThen.toFixed(0)} ms instead of ${latencyMsNow.toFixed(0)} ms`;
   return {
     shard: shard.shard,
     source: shard.primary,
     target: target.processId,
-    cell: snapshot.input.cells[target.region] ?? shard.cell,
+    cell: cluster.input.cells[target.region] ?? shard.cell,
     gainUsd,
     costUsd,
-    bytes: shard.stateBytes,
-    kind: mustBecause !== undefined || source === undefined ? 'must' : 'improve',
+    bytes: shard.standbys?.includes(target.processId) ? 0 : shard.stateBytes,
+    kind: must || source === undefined ? 'must' : 'improve',
+    neededAtS: cluster.neededAtS(s, from, to),
+    doneS: cluster.doneS(s),
+    ...(step.after.length > 0 ? { after: step.after.map((maker) => cluster.shards[maker]!.shard) } : {}),
     reason: {
       text,
       gainUsdPerHour: gainUsd * perHour,
       costUsdPerHour: costUsd * perHour,
       latencyMsNow,
       latencyMsThen,
-      runnerUp,
-      ...(source === undefined ? {} : { promise: snapshot.promise(s, from, to) }),
+      runnerUp: runnerUps.of(step),
+      ...(source === undefined ? {} : { promise: cluster.promise(s, from, to) }),
     },
   };
 }
 
-function reasonFor(count: number, now: number, after: number, state: SearchState): string {
-  const blocked = Object.entries(state.blocked)
+function brokenBy(cluster: ClusterProblem, s: number, n: number): string {
+  const { problem } = cluster;
+  return (
+    PLACE_CONSTRAINTS.find((constraint) => !constraint.allows(problem, s, n, false))?.description ??
+    'may not be where it is'
+  );
+}
+
+function reasonFor(
+  count: number,
+  now: number,
+  after: number,
+  certificate: Certificate | undefined,
+  blocked: Record<string, number>,
+): string {
+  const named = Object.entries(blocked)
     .map(([name, times]) => `${name} ${times}`)
     .join(', ');
-  const why = blocked === '' ? '' : `; refused by constraints: ${blocked}`;
-  if (count === 0) return `every shard is where it should be, at $${now.toFixed(2)} an hour${why}`;
-  return `${count} shards would be better elsewhere: $${now.toFixed(2)} an hour now, $${after.toFixed(2)} then${why}`;
+  const why = named === '' ? '' : `; refused by constraints: ${named}`;
+  const bound =
+    certificate === undefined
+      ? ''
+      : `, at most ${(100 * certificate.gap).toFixed(1)} % above the best there can be`;
+  if (count === 0) return `every shard is where it should be, at $${now.toFixed(2)} an hour${bound}${why}`;
+  return `${count} shards would be better elsewhere: $${now.toFixed(2)} an hour now, $${after.toFixed(2)} then${bound}${why}`;
 }

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { PlacementShard, ShardForecast } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import { DEFAULT_PRICES } from './defaults.ts';
-import { flowsIn } from './objective.ts';
 import { promiseOf } from './promise.ts';
+import { flowsIn } from './shard-value.ts';
 
 const [us, eu, ap] = AWS_THREE_REGIONS.regions as [string, string, string];
 const at = (region: string, cellRegion = region) => ({ region, cellRegion });

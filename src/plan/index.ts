@@ -3,9 +3,7 @@ export { MoveLedger } from './ledger.ts';
 export { type InFlight, makePlan, type PlanInput, type PlanResult } from './plan.ts';
 export { type Repair, type RepairResult, repairLost } from './repair.ts';
 export {
-  MOVE_FIXED_S,
   type MoveUnderWay,
-  moveDurationS,
   type Schedule,
   type ScheduleBudgets,
   type ScheduledMove,

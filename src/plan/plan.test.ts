@@ -4,9 +4,9 @@ import { flatForecast } from '../forecast/index.ts';
 import type { PlacementNode, PlacementShard } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import { CPU_SHARE_MAX } from '../placement/constraints/capacity.ts';
-import { DEFAULT_PRICES } from '../placement/defaults.ts';
 import { createPlacer, horizonsFor, type PlacementInput } from '../placement/index.ts';
-import { nodeCostUsd, valueByRegion } from '../placement/objective.ts';
+import { valueByRegion } from '../placement/shard-value.ts';
+import { queueing } from '../placement/solver/objective.ts';
 import { MoveLedger, makePlan, repairLost } from './index.ts';
 
 const REGIONS = AWS_THREE_REGIONS.regions;
@@ -147,7 +147,7 @@ describe('placement, on random clusters', () => {
   it('prices a node’s queue as a convex, growing cost', () => {
     let slope = 0;
     for (let load = 0.01; load < 2; load += 0.01) {
-      const rise = nodeCostUsd(load, 1, DEFAULT_PRICES) - nodeCostUsd(load - 0.01, 1, DEFAULT_PRICES);
+      const rise = queueing(load) - queueing(load - 0.01);
       expect(rise).toBeGreaterThanOrEqual(slope - 1e-12);
       slope = rise;
     }
@@ -166,6 +166,12 @@ describe('placement, on random clusters', () => {
           return here + Math.min(...[0, 1, 2].map((r) => (r === region ? 0 : again) + best(r, h + 1)));
         };
         for (let r = 0; r < 3; r++) expect(values[r]).toBeCloseTo(best(r, 0), 9);
+        // A move that is done in the third interval: nothing can be changed before, and later moves are done after it.
+        valueByRegion(Float64Array.from(all), 3, intervals, again, values, { first: 2 });
+        for (let r = 0; r < 3; r++) {
+          const until = all[r * 4]! * intervals[0]! + all[r * 4 + 1]! * intervals[1]!;
+          expect(values[r]).toBeCloseTo(until + best(r, 2), 9);
+        }
       }),
     );
   });

@@ -1,14 +1,23 @@
 /**
- * Current placement against target: an immutable plan of the moves worth starting in this tick.
+ * Current placement against target: an immutable plan of the moves to start in this tick, and of what follows when.
  *
  * Guarantees: nothing starts beyond the budgets, what is in flight counted; a shard in flight is not planned again; every
- * move's gain pays for it and for what its last move still owes; order is by net gain per move; the same input gives
- * the same plan. When nothing moves, the plan says why.
+ * move's gain pays for it and for what its last move still owes; order is placement's (what must move, then by gain for each
+ * second a move takes); a move never starts without those that make room for it; the same input gives the same plan. When
+ * nothing moves, the plan says why.
  */
 import type { ProcessId, ShardId } from '../model/ids.ts';
-import type { Move, Plan } from '../model/loop.ts';
-import { DEFAULT_BUDGETS, type MoveBudgets } from '../placement/defaults.ts';
+import type { LaterMove, Move, Plan } from '../model/loop.ts';
+import { DEFAULT_BUDGETS, MOVE_DURATION_S, type MoveBudgets } from '../placement/defaults.ts';
 import type { PlacementResult, Relocation } from '../placement/input.ts';
+import { scheduleMoves } from './schedule.ts';
+
+/** Seconds between plans, where the caller names none. */
+const TICK_S = 1;
+/** Seconds of what follows that are laid out; every tick does so anew. */
+const LAID_OUT_S = 60;
+/** Moves to come that a plan names. */
+const LATER_MAX = 200;
 
 /** A move that is under way. */
 export interface InFlight {
@@ -16,6 +25,8 @@ export interface InFlight {
   source: ProcessId;
   target: ProcessId;
   bytes: number;
+  /** Seconds until it is done, as far as that can be told. */
+  leftS?: number;
 }
 
 export interface PlanInput {
@@ -27,6 +38,8 @@ export interface PlanInput {
   parent: number;
   atMs: number;
   budgets?: Partial<MoveBudgets>;
+  /** Seconds until the next plan. */
+  tickS?: number;
   /** Nodes being emptied: moves off them count as drains. */
   draining?: ReadonlySet<ProcessId>;
 }
@@ -42,30 +55,39 @@ export interface PlanResult {
 
 export function makePlan(input: PlanInput): PlanResult {
   const budgets: MoveBudgets = { ...DEFAULT_BUDGETS, ...input.budgets };
-  const { relocations } = input.placement;
-  const busy = new Map<ProcessId, number>();
-  const moving = new Set<ShardId>();
-  let bytes = 0;
-  for (const flight of input.inFlight) {
-    moving.add(flight.shard);
-    bytes += flight.bytes;
-    count(busy, flight.source);
-    count(busy, flight.target);
-  }
-  const moves: Move[] = [];
+  const wanted = input.placement.relocations.map((relocation) => ({
+    ...relocation,
+    durationS: relocation.doneS,
+  }));
+  const underWay = input.inFlight.map((flight) => ({ leftS: MOVE_DURATION_S, ...flight }));
+  const schedule = scheduleMoves(wanted, underWay, {
+    ...budgets,
+    tickS: input.tickS ?? TICK_S,
+    horizonS: LAID_OUT_S,
+  });
   const limits: Record<string, number> = {};
-  for (const relocation of relocations) {
-    if (moving.has(relocation.shard)) continue;
-    const limit = limitOf(relocation, budgets, busy, moves.length, input.inFlight.length, bytes);
-    if (limit !== undefined) {
-      limits[limit] = (limits[limit] ?? 0) + 1;
+  const count = (name: string) => {
+    limits[name] = (limits[name] ?? 0) + 1;
+  };
+  const moves: Move[] = [];
+  const later: LaterMove[] = [];
+  for (const { move, startAtS, doneAtS, late, heldBy } of schedule.moves) {
+    if (startAtS === 0) {
+      moves.push(toMove(move, input));
       continue;
     }
-    bytes += relocation.bytes;
-    count(busy, relocation.source);
-    count(busy, relocation.target);
-    moves.push(toMove(relocation, input));
+    count(heldBy ?? 'moves started per tick');
+    if (later.length < LATER_MAX)
+      later.push({
+        shard: move.shard,
+        target: move.target,
+        startInS: startAtS,
+        doneInS: doneAtS,
+        late,
+      });
   }
+  const moving = new Set(input.inFlight.map(({ shard }) => shard));
+  for (const { move, because } of schedule.leftOut) if (!moving.has(move.shard)) count(because);
   const waiting = Object.values(limits).reduce((a, b) => a + b, 0);
   const plan =
     moves.length === 0
@@ -75,25 +97,9 @@ export function makePlan(input: PlanInput): PlanResult {
           parent: input.parent,
           madeAtMs: input.atMs,
           moves: Object.freeze(moves) as Move[],
+          ...(later.length > 0 ? { later: Object.freeze(later) as LaterMove[] } : {}),
         });
   return { plan, waiting, reason: reasonFor(input, moves, limits, waiting) };
-}
-
-function limitOf(
-  relocation: Relocation,
-  budgets: MoveBudgets,
-  busy: Map<ProcessId, number>,
-  started: number,
-  inFlight: number,
-  bytes: number,
-): string | undefined {
-  if (started >= budgets.startedPerTick) return 'moves started per tick';
-  if (inFlight + started >= budgets.inFlightMax) return 'moves in flight';
-  // A single shard bigger than the budget must still be able to move, alone.
-  if (bytes > 0 && bytes + relocation.bytes > budgets.bytesInFlightMax) return 'bytes in flight';
-  if ((busy.get(relocation.source) ?? 0) >= budgets.perNodeInFlightMax) return 'moves in flight per node';
-  if ((busy.get(relocation.target) ?? 0) >= budgets.perNodeInFlightMax) return 'moves in flight per node';
-  return undefined;
 }
 
 function toMove(relocation: Relocation, input: PlanInput): Move {
@@ -131,8 +137,4 @@ function reasonFor(
   const first = moves[0]!;
   const rest = waiting > 0 ? ` ${waiting} more wait: ${named}.` : '';
   return `${moves.length} ${moves.length === 1 ? 'move' : 'moves'}, first ${first.shard} to ${first.target}: ${first.reason.text}.${rest}${flying}`;
-}
-
-function count(busy: Map<ProcessId, number>, node: ProcessId): void {
-  busy.set(node, (busy.get(node) ?? 0) + 1);
 }

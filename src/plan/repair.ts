@@ -1,10 +1,14 @@
 /**
- * Emergency path: shards whose node is gone, and shards that must leave. Keeps every hard constraint, asks no price, and
- * spreads: a dead node's shards go to the healthy nodes of allowed regions, near their users first, by load.
+ * Emergency path: shards whose node is gone. Keeps every hard constraint, capacity too, and asks for no move's price: a dead
+ * node's shards go where their users and the others on the nodes pay least (a standby first: it is warm), the busiest first,
+ * and everything else stays where it is (`solver/solve.ts`, `repair`).
  */
 import type { ProcessId, ShardId } from '../model/ids.ts';
+import { ClusterProblem } from '../placement/cluster-problem.ts';
+import { infeasibilities } from '../placement/infeasible.ts';
 import type { PlacementInput } from '../placement/input.ts';
-import { Snapshot } from '../placement/snapshot.ts';
+import { repair } from '../placement/solver/solve.ts';
+import { State } from '../placement/solver/state.ts';
 
 export interface Repair {
   shard: ShardId;
@@ -17,8 +21,8 @@ export interface Repair {
 
 export interface RepairResult {
   repairs: Repair[];
-  /** Shards that no node may take, with the constraint that stands in the way. */
-  stranded: { shard: ShardId; because: string }[];
+  /** Shards that no node may take, with the constraint that stands in the way, and what would mend it. */
+  stranded: { shard: ShardId; lost: ProcessId; because: string; remedy: string }[];
   reason: string;
 }
 
@@ -27,55 +31,50 @@ export interface RepairResult {
  * takeover itself is each node's compare-and-swap (OWNERSHIP rule 1). The log stays in its cell.
  */
 export function repairLost(input: PlacementInput): RepairResult {
-  const snapshot = new Snapshot(input);
+  const cluster = new ClusterProblem(input);
+  const { problem, nodes, shards } = cluster;
   const lost: number[] = [];
-  for (let s = 0; s < snapshot.shards.length; s++) if (snapshot.start[s]! < 0) lost.push(s);
-  // Busiest first: they have most users waiting, and the small ones fill the gaps.
-  lost.sort((a, b) => snapshot.rate(b) - snapshot.rate(a) || a - b);
+  for (let s = 0; s < shards.length; s++) if (cluster.startOf(s) < 0) lost.push(s);
+  if (lost.length === 0) return { repairs: [], stranded: [], reason: 'no shard has lost its node' };
+  // Everything else stays. A quarantined shard still answers queries; what was on its way to a node that died goes elsewhere.
+  problem.frozen.fill(1);
+  for (const s of lost) problem.frozen[s] = 0;
+  const { place, repaired } = repair(problem);
+  const state = new State(problem, place);
+  // The last ones placed are the calmest: where a node is beyond full, they are what it cannot hold.
+  for (let i = repaired.length - 1; i >= 0; i--) {
+    const n = place[repaired[i]! * problem.width]!;
+    if (n >= 0 && state.isFull(n)) state.remove(repaired[i]!, 0);
+  }
   const repairs: Repair[] = [];
   const stranded: RepairResult['stranded'] = [];
-  for (const s of lost) {
-    const shard = snapshot.shards[s]!;
-    let best = -1;
-    let bestDelta = Number.POSITIVE_INFINITY;
-    let fewest = Number.POSITIVE_INFINITY;
-    const refusals = new Set<string>();
-    for (let n = 0; n < snapshot.nodes.length; n++) {
-      const refused = snapshot.refusal(s, n);
-      if (refused !== undefined) {
-        refusals.add(refused.name);
-        continue;
-      }
-      const delta = snapshot.deltaUsd(s, n);
-      // Shards without load cost the same everywhere: they are spread by number.
-      const close = Math.abs(delta - bestDelta) <= 1e-12;
-      if (delta < bestDelta - 1e-12 || (close && snapshot.count(n) < fewest)) {
-        best = n;
-        bestDelta = delta;
-        fewest = snapshot.count(n);
-      }
-    }
-    if (best < 0) {
-      stranded.push({ shard: shard.shard, because: [...refusals].join(', ') || 'no node is left' });
+  for (const s of repaired) {
+    const shard = shards[s]!;
+    const n = state.place[s * problem.width]!;
+    if (n < 0) {
+      const [why] = infeasibilities(cluster, state, [s]).infeasible;
+      stranded.push({
+        shard: shard.shard,
+        lost: shard.primary,
+        because: why!.constraint,
+        remedy: why!.remedy,
+      });
       continue;
     }
-    snapshot.relocate(s, best);
-    const node = snapshot.nodes[best]!;
+    const node = nodes[n]!;
+    const standby = shard.standbys?.includes(node.processId) ? ' and has a copy' : '';
     repairs.push({
       shard: shard.shard,
       lost: shard.primary,
       target: node.processId,
       cell: shard.cell,
-      reason: `${shard.primary} is gone; ${node.name} in ${node.region} may take it and costs its users least (${snapshot.latencyMs(s, best).toFixed(0)} ms)`,
+      reason: `${shard.primary} is gone; ${node.name} in ${node.region} may take it${standby} (its users then wait ${cluster.latencyMs(s, n).toFixed(0)} ms)`,
     });
   }
   const stuck = stranded.length > 0 ? `; ${stranded.length} have nowhere to go` : '';
   return {
     repairs,
     stranded,
-    reason:
-      lost.length === 0
-        ? 'no shard has lost its node'
-        : `${repairs.length} of ${lost.length} shards that lost their node have a new one${stuck}`,
+    reason: `${repairs.length} of ${lost.length} shards that lost their node have a new one${stuck}`,
   };
 }

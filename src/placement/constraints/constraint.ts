@@ -1,25 +1,27 @@
 /** A hard constraint answers yes or no, and says in plain words what it keeps. */
-import type { PlacementNode, PlacementShard } from '../../model/loop.ts';
+import type { PlacementShard } from '../../model/loop.ts';
+import type { Problem } from '../solver/problem.ts';
 
-/** What constraints may look at beyond the shard and the node. */
-export interface ConstraintContext {
-  /** CPU, memory and network of a node at p90, as placed so far, without `shard` itself. */
-  usedAtP90(
-    node: PlacementNode,
-    shard: PlacementShard,
-  ): { cpu: number; memoryBytes: number; networkBytesPerSecond: number };
-  /** The shard's own demand at p90 over the window. */
-  demandAtP90(shard: PlacementShard): { cpu: number; memoryBytes: number; networkBytesPerSecond: number };
-  /** The shard is what saturates the node it is on, now or before a move could be done. */
-  saturates(shard: PlacementShard): boolean;
-}
-
-export interface Constraint {
+interface Described {
   readonly name: string;
   /** Completes "A shard ...". */
   readonly description: string;
-  /** May `shard` be placed on `node`? Asked for moves; where a shard is now is asked only by repair. */
-  allows(shard: PlacementShard, node: PlacementNode, context: ConstraintContext): boolean;
-  /** Whether a refusal of where the shard is now means that it must leave. */
-  readonly mustLeave: boolean;
+}
+
+/** Of a replica and a node, as numbers: asked millions of times a second. */
+export interface PlaceConstraint extends Described {
+  /** It never refuses a replica where that is already. */
+  readonly newcomersOnly?: true;
+  allows(problem: Problem, s: number, n: number, standby: boolean): boolean;
+}
+
+/** Of a shard alone: while it holds, its replicas stay where they are. */
+export interface HoldConstraint extends Described {
+  holds(shard: PlacementShard): boolean;
+}
+
+/** Whether a replica of `s` was on `n` when the round began. */
+export function isHere({ start, width }: Problem, s: number, n: number): boolean {
+  for (let k = 0; k < width; k++) if (start[s * width + k] === n) return true;
+  return false;
 }

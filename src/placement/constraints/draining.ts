@@ -1,9 +1,8 @@
 /** A node that is being emptied keeps nothing. */
-import type { Constraint } from './constraint.ts';
+import type { PlaceConstraint } from './constraint.ts';
 
-export const draining: Constraint = {
+export const draining: PlaceConstraint = {
   name: 'draining',
   description: 'leaves a node that is draining',
-  mustLeave: true,
-  allows: (_shard, node) => !node.draining,
+  allows: (problem, _s, n) => problem.draining[n] === 0,
 };

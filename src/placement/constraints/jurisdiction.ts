@@ -1,9 +1,9 @@
 /** Law before latency: a service may name the regions its shards may live in. */
-import type { Constraint } from './constraint.ts';
+import { regionAllowed } from '../solver/problem.ts';
+import type { PlaceConstraint } from './constraint.ts';
 
-export const jurisdiction: Constraint = {
+export const jurisdiction: PlaceConstraint = {
   name: 'jurisdiction',
   description: 'stays in the regions its service allows',
-  mustLeave: true,
-  allows: (shard, node) => shard.allowedRegions === undefined || shard.allowedRegions.includes(node.region),
+  allows: (problem, s, n) => regionAllowed(problem, s, problem.nodeRegion[n]!),
 };

@@ -1,9 +1,8 @@
 /** An operator's word stands above every price. */
-import type { Constraint } from './constraint.ts';
+import type { PlaceConstraint } from './constraint.ts';
 
-export const pinned: Constraint = {
+export const pinned: PlaceConstraint = {
   name: 'pinned',
   description: 'stays on the node an operator pinned it to',
-  mustLeave: true,
-  allows: (shard, node) => shard.pinnedTo === undefined || shard.pinnedTo === node.processId,
+  allows: (problem, s, n, standby) => standby || problem.pinnedTo[s]! < 0 || problem.pinnedTo[s] === n,
 };

@@ -1,9 +1,8 @@
 /** A shard that killed two nodes is not carried to a third. */
-import type { Constraint } from './constraint.ts';
+import type { HoldConstraint } from './constraint.ts';
 
-export const quarantined: Constraint = {
+export const quarantined: HoldConstraint = {
   name: 'quarantined',
   description: 'is not moved while it is quarantined',
-  mustLeave: false,
-  allows: (shard, node) => shard.quarantined !== true || node.processId === shard.primary,
+  holds: (shard) => shard.quarantined === true,
 };

@@ -1,12 +1,10 @@
 /** An older build cannot read newer state: it would refuse to open the shard. */
-import type { Constraint } from './constraint.ts';
+import { isHere, type PlaceConstraint } from './constraint.ts';
 
-export const version: Constraint = {
+export const version: PlaceConstraint = {
   name: 'version',
-  description: 'goes only where the build reads its state version',
-  mustLeave: false,
-  allows(shard, node) {
-    const readable = node.versions[shard.shard.slice(0, shard.shard.indexOf('/'))];
-    return readable !== undefined && readable >= shard.version;
-  },
+  newcomersOnly: true,
+  description: 'goes only where the build reads its state version, unless it is there already',
+  allows: (problem, s, n) =>
+    problem.buildReads[problem.buildClass[s]! * problem.nodeCount + n] === 1 || isHere(problem, s, n),
 };

@@ -186,17 +186,21 @@ export class Dual {
       const rate = rates.from * (rates.to / rates.from) ** (i / iterations);
       const meanScale = 1 / (1 - MOMENTUM ** (i + 1));
       const squareScale = 1 / (1 - SQUARE_MEMORY ** (i + 1));
+      let settled = true;
       for (let c = 0; c < size; c++) {
         const unit = unitPrice[c]!;
         if (unit === 0) continue;
         const gradient = (demand[c]! - supplied[c]!) * unit;
         mean[c] = MOMENTUM * mean[c]! + (1 - MOMENTUM) * gradient;
         square[c] = SQUARE_MEMORY * square[c]! + (1 - SQUARE_MEMORY) * gradient * gradient;
+        if (mean[c]! > 0 || this.prices[c]! > 0) settled = false;
         const price = this.prices[c]! / unit;
         const by = (mean[c]! * meanScale) / (Math.sqrt(square[c]! * squareScale) + 1e-12);
         const next = price + rate * (price + RELATIVE_MIN) * by;
         this.prices[c] = next > 0 ? next * unit : 0;
       }
+      // Nothing is scarce and nothing rises: every further step would be this one again.
+      if (settled) return;
       this.refresh();
     }
   }

@@ -10,7 +10,7 @@ import type { CostParts } from '../instance/types.ts';
 import { NOWHERE, type Problem, sourceRegion } from './problem.ts';
 
 /** Queueing is priced by ρ²/(1-ρ) up to here and goes on as a line: costs stay finite and comparable. */
-const QUEUE_KNEE = 0.9;
+export const QUEUE_KNEE = 0.9;
 
 /** ρ²/(1-ρ): an M/M/1's rate times wait, in seconds a second. */
 export function queueing(share: number): number {

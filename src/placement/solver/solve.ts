@@ -90,6 +90,9 @@ const SCARCITY_FROM_GAP = 0.02;
 const PRICES_FROM_GAP = 0.01;
 /** A node is out of line where it is pressed this much more than the region's middle one. */
 const OUT_OF_LINE = 0.05;
+/** And where queues are priced, where it is used so many times as much as the least used one, and a bit. */
+const UNEVEN_FACTOR = 1.25;
+const UNEVEN_SHARE = 0.02;
 
 /** A repair cannot wait: of so many shards one tells how steady loads are. */
 const REPAIR_STRIDE = 16;
@@ -277,16 +280,40 @@ function takeOffWhatPricesMove(dual: Dual, state: State): void {
   }
 }
 
-/** Nodes pressed beyond their headroom and more than the middle one of their region. */
+/**
+ * Nodes pressed beyond their headroom and more than the middle one of their region; where queues are priced, also those whose
+ * CPU is used clearly more than the least used one's: requests wait there and not beside it.
+ */
 function nodesOutOfLine(state: State, candidates: Candidates): Uint8Array {
-  const { nodeCount, nodeRegion, headroom } = state.problem;
+  const { problem } = state;
+  const { nodeCount, nodeRegion, headroom } = problem;
   const out = new Uint8Array(nodeCount);
+  const least = problem.queueUsdPerHour > 0 ? leastBusy(state) : undefined;
   for (let n = 0; n < nodeCount; n++) {
     if (state.replicas[n] === 0) continue;
+    const region = nodeRegion[n]!;
+    if (least !== undefined && busyShare(state, n) > UNEVEN_FACTOR * least[region]! + UNEVEN_SHARE)
+      out[n] = 1;
     const pressure = state.pressure(n);
-    if (pressure > headroom && pressure > candidates.pressureOf(nodeRegion[n]!) + OUT_OF_LINE) out[n] = 1;
+    if (pressure > headroom && pressure > candidates.pressureOf(region) + OUT_OF_LINE) out[n] = 1;
   }
   return out;
+}
+
+/** By region: the share of its CPU that the least used open node uses. */
+function leastBusy(state: State): Float64Array {
+  const { regionCount, nodeCount, nodeRegion, open } = state.problem;
+  const least = new Float64Array(regionCount).fill(Number.POSITIVE_INFINITY);
+  for (let n = 0; n < nodeCount; n++)
+    if (open[n] === 1) least[nodeRegion[n]!] = Math.min(least[nodeRegion[n]!]!, busyShare(state, n));
+  return least;
+}
+
+/** Highest share of a node's CPU used at the quantile, over the steps. */
+function busyShare(state: State, n: number): number {
+  let most = 0;
+  for (let d = 0; d < state.problem.dims; d += 3) most = Math.max(most, state.shareOf(n, d));
+  return most;
 }
 
 /**

@@ -1,10 +1,10 @@
 /**
- * One objective, in dollars: user latency, egress, node price, queueing and overload at p90, and the one-time cost of moves.
+ * What a shard costs in a region, in dollars: user latency and egress over the forecast steps, and the one-time cost of moves.
  *
- * What a shard costs in a region is worked out once per shard (it does not depend on other shards): over the forecast steps,
- * by dynamic programming, with the choice to move again later at the price of a move. So "go now", "wait until the users
- * are there" and "stay" are compared at what each is worth, and hysteresis is the price of a move and nothing else.
- * What a node costs depends on all shards on it and is kept incrementally (see snapshot.ts).
+ * It does not depend on other shards, so it is worked out once per shard: by dynamic programming, with the choice to move
+ * again later at the price of a move. So "go now", "wait until the users are there" and "stay" are compared at what each is
+ * worth, and hysteresis is the price of a move and nothing else. What a node costs depends on all shards on it: that is the
+ * solver's (`solver/objective.ts`).
  */
 import type { Region } from '../model/ids.ts';
 import type { PlacementShard } from '../model/loop.ts';
@@ -12,8 +12,6 @@ import { rttMs, type Topology } from '../model/topology.ts';
 import type { Prices } from './defaults.ts';
 
 const BYTES_PER_GB = 1e9;
-/** Queueing is priced by ρ²/(1-ρ) up to here and goes on as a line: costs stay finite and comparable. */
-const QUEUE_KNEE = 0.9;
 
 /** Lengths in seconds of the intervals that begin at each horizon; the last is as long as the one before it. */
 export function intervalsS(horizonsS: readonly number[]): number[] {
@@ -87,9 +85,11 @@ export function moveCostUsd(
 
 /**
  * Dollars over the whole window when told now to be in each region: `into[region]`, the move there not included, later
- * moves (at `againUsd` each) where they pay.
+ * moves (at `againUsd` each) where they pay, to regions that are `open` to it.
  *
  * @param rates dollars a second, `rates[region * horizons + h]`
+ * @param options.first the interval in which a move that starts now is done: later moves are done after it
+ * @param options.open 1 for each region that later moves may go to
  */
 export function valueByRegion(
   rates: Float64Array,
@@ -97,35 +97,21 @@ export function valueByRegion(
   intervals: readonly number[],
   againUsd: number,
   into: Float64Array,
+  { first = 0, open }: { first?: number; open?: Uint8Array } = {},
 ): void {
   const horizons = intervals.length;
   const later = into;
   later.fill(0, 0, regions);
   for (let h = horizons - 1; h >= 0; h--) {
-    // In the first interval the choice is the caller's; in every later one it is free at the price of a move.
+    // Up to the first interval the choice is the caller's; in every later one it is free at the price of a move.
     let best = Number.POSITIVE_INFINITY;
     for (let region = 0; region < regions; region++) {
       const value = rates[region * horizons + h]! * intervals[h]! + later[region]!;
       later[region] = value;
-      best = Math.min(best, value);
+      if (open === undefined || open[region] === 1) best = Math.min(best, value);
     }
-    if (h === 0) return;
+    if (h <= first) continue;
     for (let region = 0; region < regions; region++)
       later[region] = Math.min(later[region]!, best + againUsd);
   }
-}
-
-/**
- * Dollars a second for a node at p90 load `cpu` (core-seconds a second) of `capacity`: waiting in its queue (an M/M/1's
- * rate times wait is ρ²/(1-ρ), in seconds a second), and the risk of overload above the headroom.
- */
-export function nodeCostUsd(cpu: number, capacity: number, prices: Prices): number {
-  const share = capacity > 0 ? cpu / capacity : cpu > 0 ? 10 : 0;
-  const usdPerMs = prices.latencyUsdPerMsPerMillion / 1e6;
-  const knee = Math.min(share, QUEUE_KNEE);
-  let queue = (knee * knee) / (1 - knee);
-  if (share > QUEUE_KNEE)
-    queue += (share - QUEUE_KNEE) * ((2 * QUEUE_KNEE - QUEUE_KNEE ** 2) / (1 - QUEUE_KNEE) ** 2);
-  const over = Math.max(0, share - prices.headroomShare) / (1 - prices.headroomShare);
-  return 1000 * queue * usdPerMs + (prices.overloadUsdPerHour / 3600) * over * over;
 }
