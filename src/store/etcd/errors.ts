@@ -55,12 +55,13 @@ export function neverProposed(error: unknown): boolean {
   return /raft proposal dropped|etcdserver: no leader|etcd: no leader/.test(message);
 }
 
-/** Whether a member, rather than the request, is at fault: the next call goes to another one. */
+/**
+ * Whether a member, rather than the request, is at fault: the next call goes to another one. One that says that the leader
+ * changed is well, and knows the new one.
+ */
 export function memberFailed(error: unknown): boolean {
   const message = error instanceof Error ? error.message : String(error);
-  return /UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED|request timed out|no leader|leader changed|server stopped/.test(
-    message,
-  );
+  return /UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED|request timed out|no leader|server stopped/.test(message);
 }
 
 /** Without gRPC's `14 UNAVAILABLE: ` and etcd's own name. */

@@ -7,6 +7,7 @@ import {
   LateCalls,
   type LateCallsAction,
   type LateCallsEvent,
+  LEADERLESS_LOOKS_MAX,
   LOOK_EVERY_MS,
   SILENT_MS_MAX,
   SILENT_MS_MIN,
@@ -70,11 +71,11 @@ describe('a late call', () => {
     // The leader has died; the members do not know yet, then have none, then another.
     expect(story.looked(1)).toEqual([]);
     expect(story.wait()).toEqual([LOOK]);
-    expect(story.looked(1, false)).toEqual([{ type: 'leave', member: 0 }]);
+    expect(story.looked(1, false)).toEqual([]);
     expect(story.wait()).toEqual([LOOK]);
-    expect(story.looked(2, false, 1)).toEqual([{ type: 'leave', member: 1 }]);
+    expect(story.looked(2, false)).toEqual([]);
     expect(story.wait()).toEqual([LOOK]);
-    expect(story.looked(2, true, 2)).toEqual([
+    expect(story.looked(2, true)).toEqual([
       { type: 'give-up', call: 100, why: 'another leader was elected (term 2)' },
     ]);
     // Four looks, three pauses: the wait ends with the election, whatever time-outs say.
@@ -91,6 +92,17 @@ describe('a late call', () => {
     }
     story.answered(100);
     expect(story.wakeAtMs).toBeUndefined();
+  });
+
+  it('is looked after at once when another call fails: an election may have ended both', () => {
+    const story = quickStory();
+    story.sent(100);
+    story.sent(101);
+    story.wait();
+    story.looked(1);
+    story.nowMs += 1;
+    expect(story.tell({ type: 'ended', call: 101, member: 0, answered: false })).toEqual([LOOK]);
+    expect(story.looked(2)).toMatchObject([{ type: 'give-up', call: 100 }]);
   });
 
   it('asked of the new leader is not given up for the election before it', () => {
@@ -139,8 +151,12 @@ describe('a late call', () => {
   it('of a member cut off from the leader is given up when another member has one, in the same term', () => {
     const story = quickStory();
     story.sent(100);
-    story.wait();
-    story.looked(1, false, 0);
+    for (let look = 1; look <= LEADERLESS_LOOKS_MAX; look++) {
+      story.wait();
+      expect(story.looked(1, false, 0)).toEqual(
+        look < LEADERLESS_LOOKS_MAX ? [] : [{ type: 'leave', member: 0 }],
+      );
+    }
     story.wait();
     expect(story.looked(1, true, 1)).toMatchObject([{ type: 'give-up', call: 100 }]);
   });

@@ -11,7 +11,7 @@
  *   quiet --a call is late--> looking --no call is late--> quiet
  *
  *   while looking   a leader of a later term than the call knew   the call may be lost: given up, to be asked again
- *                   no leader here                                 the next look goes to the next member
+ *                   no leader here, several times                  the next look goes to the next member
  *                   no answer to the look, nor to any call         its calls are given up, the next member is preferred
  *
  * A call that was given up may have happened, and may yet happen (OWNERSHIP rule 3: it is asked again unchanged).
@@ -24,6 +24,11 @@ export const LATE_MS_MIN = 150;
 /** However slow answers are, so long after a death somebody looks. */
 export const LATE_MS_MAX = 1_000;
 export const LOOK_EVERY_MS = 50;
+/**
+ * So many looks in a row without a leader, and the next goes to the next member: in an election this one knows the new
+ * leader as soon as any, and another may have to be connected to; one that is cut off never will.
+ */
+export const LEADERLESS_LOOKS_MAX = 4;
 /** A member that gives no sign of life for so long is left for the next one. */
 export const SILENT_MS_MIN = 700;
 export const SILENT_MS_MAX = 5_000;
@@ -54,6 +59,7 @@ export class LateCalls implements Machine<LateCallsEvent, LateCallsAction> {
   /** In the order of sending. */
   readonly #calls = new Map<number, Call>();
   readonly #leaderless = new Set<number>();
+  #leaderlessLooks = 0;
   #term: number | undefined;
   #looking = false;
   #nextLookMs = 0;
@@ -106,7 +112,11 @@ export class LateCalls implements Machine<LateCallsEvent, LateCallsAction> {
     const known = this.#calls.get(call);
     this.#calls.delete(call);
     if (term !== undefined) this.#term = Math.max(this.#term ?? 0, term);
-    if (!answered) return;
+    if (!answered) {
+      // What ended this one, such as an election, may have taken the late ones along: no pause before the next look.
+      this.#nextLookMs = Math.min(this.#nextLookMs, nowMs);
+      return;
+    }
     this.#heardMs.set(member, nowMs);
     if (known) this.answerTime.answered(nowMs - known.sentMs);
   }
@@ -114,9 +124,12 @@ export class LateCalls implements Machine<LateCallsEvent, LateCallsAction> {
   #looked({ member, term, led }: LateCallsEvent & { type: 'looked' }, actions: LateCallsAction[]): void {
     if (!led) {
       this.#leaderless.add(member);
+      if (++this.#leaderlessLooks < LEADERLESS_LOOKS_MAX) return;
+      this.#leaderlessLooks = 0;
       actions.push({ type: 'leave', member });
       return;
     }
+    this.#leaderlessLooks = 0;
     for (const [id, call] of this.#calls) {
       call.term ??= term;
       const passedOver = call.term < term;
