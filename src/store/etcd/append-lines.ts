@@ -11,7 +11,7 @@
  *  - a refusal is judged from a reading made after the refusal; the same id already at that seq is success;
  *  - an unknown outcome is told as such (`unavailable`), never guessed.
  */
-import type { IKeyValue, IRequestOp, ITxnResponse } from 'etcd3';
+import type { IKeyValue, IRequestOp, ITxnRequest, ITxnResponse } from 'etcd3';
 import type { Io } from '../../io/io.ts';
 import type { Epoch, Seq, ShardId } from '../../model/ids.ts';
 import { type Append, type AppendResult, StoreError } from '../store.ts';
@@ -46,6 +46,8 @@ const QUEUE_BYTES_MAX = 192 * 1024 * 1024;
 const GROUP_MAX = 40;
 /** Refused, judged acceptable, and refused again: someone else keeps changing the log. */
 const JUDGEMENTS_MAX = 8;
+/** One member died, another gave the call up for the election: the third try finds the new leader. */
+const ATTEMPTS_MAX = 3;
 /** Each brings a whole block back. */
 const ID_READS_PER_REQUEST = 100;
 
@@ -251,11 +253,30 @@ export class AppendLines {
   /** One request, in one level or two. */
   async #nestedTransactions(parts: IRequestOp[]): Promise<ITxnResponse[]> {
     const answersOf = (answer: ITxnResponse) => answer.responses.map((response) => response.response_txn);
-    if (parts.length <= GROUP_MAX) return answersOf(await this.#client.txn({ success: parts }));
+    if (parts.length <= GROUP_MAX) return answersOf(await this.#txn({ success: parts }));
     const size = Math.ceil(parts.length / Math.ceil(parts.length / GROUP_MAX));
     const groups: IRequestOp[] = [];
     for (let i = 0; i < parts.length; i += size) groups.push(nested([], parts.slice(i, i + size)));
-    return answersOf(await this.#client.txn({ success: groups })).flatMap(answersOf);
+    return answersOf(await this.#txn({ success: groups })).flatMap(answersOf);
+  }
+
+  /**
+   * OWNERSHIP rule 3: appends may be repeated unchanged, and readings anyway. After an election, or the death of a member,
+   * that is done here at once: the way back to whoever appends, and its pause, would lengthen the gap.
+   */
+  async #txn(request: ITxnRequest): Promise<ITxnResponse> {
+    const untilMs = this.#io.clock.monotonicMs() + this.#client.timeoutMs;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#client.txn(request);
+      } catch (error) {
+        const { code, message } = storeErrorOfEtcd(error);
+        // A cluster that has too much to do gains nothing from being asked again at once.
+        const passing = code === 'unavailable' && !/too many requests/.test(message);
+        const isLate = this.#io.clock.monotonicMs() >= untilMs;
+        if (!passing || isLate || attempt >= ATTEMPTS_MAX || this.#closed) throw error;
+      }
+    }
   }
 
   #parts(runs: readonly Run[]): IRequestOp[] {
