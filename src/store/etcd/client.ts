@@ -291,7 +291,10 @@ export class EtcdClient {
       const { leader, raftTerm } = await (this.#distance ? this.#distance.there(look) : look());
       this.#watcher.deliver({ type: 'looked', member, term: Number(raftTerm), led: leader !== '0' });
     } catch (error) {
-      this.#watcher.deliver({ type: 'unseen', member, refused: neverSent(error) });
+      const isSilent = storeErrorOfEtcd(error).code === 'unavailable';
+      this.#watcher.deliver(
+        isSilent ? { type: 'unseen', member, refused: neverSent(error) } : { type: 'alive', member },
+      );
     }
   }
 

@@ -148,6 +148,15 @@ describe('a late call', () => {
     expect(story.tell({ type: 'unseen', member: 0, refused: false })).toEqual([]);
   });
 
+  it('waits on where its member lives, but does not let this user look', () => {
+    const story = quickStory();
+    story.sent(100);
+    for (let look = 0; look < 20; look++) {
+      expect(story.wait()).toEqual([LOOK]);
+      expect(story.tell({ type: 'alive', member: 0 })).toEqual([]);
+    }
+  });
+
   it('of a member cut off from the leader is given up when another member has one, in the same term', () => {
     const story = quickStory();
     story.sent(100);

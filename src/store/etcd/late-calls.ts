@@ -38,6 +38,8 @@ export type LateCallsEvent =
   /** Over, answered or not; `tookMs` where the cluster itself answered, `term` where it said one. */
   | { type: 'ended'; call: number; member: number; answered: boolean; term?: number }
   | { type: 'looked'; member: number; term: number; led: boolean }
+  /** An answer that says nothing of leaders, such as that of a member that does not let this user look. */
+  | { type: 'alive'; member: number }
   /** A look without an answer. `refused`: the member said so at once, there is nobody. */
   | { type: 'unseen'; member: number; refused: boolean }
   | { type: 'tick' };
@@ -81,6 +83,11 @@ export class LateCalls implements Machine<LateCallsEvent, LateCallsAction> {
         this.#nextLookMs = nowMs + LOOK_EVERY_MS;
         this.#heardMs.set(event.member, nowMs);
         this.#looked(event, actions);
+        break;
+      case 'alive':
+        this.#looking = false;
+        this.#nextLookMs = nowMs + LOOK_EVERY_MS;
+        this.#heardMs.set(event.member, nowMs);
         break;
       case 'unseen':
         this.#looking = false;
