@@ -8,7 +8,7 @@ import { type BatchExpert, writeBatchWindows } from './batch-expert.ts';
 
 export const MAXIMA_TUNED = {
   /** Say of an expert that was never held against anything, against the row's own 1: measured on public series. */
-  first: 2.3,
+  first: 1.2,
   power: 2,
   /** Scores that the first say is worth. */
   prior: 6,

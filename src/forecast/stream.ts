@@ -14,7 +14,7 @@ import {
   type CovariatesState,
 } from './bank/covariates.ts';
 import { EventEffects, type EventsState } from './bank/events.ts';
-import { F } from './bank/layout.ts';
+import { F, historyShape } from './bank/layout.ts';
 import type { Outside } from './bank/outside.ts';
 import { CounterReader } from './counter.ts';
 import type { SeriesEvent } from './series-record.ts';
@@ -98,6 +98,7 @@ export class SeriesStream {
       windows: options.windows,
       outside: this.#others + (names.length > 0 ? COVARIATE_EXPERTS.length : 0),
       rows: 1,
+      history: historyShape(options.stepS, 2),
     });
     this.row = this.bank.add();
     this.#coming = names.map(() => new Float64Array(0));

@@ -17,7 +17,6 @@ import {
   BUCKETS,
   bankLayout,
   EXPERT_NAMES,
-  EXPERTS,
   F,
   type HistoryShape,
   type Row,
@@ -36,8 +35,8 @@ import {
   levelsAt,
   makeSlots,
   settle,
-  spreadAt,
   spreadFor,
+  TUNED,
   usualSpread,
   valuesAt,
   weightsAt,
@@ -125,7 +124,7 @@ export class SeriesBank {
       regression: options.regression ?? true,
       history: options.history,
     });
-    this.names = [...EXPERT_NAMES, ...externals];
+    this.names = [...EXPERT_NAMES.slice(0, this.layout.own), ...externals];
     this.#answers = new Float64Array(this.layout.experts);
     this.#weights = BUCKET_STEPS.map(() => new Float64Array(this.layout.experts));
     this.#row = { layout: this.layout, floats: new Float32Array(0), f: 0, codes: new Uint16Array(0), c: 0 };
@@ -458,8 +457,8 @@ export class SeriesBank {
   readonly #askExternals = (ahead: number, out: Float64Array): void => {
     const row = this.#current;
     const scale = this.#row.floats[this.#row.f + F.scale]!;
-    for (let e = EXPERTS; e < this.layout.experts; e++) {
-      const answer = this.external(row, e - EXPERTS, ahead) / scale;
+    for (let e = this.layout.own; e < this.layout.experts; e++) {
+      const answer = this.external(row, e - this.layout.own, ahead) / scale;
       out[e] = Number.isFinite(answer)
         ? Math.max(clampLow(this.#row), Math.min(clampHigh(this.#row), answer))
         : Number.NaN;
@@ -474,21 +473,32 @@ export class SeriesBank {
   }
 
   readonly #path = { base: 0, spread: 0 };
-  /** Highest of the mixture's path over a window, and the spread at the bucket of its end. */
+  /** The highest reach of the path over a window: the mixture and some spreads above it, and the spread there. */
   readonly #pathMaximum = (window: number): { base: number; spread: number } => {
     const at = this.#row;
-    const b = this.#bucketOf(at, window);
-    let highest = Number.NEGATIVE_INFINITY;
-    for (let i = 0; i < PATH_POINTS; i++) {
-      const ahead = Math.max(1, Math.round((window * (i + 0.5)) / PATH_POINTS));
+    const place = this.#between;
+    place.skipped = skippedOf(at);
+    const points = Math.min(PATH_POINTS, window);
+    let ready = -1;
+    this.#path.base = Number.NEGATIVE_INFINITY;
+    for (let i = 1; i <= points; i++) {
+      const ahead = Math.round((window * i) / points);
+      between(ahead, place);
+      const { left: b, right: next, share } = place;
       predict(at, ahead, this.#answers);
       this.#askExternals(ahead, this.#answers);
-      if (i === 0) weightsAt(at, b, this.#weights[b]!, this.#answers);
-      const base = this.#mix(at, b, b, 0);
-      if (base > highest) highest = base;
+      while (ready < next) {
+        weightsAt(at, ++ready, this.#weights[ready]!, this.#answers);
+        this.#usual[ready] = usualSpread(at, ready);
+      }
+      const base = this.#mix(at, b, next, share);
+      const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
+      const spread = spreadFor(at, usual, base);
+      const reach = base + TUNED.windowLift * spread;
+      if (reach <= this.#path.base) continue;
+      this.#path.base = reach;
+      this.#path.spread = spread;
     }
-    this.#path.base = highest;
-    this.#path.spread = spreadAt(at, b, highest);
     return this.#path;
   };
 
@@ -505,6 +515,7 @@ export class SeriesBank {
 
 /** Periods within this share of each other are the same. */
 const PERIOD_SAME = 0.06;
-const PATH_POINTS = 6;
+/** Points of a window's path: two and a half days of hours still show each day's peak. */
+const PATH_POINTS = 24;
 /** Scores from which weights at a horizon count for half of what they would. */
 const TRUST_SCORES = 4;

@@ -7,7 +7,7 @@
  * Invariants: an answer is finite or NaN ("I cannot say yet"); finite ones lie within the clamps, so no mixture of them
  * explodes.
  */
-import { EXPERTS, F, type Row } from './layout.ts';
+import { F, type Row } from './layout.ts';
 import { learnResiduals, residualAhead } from './residual.ts';
 import { around } from './rings.ts';
 
@@ -206,13 +206,12 @@ export function predict(row: Row, ahead: number, out: Float64Array): void {
   out[14] = out[0]!;
   const high = clampHigh(row);
   const low = clampLow(row);
-  if (row.layout.residualAt < 0) out.fill(Number.NaN, 15, 18);
-  else {
+  if (row.layout.residualAt >= 0) {
     out[15] = x[f + F.mean]! + residualAhead(row, 0, ahead);
     out[16] = out[8]! + residualAhead(row, 1, ahead);
     out[17] = out[11]! + residualAhead(row, 2, ahead);
   }
-  for (let e = 0; e < EXPERTS; e++) {
+  for (let e = 0; e < row.layout.own; e++) {
     const answer = out[e]!;
     if (answer > high) out[e] = high;
     else if (answer < low) out[e] = low;

@@ -93,7 +93,8 @@ export interface HistoryShape {
 export interface BankLayout {
   /** Seconds a step. */
   stepS: number;
-  /** Experts with those from outside. */
+  /** Experts of the bank's own, and with those from outside. */
+  own: number;
   experts: number;
   ringValues: number[];
   ringSteps: number[];
@@ -127,8 +128,18 @@ export interface BankLayout {
 export const OUTSIDE_FLOATS = 3 * 3 * BUCKETS;
 const HISTORY_VALUES = [304, 192, 112] as const;
 const RING_WIDTHS = [1, 12, 96] as const;
+/** A window's path is dear, and overlapping windows tell the same. */
+const WINDOW_SLOTS_MAX = 4;
 /** From this step on all of the history is kept step by step: 608 hours are more than three weeks. */
 const SINGLE_RING_FROM_S = 1800;
+
+/** The history that a row has unless told otherwise: 1.2 kB times `factor`. A series on its own can afford twice. */
+export function historyShape(stepS: number, factor: number): HistoryShape {
+  const values = HISTORY_VALUES.map((count) => count * factor);
+  return stepS >= SINGLE_RING_FROM_S
+    ? { values: [values.reduce((a, b) => a + b, 0)], steps: [1] }
+    : { values, steps: RING_WIDTHS };
+}
 
 /**
  * @param options.slots answers in flight at a time for each horizon: 8 learn eight times over a horizon, 2 save a third
@@ -145,23 +156,20 @@ export function bankLayout(options: {
   regression: boolean;
   history: HistoryShape | undefined;
 }): BankLayout {
-  const single = options.stepS >= SINGLE_RING_FROM_S;
-  const shape: HistoryShape =
-    options.history ??
-    (single
-      ? { values: [HISTORY_VALUES.reduce((a: number, b) => a + b, 0)], steps: [1] }
-      : { values: HISTORY_VALUES, steps: RING_WIDTHS });
+  const shape = options.history ?? historyShape(options.stepS, 1);
   const ringValues = [...shape.values];
   const ringSteps = [...shape.steps];
   let codes = 0;
   const ringAt = ringValues.map((values) => take(values));
-  const experts = EXPERTS + options.externals;
+  // The autoregressions come last, and only with the regression.
+  const own = options.regression ? EXPERTS : BLEND + 1;
+  const experts = own + options.externals;
   const slotCodes = experts + 5 + 3 * options.outside;
   const slots = BUCKET_STEPS.map((steps) => Math.min(steps, options.slots));
   const slotStride = BUCKET_STEPS.map((steps, b) => Math.ceil(steps / slots[b]!));
   const slotAt = slots.map((count) => take(count * slotCodes));
   const binsAt = take((BUCKETS + 1 + options.windows.length) * BINS);
-  const windowSlots = options.windows.map((steps) => Math.min(steps, options.slots));
+  const windowSlots = options.windows.map((steps) => Math.min(steps, options.slots, WINDOW_SLOTS_MAX));
   const windowStride = options.windows.map((steps, w) => Math.ceil(steps / windowSlots[w]!));
   let floats = F.losses + experts * BUCKETS;
   const windowAt = windowSlots.map((count) => {
@@ -177,6 +185,7 @@ export function bankLayout(options: {
   floats += options.outside * OUTSIDE_FLOATS;
   return {
     stepS: options.stepS,
+    own,
     experts,
     ringValues,
     ringSteps,

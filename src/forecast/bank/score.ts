@@ -51,7 +51,9 @@ export const TUNED = {
   kindFloor: 0.01,
   /** Share of the errors' own median that moves p50. */
   medianShift: 0.5,
-  windowPrior: 40,
+  windowPrior: 12,
+  /** Spreads above the path at which its highest point is looked for. */
+  windowLift: 1,
 };
 
 const LEVELS = Float64Array.from(QUANTILES);
@@ -247,7 +249,7 @@ export function makeSlots(
     if (length % stride !== 0) continue;
     const at = c + layout.slotAt[b]! + ((length / stride) % layout.slots[b]!) * layout.slotCodes;
     predict(row, BUCKET_STEPS[b]!, answers);
-    if (layout.experts > EXPERTS) externals(BUCKET_STEPS[b]!, answers);
+    if (layout.experts > layout.own) externals(BUCKET_STEPS[b]!, answers);
     const base = mixAt(row, b, answers);
     for (let e = 0; e < layout.experts; e++) codes[at + e] = encode(answers[e]!);
     const spread = spreadAt(row, b, base);
@@ -296,8 +298,9 @@ export function settle(row: Row, value: number): void {
       answers[e] = answer;
       // Who could not say yet is taken for a little worse than the mixture.
       const loss = !Number.isNaN(answer) ? Math.abs(value - answer) : baseLoss * 1.1;
-      if (count === 0) x[losses + e] = loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < EXPERTS ? e : 0]!;
-      else x[losses + e]! += periodRates[EXPERT_PERIOD[e] ?? 0]! * (loss - x[losses + e]!);
+      if (count === 0)
+        x[losses + e] = loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < layout.own ? e : 0]!;
+      else x[losses + e]! += periodRates[e < layout.own ? EXPERT_PERIOD[e]! : 0]! * (loss - x[losses + e]!);
     }
     if (layout.blendAt >= 0)
       learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));

@@ -14,7 +14,7 @@ function priorOf(window: number): Float64Array {
   let prior = priors.get(window);
   if (prior === undefined) {
     const size = Math.log(Math.max(2, window));
-    prior = exponentialBins(0.8 * size - 0.95, 0.8, Math.max(0.6, 0.85 * size - 0.7));
+    prior = exponentialBins(0.3 * size - TUNED.windowLift, 0.75, 0.7 + 0.35 * size);
     priors.set(window, prior);
   }
   return prior;
