@@ -9,10 +9,8 @@ import { Packr } from 'msgpackr';
 import { type BatchExpert, type Forecaster, type OracleSource, withDeclared } from '../forecast/index.ts';
 import { type LoadStep, LoadWindows } from '../metrics/index.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
-import type { NodeSample } from '../model/load.ts';
 import type { PlacementShard, Plan, ShardForecast } from '../model/loop.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
-import { rttMs } from '../model/topology.ts';
 import {
   bestFixedPlacement,
   createPolicy,
@@ -22,7 +20,6 @@ import {
   type Policy,
   stillPlacer,
 } from '../placement/index.ts';
-import { intervalsS } from '../placement/shard-value.ts';
 import { type InFlight, MoveLedger, makePlan, repairLost } from '../plan/index.ts';
 import { type ForecastQuery, forecastView } from './forecast-view.ts';
 import { LoadHistory } from './load-history.ts';
@@ -36,18 +33,21 @@ import {
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
+import {
+  bandwidthOf,
+  commonVariation,
+  cpuOf,
+  latencyNowMs,
+  longestTransferS,
+  windowS,
+} from './placement-facts.ts';
 import { SignalMemory, type SignalMemoryState } from './signal-memory.ts';
 import type { DeclaredSignal } from './signals.ts';
-import { UNMEASURED_BYTES_PER_SECOND } from './transfer-rate.ts';
 
 /** Shards placed in one tick: the most recently active ones. A bound on a tick's time. */
 export const SHARDS_PLACED_MAX = 20_000;
 /** Weight of the newest step in a node's measured overhead. */
 const OVERHEAD_SMOOTHING = 0.1;
-/** Standard deviations from the median to p90. */
-const P90_Z = 1.2816;
-/** Loads that vary more than this together are seen by headroom, not by the band. */
-const COMMON_VARIATION_MAX = 0.5;
 const FORMAT = 'skein-loop-3';
 
 export interface LocalEngineOptions {
@@ -128,7 +128,7 @@ export class LocalEngine implements LoopEngine {
     const placementInput = this.#placementInput(input);
     const known = placementInput.shards.find((candidate) => candidate.shard === shard);
     const found = this.#policy.placer.explain(placementInput, shard);
-    const nowMs = known ? this.#latencyNow(placementInput, known) : 0;
+    const nowMs = known ? latencyNowMs(placementInput, known) : 0;
     const hours = windowS(placementInput) / 3600;
     return {
       ratesByOrigin: this.#history.ratesByOrigin(shard),
@@ -318,24 +318,10 @@ export class LocalEngine implements LoopEngine {
       cells,
       overheadCpu,
       cpuNow,
-      commonVariation: this.#commonVariation(shards),
-      bandwidthBps: bandwidthOf(input),
+      commonVariation: commonVariation(shards, this.#policy.forecaster.total([this.#config.leadS])),
+      bandwidthBps: bandwidthOf(input.transferRates),
       owedUsd: (shard) => this.#ledger.owedUsd(shard, input.atMs),
     };
-  }
-
-  /**
-   * What all loads have in common: the band of all requests, which is forecast as one series, beyond the bands of shards as if
-   * they varied apart. As a share of the mean.
-   */
-  #commonVariation(shards: readonly PlacementShard[]): number {
-    let own = 0;
-    for (const { forecast } of shards) own += bandOf(forecast.metrics.requests.quantiles, 0) ** 2;
-    const total = this.#policy.forecaster.total([this.#config.leadS]);
-    const mean = total.p50[0] ?? 0;
-    if (mean <= 0) return 0;
-    const shared = bandOf([total.p50, total.p90], 0) ** 2 - own;
-    return Math.min(COMMON_VARIATION_MAX, Math.sqrt(Math.max(0, shared)) / P90_Z / mean);
   }
 
   #shards(input: TickInput): PlacementShard[] {
@@ -356,7 +342,9 @@ export class LocalEngine implements LoopEngine {
       .sort((a, b) => (a.assignment.shard < b.assignment.shard ? -1 : 1));
     const ids = chosen.map(({ assignment }) => assignment.shard);
     const periodS = ids.length > 0 ? (this.#policy.forecaster.explain(ids[0]!).periodsS[0] ?? 0) : 0;
-    const horizonsS = horizonsFor(this.#config.leadS, periodS, this.#longestMoveS(ids, input));
+    const most = ids.reduce((bytes, id) => Math.max(bytes, this.#history.recent(id)?.stateBytes ?? 0), 0);
+    const longestS = this.#config.leadS + longestTransferS(most, input.transferRates);
+    const horizonsS = horizonsFor(this.#config.leadS, periodS, longestS);
     const forecasts = this.#policy.forecaster.forecast(ids, horizonsS);
     return chosen.map(({ assignment, node }, i) => {
       const { shard, primary, cell, epoch } = assignment;
@@ -381,15 +369,6 @@ export class LocalEngine implements LoopEngine {
         inFlightTo: target !== undefined && nodes.has(target) ? target : undefined,
       };
     });
-  }
-
-  /** Of the shard with most bytes, on the slowest way measured. */
-  #longestMoveS(ids: readonly ShardId[], { transferRates = [] }: TickInput): number {
-    let bytes = 0;
-    for (const id of ids) bytes = Math.max(bytes, this.#history.recent(id)?.stateBytes ?? 0);
-    let slowest = UNMEASURED_BYTES_PER_SECOND;
-    for (const { bytesPerSecond } of transferRates) slowest = Math.min(slowest, bytesPerSecond);
-    return this.#config.leadS + bytes / Math.max(1, slowest);
   }
 
   /** Only the predictive policy foresees: the others are there to be compared with. */
@@ -480,47 +459,9 @@ export class LocalEngine implements LoopEngine {
     const bytes = this.#history.recent(shard)?.stateBytes ?? 0;
     const region = (process: ProcessId) =>
       input.nodes.find(({ record }) => record.processId === process)?.record.region ?? '';
-    const durationS = this.#config.leadS + bytes / bandwidthOf(input)(region(source), region(target));
+    const durationS =
+      this.#config.leadS + bytes / bandwidthOf(input.transferRates)(region(source), region(target));
     const spentS = startedAtMs === undefined ? 0 : Math.max(0, input.atMs - startedAtMs) / 1000;
     return { shard, source, target, bytes, leftS: Math.max(0, durationS - spentS) };
   }
-
-  #latencyNow(input: PlacementInput, shard: PlacementShard): number {
-    const region = input.nodes.find((node) => node.processId === shard.primary)?.region ?? '';
-    const cellRegion = Object.keys(input.cells).find((name) => input.cells[name] === shard.cell) ?? region;
-    const toCellMs = rttMs(input.topology, region, cellRegion);
-    let sum = 0;
-    let rate = 0;
-    for (const [origin, { commands, queries }] of Object.entries(shard.forecast.byOrigin)) {
-      const writes = commands[0] ?? 0;
-      const requests = writes + (queries[0] ?? 0);
-      rate += requests;
-      sum += requests * rttMs(input.topology, origin, region) + writes * toCellMs;
-    }
-    return rate > 0 ? sum / rate : 0;
-  }
-}
-
-/** Seconds that placement looks over: what its dollars an hour are made from. */
-function windowS(input: PlacementInput): number {
-  let sum = 0;
-  for (const seconds of intervalsS(input.shards[0]?.forecast.horizonsS ?? [1])) sum += seconds;
-  return sum;
-}
-
-/** Bytes a second of a move between two regions: measured, or what transfers are limited to. */
-function bandwidthOf({ transferRates = [] }: TickInput): (from: Region, to: Region) => number {
-  const measured = new Map(
-    transferRates.map(({ from, to, bytesPerSecond }) => [`${from} ${to}`, bytesPerSecond]),
-  );
-  return (from, to) => measured.get(`${from} ${to}`) ?? UNMEASURED_BYTES_PER_SECOND;
-}
-
-/** Half a band, from p50 to p90. */
-function bandOf([p50, p90]: readonly (readonly number[])[], h: number): number {
-  return Math.max(0, (p90![h] ?? 0) - (p50![h] ?? 0));
-}
-
-function cpuOf(sample: NodeSample): number {
-  return sample.loopCpuSeconds / (sample.stepMs / 1000);
 }
