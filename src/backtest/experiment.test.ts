@@ -50,6 +50,20 @@ describe('an experiment', { timeout: 120_000 }, () => {
     }
   });
 
+  it('says how far placement was from its bound in every round of the policies that have one', () => {
+    for (const run of report.seeds[0]!.runs) {
+      if (['bestFixed', 'hpa', 'threshold'].includes(run.policy)) {
+        expect(run.certifiedGap).toBeUndefined();
+        continue;
+      }
+      const { median, worst, rounds } = run.certifiedGap!;
+      // A round at the end of each step that counts, more where nodes become ready.
+      expect(rounds).toBeGreaterThanOrEqual(Math.floor(run.scoredS / report.stepS) - 1);
+      expect(median).toBeGreaterThanOrEqual(0);
+      expect(worst).toBeGreaterThanOrEqual(median);
+    }
+  });
+
   it('shows what is to be gained where everybody starts at once', () => {
     const { minutes, available } = report.seeds[0]!;
     expect(available).toBeGreaterThan(0.5);

@@ -104,6 +104,11 @@ export interface RunResult {
   bytesMoved: number;
   nodesMean: number;
   nodesStarted: number;
+  /**
+   * How far placement's targets were from the certified bound, (cost - bound) / bound, over the rounds that counted: in the middle and
+   * at most. Absent for policies that do not place by the optimiser.
+   */
+  certifiedGap?: { median: number; worst: number; rounds: number };
 }
 
 export const POLICY_IDS = [

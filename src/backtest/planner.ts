@@ -81,6 +81,7 @@ export class Planner {
       prices: pricesFor(world.model, world.workload, this.#headroom),
       owedUsd: (shard) => this.#ledger.owedUsd(shard, atMs),
     });
+    if (placement.certificate !== undefined) world.score.certified(placement.certificate.gap);
     const { plan } = makePlan({
       placement,
       inFlight: world.flights.map(({ shard, from, to, bytesLeft }) => ({

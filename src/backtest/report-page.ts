@@ -119,9 +119,9 @@ function loadPlot(report: Report): string {
 function table(report: Report): string {
   const rows = report.seeds[0]!.runs.map(
     (run) =>
-      `<tr><td>${run.policy}</td><td>${run.headroom}</td><td>${run.usd.total.toFixed(2)}</td><td>${run.usd.nodes.toFixed(2)}</td><td>${run.usd.egress.toFixed(2)}</td><td>${run.usd.moves.toFixed(2)}</td><td>${run.minutesOver.toFixed(1)}</td><td>${run.latencyMs.p50.toFixed(0)}</td><td>${run.latencyMs.p99.toFixed(0)}</td><td>${run.moves}</td><td>${(run.bytesMoved / 1e9).toFixed(0)}</td><td>${run.pingPong}</td><td>${run.nodesMean.toFixed(1)}</td></tr>`,
+      `<tr><td>${run.policy}</td><td>${run.headroom}</td><td>${run.usd.total.toFixed(2)}</td><td>${run.usd.nodes.toFixed(2)}</td><td>${run.usd.egress.toFixed(2)}</td><td>${run.usd.moves.toFixed(2)}</td><td>${run.minutesOver.toFixed(1)}</td><td>${run.latencyMs.p50.toFixed(0)}</td><td>${run.latencyMs.p99.toFixed(0)}</td><td>${run.moves}</td><td>${(run.bytesMoved / 1e9).toFixed(0)}</td><td>${run.pingPong}</td><td>${run.nodesMean.toFixed(1)}</td><td>${run.certifiedGap === undefined ? '' : `${(100 * run.certifiedGap.median).toFixed(1)} %`}</td></tr>`,
   );
-  return `<table><thead><tr><th>policy</th><th>headroom</th><th>$</th><th>nodes $</th><th>egress $</th><th>moves $</th><th>minutes over</th><th>p50 ms</th><th>p99 ms</th><th>moves</th><th>GB</th><th>back in 1 h</th><th>nodes</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<table><thead><tr><th>policy</th><th>headroom</th><th>$</th><th>nodes $</th><th>egress $</th><th>moves $</th><th>minutes over</th><th>p50 ms</th><th>p99 ms</th><th>moves</th><th>GB</th><th>back in 1 h</th><th>nodes</th><th>gap</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function svg(label: string, content: string, height = HEIGHT): string {

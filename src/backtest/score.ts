@@ -50,6 +50,7 @@ export class Score {
   usdMoves = 0;
   moves = 0;
   pingPong = 0;
+  readonly #gaps: number[] = [];
   bytesMoved = 0;
   nodesStarted = 0;
   nodeSeconds = 0;
@@ -122,6 +123,11 @@ export class Score {
     this.usdEgress += (bytes * usdPerGb) / BYTES_PER_GB;
   }
 
+  /** One round's certified gap. */
+  certified(gap: number): void {
+    if (this.active) this.#gaps.push(gap);
+  }
+
   move(bytes: number, usdPerGb: number, back: boolean): void {
     this.moves++;
     this.bytesMoved += bytes;
@@ -150,7 +156,14 @@ export class Score {
       bytesMoved: this.bytesMoved,
       nodesMean: this.nodeSeconds / Math.max(1e-9, this.seconds),
       nodesStarted: this.nodesStarted,
+      certifiedGap: this.#certifiedGap(),
     };
+  }
+
+  #certifiedGap(): RunResult['certifiedGap'] {
+    const gaps = this.#gaps.toSorted((a, b) => a - b);
+    if (gaps.length === 0) return undefined;
+    return { median: gaps[gaps.length >> 1]!, worst: gaps.at(-1)!, rounds: gaps.length };
   }
 
   #count(ms: number, requests: number): void {

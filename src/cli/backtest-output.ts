@@ -89,6 +89,7 @@ function runsTable(runs: readonly RunResult[]): string {
       'BYTES',
       'BACK IN 1 H',
       'MEAN NODES',
+      'GAP',
     ],
     runs.map((run) => [
       run.policy,
@@ -104,6 +105,7 @@ function runsTable(runs: readonly RunResult[]): string {
       bytes(run.bytesMoved),
       String(run.pingPong),
       run.nodesMean.toFixed(1),
+      run.certifiedGap === undefined ? '-' : `${(100 * run.certifiedGap.median).toFixed(1)} %`,
     ]),
   );
 }
