@@ -64,6 +64,57 @@ describe('skein forecast run', () => {
     expect(a.quantiles['0.5'][0]).toBeCloseTo(10 + 5 * Math.sin((2 * Math.PI * 200) / 24), 0);
   });
 
+  it('takes covariates, events, counters and times of their own', async () => {
+    const steps = 240;
+    const rain = Array.from({ length: steps + 6 }, (_, t) => ((Math.floor(t / 5) * 7 + 3) % 4 === 0 ? 1 : 0));
+    const load = (t: number) => (10 + 5 * Math.sin((2 * Math.PI * t) / 24)) * (rain[t] ? 0.5 : 1);
+    const v = Array.from({ length: steps }, (_, t) => load(t));
+    const at = (t: number) => 1_000_000 + 3600 * t;
+    const lines = [
+      { id: 'plain', t0: at(0), step_s: 3600, v },
+      { id: 'rain', t0: at(0), step_s: 3600, v, covariates: { rain } },
+      {
+        id: 'event',
+        t0: at(0),
+        step_s: 3600,
+        v,
+        events: [{ label: 'x', from: at(242), to: at(243), factor: 4 }],
+      },
+      { id: 'times', t: v.map((_, t) => at(t) + (t % 3)), v },
+      {
+        id: 'counter',
+        t0: at(0),
+        step_s: 3600,
+        kind: 'counter',
+        v: v.map((_, t) => v.slice(t - (t % 50), t + 1).reduce((a, b) => a + b, 0)),
+      },
+      { id: 'short', t0: at(0), step_s: 3600, v, covariates: { rain: [1] } },
+    ];
+    const { status, out, err } = await skein(
+      ['run', '--input', '-', '--horizon', '6', '--experts-only'],
+      lines.map((line) => JSON.stringify(line)).join('\n'),
+    );
+    expect(status).toBe(1);
+    expect(err).toContain('line 6: covariate "rain" holds 1 values for 240 steps');
+    const found = new Map(
+      out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { id: string; t0: number; quantiles: Record<string, number[]> })
+        .map((answer) => [answer.id, answer]),
+    );
+    const p50 = (id: string) => found.get(id)!.quantiles['0.5']!;
+    const error = (id: string) =>
+      p50(id).reduce((sum, value, h) => sum + Math.abs(value - load(steps + h)), 0);
+    expect(error('rain')).toBeLessThan(0.7 * error('plain'));
+    expect(p50('event')[2]! / p50('plain')[2]!).toBeCloseTo(4, 1);
+    expect(p50('event')[1]!).toBe(p50('plain')[1]!);
+    expect(found.get('times')!.t0).toBeCloseTo(at(240), -2);
+    p50('counter').forEach((value, h) => {
+      expect(Math.abs(value / p50('plain')[h]! - 1)).toBeLessThan(0.25);
+    });
+  });
+
   it('reads gzip and writes a file', async () => {
     const [input, output] = [join(folder, 'in.gz'), join(folder, 'out.jsonl')];
     writeFileSync(input, gzipSync(`${series('a')}\n${series('short', 1)}\n${series('none', 0)}\n`));

@@ -8,6 +8,9 @@
 /** Steps that a grid may have: one stray time would otherwise make a series of a million years. */
 export const GRID_STEPS_MAX = 4_000_000;
 
+/** A step found within this share of whole seconds is of whole seconds. */
+const WHOLE_SHARE = 0.001;
+
 export interface Grid {
   /** Unix seconds of the first step. */
   t0: number;
@@ -19,7 +22,7 @@ export interface Grid {
 
 /**
  * @param times Unix seconds, NaN where unknown
- * @param stepS undefined: the median distance between neighbours
+ * @param stepS undefined: the usual distance between neighbours
  * @throws {RangeError} without two known times, or where they span too many steps
  */
 export function gridOf(times: Float64Array, stepS: number | undefined): Grid {
@@ -59,5 +62,11 @@ function medianDistance(sorted: Float64Array): number {
   const positive = distances.filter((distance) => distance > 0).sort();
   if (positive.length === 0)
     throw new RangeError('"step_s" is missing, and "t" holds no two different times');
-  return positive[positive.length >> 1]!;
+  const median = positive[positive.length >> 1]!;
+  // A clock that is a little late now and then has the median off by that much, which over a year is days.
+  let steps = 0;
+  for (const distance of distances) steps += Math.round(distance / median);
+  const mean = (sorted[sorted.length - 1]! - sorted[0]!) / steps;
+  const whole = Math.round(mean);
+  return Math.abs(mean - whole) < WHOLE_SHARE * mean ? whole : mean;
 }

@@ -93,6 +93,13 @@ describe('reading', () => {
     expect((forecast.history as number[]).at(-1)).toBeCloseTo(10);
     expect((forecast.p50 as number[]).length).toBe((forecast.horizonsS as number[]).length);
     expect((await call('GET', '/v1/forecast/room/a')).body).toMatchObject({ shard: 'room/a' });
+    const cpu = (await call('GET', '/v1/forecast?node=us&metric=cpu&aheadS=86400')).body;
+    expect(cpu).toMatchObject({ node: 'us', metric: 'cpu' });
+    expect((cpu.horizonsS as number[]).at(-1)).toBe(86_400);
+    expect((await call('GET', '/v1/forecast?region=us-east-1')).body.region).toBe('us-east-1');
+    expect((await refused('GET', '/v1/forecast?node=mars')).code).toBe('not-found');
+    expect((await refused('GET', '/v1/forecast?metric=luck')).code).toBe('input-invalid');
+    expect((await refused('GET', '/v1/forecast?aheadS=90000')).code).toBe('input-invalid');
     const explained = (await call('GET', '/v1/shards/room/a/explain')).body;
     expect(explained).toMatchObject({ node: 'us', region: 'us-east-1' });
     expect((explained.because as string[])[0]).toMatch(/first request put it/);
@@ -194,6 +201,11 @@ describe('ordering', () => {
     expect((await order('POST', '/v1/signals', signal)).status).toBe(201);
     await rig.world.run(rig.world.nowMs + 100);
     expect((await call('GET', '/v1/signals')).body.signals).toMatchObject([signal]);
+    const { factor, ...labelled } = { ...signal, label: 'final', fromMs: nowMs + 1, toMs: nowMs + 60_000 };
+    expect((await order('POST', '/v1/signals', labelled)).body).toMatchObject({ label: 'final', factor: 1 });
+    expect((await refused('POST', '/v1/signals', { ...labelled, label: 'a\u0000b' })).code).toBe(
+      'input-invalid',
+    );
   });
 });
 
