@@ -190,6 +190,11 @@ export class EtcdClient {
     return this.#stream(() => this.#etcd.leaseClient.leaseKeepAlive(), onItem, onEnd);
   }
 
+  /** Endpoint of the member that the next call goes to. */
+  get preferred(): string {
+    return this.address.endpoints[this.#preferred]!;
+  }
+
   /** Makes the next call go to another member. */
   preferNext(): void {
     this.#preferred = (this.#preferred + 1) % this.#urls.length;

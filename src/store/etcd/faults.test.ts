@@ -92,11 +92,11 @@ describe('three members', () => {
   it('answer through the others when the member a client is connected to stands still, whatever the time-out', async () => {
     const client = etcd.client('still', { timeoutMs: 10 * 60_000 });
     const store = new EtcdCellStore({ io: etcdIo, client, cell: 'cell-a', upkeep: false });
-    const [member] = etcd.cluster.members;
     const append = (seq: number) =>
       store.append([{ shard: 'room/still', epoch: 1, seq, id: `w.${seq}`, delta: Buffer.from('delta') }]);
     await store.open('room/still', 1);
     await append(1);
+    const member = etcd.cluster.members.find(({ endpoint }) => endpoint === client.preferred);
     await member!.kill('SIGSTOP');
     try {
       let result: AppendResult[] | undefined;
