@@ -175,7 +175,11 @@ export class Router {
       }
     }
     try {
-      return await this.#goRound(request);
+      let reply = await this.#goRound(request);
+      // Given its key here, it may have run elsewhere under it: it goes on with that key, for its caller would begin anew.
+      while (reply.moved !== undefined && request.idempotency !== original.idempotency)
+        reply = await this.#goRound(request);
+      return reply;
     } finally {
       const key = request.idempotency;
       if (original.idempotency === undefined && key !== undefined)

@@ -28,3 +28,13 @@ it.each(FAULT_NAMES)('alone, again and again: %s', { timeout: 120_000 }, async (
   expect(report.faults[name]).toBeGreaterThan(0);
   expect(report.acknowledged).toBeGreaterThan(40);
 });
+
+it.each([
+  ['2077', 'a crash that waited for its moment came after the faults, and a new controller moved on'],
+  [
+    '3065',
+    'a command sent straight to a node ran under the key it was given on the way, and again under another',
+  ],
+])('seed %s: once %s', { timeout: 120_000 }, async (seed) => {
+  expect((await simulateTally({ seed })).violations).toEqual([]);
+});
