@@ -77,8 +77,6 @@ export class EtcdClient {
   readonly #watcher: MachineDriver<LateCallsEvent, LateCallsAction>;
   /** Rejects a call under way. */
   readonly #giveUps = new Map<number, (error: StoreError) => void>();
-  /** Calls given up because another leader was elected, their member fell silent or lost its leader. */
-  givenUp = 0;
   #lastCall = 0;
   #preferred = 0;
   #led: Promise<void> | undefined;
@@ -279,7 +277,6 @@ export class EtcdClient {
       case 'give-up': {
         const reject = this.#giveUps.get(action.call);
         this.#giveUps.delete(action.call);
-        this.givenUp++;
         reject?.(new StoreError('unavailable', `etcd: ${action.why}; the call may or may not have happened`));
         return;
       }

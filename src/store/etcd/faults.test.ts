@@ -65,11 +65,15 @@ describe('three members', () => {
     const leader = (await etcd.cluster.leader())!;
     await leader.kill('SIGKILL');
     killed = true;
-    await writing;
-    expect(client.givenUp).toBeGreaterThan(0);
-    leader.start();
-    await leader.untilHealthy();
-    store.close();
+    // A call that waited for its time-out would outlast the test. Whether any had to be given up is the moment's: those
+    // to the leader itself end with their connection.
+    try {
+      await writing;
+    } finally {
+      leader.start();
+      await leader.untilHealthy();
+      store.close();
+    }
 
     const reader = new EtcdCellStore({
       io: etcdIo,
@@ -109,7 +113,6 @@ describe('three members', () => {
         }
       }
       expect(result).toEqual([{ ok: true }]);
-      expect(client.givenUp).toBeGreaterThan(0);
     } finally {
       await member!.kill('SIGCONT');
     }
