@@ -132,6 +132,16 @@ describe('the route table', () => {
     expect(table.route('room/a')?.primary).toBe('o.3');
   });
 
+  it('names no cell beside what a reply taught: the shard may have moved to another', () => {
+    const table = new RouteTable();
+    table.load(own('room/a', 5, 3, 'n.1'));
+    expect(table.route('room/a')?.cell).toBe('c');
+    table.learn('room/a', 4, 'm.2', 6);
+    expect(table.route('room/a')).toMatchObject({ epoch: 4, version: 6, cell: '' });
+    table.apply(put(own('room/a', 6, 4, 'm.2')));
+    expect(table.route('room/a')).toMatchObject({ epoch: 4, version: 6, cell: 'c' });
+  });
+
   it('follows shifts, nodes and quarantine, deletes included', () => {
     const table = new RouteTable();
     const key = CONTROL_KEYS.shift('room/a');

@@ -6,7 +6,9 @@
  *   T1  at most `assignmentsMax` assignments; the one used longest ago goes first
  *   T2  an assignment is replaced only by a newer one: higher epoch, or the same epoch and a version not lower
  *   T3  a look-up under way never overwrites what a watch event said meanwhile (follows from T2 and `expect`)
- *   T4  a stale route is no fault: ownership is decided at the stores, and nodes correct their callers
+ *   T4  a cell is named only beside the epoch, primary and version of one record: what is put together from two of
+ *       them, and believed by who takes the shard over, opens an empty log
+ *   T5  a stale route is no fault: ownership is decided at the stores, and nodes correct their callers
  */
 import { LRUCache } from 'lru-cache';
 import type { CellId, Epoch, ProcessId, ShardId } from '../model/ids.ts';
@@ -30,6 +32,7 @@ export const SHIFTS_MAX = 50_000;
 export interface Route {
   readonly epoch: Epoch;
   readonly primary: ProcessId;
+  /** Empty where a reply taught the route: it names an epoch and its primary, and the cell may have changed with it. */
   readonly cell: CellId;
   /** Of the control store's key; as last read, where a reply taught a newer epoch. */
   readonly version: number;
@@ -141,7 +144,7 @@ export class RouteTable {
 
   /**
    * Takes in a watch event. Events may come late, twice and, across prefixes, in any order.
-   * A `reset` keeps everything: the caller lists again, and what stays wrong is corrected by nodes (T4).
+   * A `reset` keeps everything: the caller lists again, and what stays wrong is corrected by nodes (T5).
    */
   apply(event: WatchEvent): RouteChange | undefined {
     if (event.type === 'put') return this.#put(event.entry, false);
@@ -196,7 +199,7 @@ export class RouteTable {
     this.#store(shard, {
       epoch,
       primary: this.#intern(primary),
-      cell: known?.cell ?? '',
+      cell: '',
       version: version ?? known?.version ?? 0,
       ...this.#standbys(known?.standbys?.filter((process) => process !== primary)),
     });

@@ -35,6 +35,10 @@ it.each([
     '3065',
     'a command sent straight to a node ran under the key it was given on the way, and again under another',
   ],
+  [
+    '3825',
+    'a gateway that a reply had told of a move named the old cell beside the new version, and a takeover believed it',
+  ],
 ])('seed %s: once %s', { timeout: 120_000 }, async (seed) => {
   expect((await simulateTally({ seed })).violations).toEqual([]);
 });
