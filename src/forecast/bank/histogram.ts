@@ -13,13 +13,29 @@ const ORIGIN = 9;
 const SAMPLE = 64;
 
 export function binOf(error: number): number {
-  const bin = Math.floor(Math.asinh(error * STRETCH) * PER_UNIT + ORIGIN);
+  const size = Math.abs(error) * STRETCH;
+  const place = Math.log(size + Math.sqrt(size * size + 1)) * PER_UNIT;
+  const bin = Math.floor(error < 0 ? ORIGIN - place : ORIGIN + place);
   return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
 }
 
-/** The error at the lower edge of a bin (fractions within it). */
-function errorAt(place: number): number {
-  return Math.sinh((place - ORIGIN) / PER_UNIT) / STRETCH;
+/** The error at the lower edge of each bin, and hyperbolic cosines there. */
+const EDGES = Float64Array.from({ length: BINS + 1 }, (_, i) => Math.sinh((i - ORIGIN) / PER_UNIT) / STRETCH);
+const EDGES_COSH = Float64Array.from(
+  { length: BINS + 1 },
+  (_, i) => Math.cosh((i - ORIGIN) / PER_UNIT) / STRETCH,
+);
+
+/**
+ * The error at a share of the way through a bin: sinh of a sum, whose second part is at most a quarter, so that its
+ * series to the ninth power is exact. Math.sinh takes five times as long.
+ */
+function errorAt(bin: number, share: number): number {
+  const x = share / PER_UNIT;
+  const y = x * x;
+  const sinh = x * (1 + (y / 6) * (1 + (y / 20) * (1 + (y / 42) * (1 + y / 72))));
+  const cosh = 1 + (y / 2) * (1 + (y / 12) * (1 + (y / 30) * (1 + y / 56)));
+  return EDGES[bin]! * cosh + EDGES_COSH[bin]! * sinh;
 }
 
 /** @param memory samples after which old ones have half their weight */
@@ -64,7 +80,7 @@ export function errorQuantiles(
       bin++;
       here = codes[at + bin]! + priorWeight * prior[bin]!;
     }
-    out[q] = errorAt(bin + (here > 0 ? Math.min(1, (wanted - below) / here) : 0.5));
+    out[q] = errorAt(bin, here > 0 ? Math.min(1, (wanted - below) / here) : 0.5);
   }
 }
 
@@ -78,6 +94,6 @@ export function exponentialBins(median: number, left: number, right: number): Fl
   };
   const bins = new Float64Array(BINS);
   for (let i = 0; i < BINS; i++)
-    bins[i] = (i === BINS - 1 ? 1 : below(errorAt(i + 1))) - (i === 0 ? 0 : below(errorAt(i)));
+    bins[i] = (i === BINS - 1 ? 1 : below(EDGES[i + 1]!)) - (i === 0 ? 0 : below(EDGES[i]!));
   return bins;
 }

@@ -98,6 +98,8 @@ export interface BankLayout {
   experts: number;
   ringValues: number[];
   ringSteps: number[];
+  /** Ages in steps below which a ring still holds a value and the one before it. */
+  ringReach: number[];
   /** First code of each ring. */
   ringAt: number[];
   /** Slots of answers waiting for their truth, for each bucket, and the steps between two of them. */
@@ -189,6 +191,7 @@ export function bankLayout(options: {
     experts,
     ringValues,
     ringSteps,
+    ringReach: ringValues.map((values, ring) => (values - 1) * ringSteps[ring]!),
     ringAt,
     slots,
     slotStride,

@@ -10,7 +10,7 @@ import { F, type Row } from './layout.ts';
 /** Appends one value in units of the scale; NaN for a missing one. `length` already counts it. */
 export function pushValue(row: Row, value: number): void {
   const { layout, floats, codes } = row;
-  const length = floats[row.f + F.length]!;
+  const length = floats[row.f + F.length]! | 0;
   const { ringValues, ringSteps, ringAt } = layout;
   codes[row.c + ((length - 1) % ringValues[0]!)] = encode(value);
   for (let ring = 1; ring < ringSteps.length; ring++) {
@@ -33,42 +33,43 @@ export function pushValue(row: Row, value: number): void {
 
 /** The value `age` whole steps ago; NaN where unknown or no longer held step by step. */
 export function valueAt(row: Row, age: number): number {
-  const length = row.floats[row.f + F.length]!;
+  const length = row.floats[row.f + F.length]! | 0;
   const values = row.layout.ringValues[0]!;
   if (age < 0 || age >= length || age >= values) return Number.NaN;
   return decode(row.codes[row.c + ((length - 1 - age) % values)]!);
 }
 
-/** Steps that can be looked back on. */
-export function reach(row: Row): number {
-  const { ringValues, ringSteps } = row.layout;
-  const last = ringSteps.length - 1;
-  return Math.min(row.floats[row.f + F.length]!, (ringValues[last]! - 1) * ringSteps[last]!);
-}
-
 /** The value about `age` steps ago (may be a fraction), straight between its neighbours; NaN where unknown. */
 export function around(row: Row, age: number): number {
-  const { layout } = row;
-  const length = row.floats[row.f + F.length]!;
+  const { ringReach } = row.layout;
+  const length = row.floats[row.f + F.length]! | 0;
   if (age < 0 || age >= length) return Number.NaN;
-  const { ringValues, ringSteps, ringAt } = layout;
   let ring = 0;
-  while (age + ringSteps[ring]! >= ringValues[ring]! * ringSteps[ring]!)
-    if (++ring >= ringSteps.length) return Number.NaN;
-  const width = ringSteps[ring]!;
-  const written = width === 1 ? length : Math.floor(length / width);
+  while (age >= ringReach[ring]!) if (++ring >= ringReach.length) return Number.NaN;
+  return lookUp(row, ring, length, age);
+}
+
+/**
+ * Looks up in one ring. Whole numbers are told as such (`| 0`): this is asked a hundred times a step and series, and a
+ * remainder of 64-bit floats is a call.
+ */
+function lookUp(row: Row, ring: number, length: number, age: number): number {
+  const { layout, codes } = row;
+  const width = layout.ringSteps[ring]! | 0;
+  const values = layout.ringValues[ring]! | 0;
+  const written = width === 1 ? length : (length / width) | 0;
   // Age of the newest complete cell's centre.
   const newest = length - written * width + (width - 1) / 2;
   const place = (age - newest) / width;
-  const values = ringValues[ring]!;
-  let left = Math.floor(place);
+  let left = Math.floor(place) | 0;
   const share = place - left;
   if (left < 0) left = 0;
   if (left >= written || left >= values) return Number.NaN;
-  const base = row.c + ringAt[ring]!;
-  const near = decode(row.codes[base + ((written - 1 - left) % values)]!);
+  const base = row.c + layout.ringAt[ring]!;
+  const cell = ((written - 1 - left) | 0) % values;
+  const near = decode(codes[base + cell]!);
   if (share === 0 || left + 1 >= written || left + 1 >= values || place < 0) return near;
-  const far = decode(row.codes[base + ((written - 2 - left) % values)]!);
+  const far = decode(codes[base + (cell === 0 ? values : cell) - 1]!);
   if (Number.isNaN(near)) return far;
   return !Number.isNaN(far) ? near + share * (far - near) : near;
 }
