@@ -29,6 +29,26 @@ describe('gateway keys', () => {
     );
   });
 
+  it('are as right where thousands are under way, answered in any order', () => {
+    const keys = new GatewayKeys('gw.1');
+    const underWay = new Set<number>();
+    const done = (number: number) => {
+      keys.done(number);
+      underWay.delete(number);
+    };
+    // The mark stands at no multiple of anything when room runs out.
+    for (let i = 0; i < 700; i++) keys.done(keys.take()!.number);
+    for (let i = 0; i < 5_000; i++) {
+      underWay.add(keys.take()!.number);
+      if (i % 3 === 0) done(701 + ((i * 7) % (i + 1)));
+    }
+    expect(keys.underWay).toBe(underWay.size);
+    expect(underWay.size).toBeGreaterThan(2_000);
+    expect(keys.take()).toMatchObject({ number: 5_701, lowWater: Math.min(...underWay) });
+    for (const number of [...underWay].reverse()) done(number);
+    expect(keys.take()).toMatchObject({ number: 5_702, lowWater: 5_701 });
+  });
+
   it('stop where the oldest is a whole window behind, and go on when it is done', () => {
     const keys = new GatewayKeys('gw.1');
     const oldest = keys.take()!;

@@ -11,12 +11,15 @@ import type { IdempotencyKey } from '../model/request.ts';
 
 /** Numbers between the mark and the newest: one request that lasts this many others makes the gateway refuse more. */
 export const KEY_WINDOW = 1 << 20;
+/** Room at first; a power of two, as is every doubling of it. */
+const ROOM = 1 << 10;
 
 export type GatewayKey = Extract<IdempotencyKey, { kind: 'gateway' }>;
 
 export class GatewayKeys {
   readonly #gateway: string;
-  readonly #done = new Uint8Array(KEY_WINDOW);
+  /** Of the numbers from the mark on, each at its remainder by the length: 1 once it is answered. */
+  #done = new Uint8Array(ROOM);
   #low = 1;
   #next = 1;
 
@@ -29,22 +32,31 @@ export class GatewayKeys {
   get underWay(): number {
     let count = 0;
     for (let number = this.#low; number < this.#next; number++)
-      if (this.#done[number & (KEY_WINDOW - 1)] === 0) count++;
+      if (this.#done[number & (this.#done.length - 1)] === 0) count++;
     return count;
   }
 
   /** A new key, or undefined where the oldest request under way is {@link KEY_WINDOW} numbers behind. */
   take(): GatewayKey | undefined {
     if (this.#next - this.#low >= KEY_WINDOW) return undefined;
+    if (this.#next - this.#low === this.#done.length) this.#grow();
     const number = this.#next++;
-    this.#done[number & (KEY_WINDOW - 1)] = 0;
+    this.#done[number & (this.#done.length - 1)] = 0;
     return { kind: 'gateway', gateway: this.#gateway, number, lowWater: this.#low };
   }
 
   /** The command is answered and will never be sent again. */
   done(number: number): void {
     if (number < this.#low || number >= this.#next) return;
-    this.#done[number & (KEY_WINDOW - 1)] = 1;
-    while (this.#low < this.#next && this.#done[this.#low & (KEY_WINDOW - 1)] === 1) this.#low++;
+    const mask = this.#done.length - 1;
+    this.#done[number & mask] = 1;
+    while (this.#low < this.#next && this.#done[this.#low & mask] === 1) this.#low++;
+  }
+
+  #grow(): void {
+    const wider = new Uint8Array(this.#done.length * 2);
+    for (let number = this.#low; number < this.#next; number++)
+      wider[number & (wider.length - 1)] = this.#done[number & (this.#done.length - 1)]!;
+    this.#done = wider;
   }
 }

@@ -45,6 +45,8 @@ const TOKEN = 'simulated';
 /** What a supervisor takes to see an exit, and to start a process again. */
 const SEES_EXIT_MS = 5;
 const RESTARTS_AFTER_MS = 400;
+/** Routes a gateway keeps: its cache is made at its full size, with every start. */
+const ROUTES_MAX = 2_000;
 
 export type Role = 'store' | 'node' | 'gateway' | 'controller' | 'supervisor';
 
@@ -378,6 +380,7 @@ export class SimCluster {
         token: TOKEN,
         topology: this.topology,
         routeFile: 'routes',
+        assignmentsMax: ROUTES_MAX,
       },
     });
     await gateway.start();
