@@ -5,9 +5,12 @@
  *   node --conditions=skein-source bench/simulation.ts --seed 7 [--keep-faults 3,9] [--keep-clients us-east-1-u0]
  *     [--keep-operations 40] [--trace] [--shrink]
  *
- * Exit status 1 with the failing seeds and the command that runs one again. `--shrink` makes a failure small first.
+ * A failing seed is told as it is found, with the command that runs it again (`--shrink` makes it small first). Ctrl-C
+ * ends after the seeds under way, with the summary of what was run and the command that goes on; a second one at once.
+ * Exit status 1 where a seed fails, 130 where it was ended.
  */
 
+import { on } from 'node:events';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { FAULT_NAMES, type FaultName, formatFault } from '../src/sim/schedule.ts';
@@ -18,25 +21,21 @@ import { formatMachine, machineFacts } from './lib/machine.ts';
 /** What travels back from a worker: the report without its trace and schedule, which are large. */
 type Result = Omit<SimulationReport, 'trace' | 'schedule' | 'clients'>;
 interface Job {
-  from: number;
-  count: number;
-  stride: number;
   faultNames: FaultName[] | undefined;
 }
+
+/** The rate is that of so many of the last seeds: the load of the machine changes within hours. */
+const RATE_SEEDS = 200;
 
 // Most errors of a run are expected and read by nobody: their stacks cost more than all else about them.
 Error.stackTraceLimit = 0;
 if (isMainThread) await main();
 else await work(workerData as Job);
 
-async function work({ from, count, stride, faultNames }: Job): Promise<void> {
-  for (let i = 0; i < count; i++) {
-    const {
-      trace: _,
-      schedule: __,
-      clients: ___,
-      ...result
-    } = await simulateTally({ seed: from + i * stride, faultNames });
+/** A worker runs the seeds it is sent, one at a time. */
+async function work({ faultNames }: Job): Promise<void> {
+  for await (const [seed] of on(parentPort!, 'message')) {
+    const { trace: _, schedule: __, clients: ___, ...result } = await simulateTally({ seed, faultNames });
     parentPort!.postMessage(result satisfies Result);
   }
 }
@@ -122,9 +121,16 @@ async function many(
   const faults: Record<string, number> = {};
   const failing: { seed: string; violations: string[] }[] = [];
   const startMs = performance.now();
+  const endedMs: number[] = [];
   let saidMs = startMs;
+  let next = from;
+  let stopping = false;
+  const fails = (seed: string, violations: string[]) => {
+    failing.push({ seed, violations });
+    console.error(`seed ${seed}: ${violations.slice(0, 4).join('\n  ')}`);
+    console.error(`  again: node --conditions=skein-source bench/simulation.ts --seed ${seed} --shrink`);
+  };
   const take = (result: Result) => {
-    total.seeds++;
     total.requests += result.requests;
     total.acknowledged += result.acknowledged;
     total.stale += result.stale;
@@ -134,40 +140,60 @@ async function many(
     total.virtualHours += result.virtualMs / 3_600_000;
     for (const [fault, struck] of Object.entries(result.faults))
       faults[fault] = (faults[fault] ?? 0) + struck;
-    if (result.violations.length > 0) {
-      const violations = result.violations.map(({ rule, text }) => `${rule}: ${text}`);
-      failing.push({ seed: result.seed, violations });
-      console.error(`seed ${result.seed}: ${violations.slice(0, 4).join('\n  ')}`);
-      console.error(
-        `  again: node --conditions=skein-source bench/simulation.ts --seed ${result.seed} --shrink`,
+    if (result.violations.length > 0)
+      fails(
+        result.seed,
+        result.violations.map(({ rule, text }) => `${rule}: ${text}`),
       );
-    }
-    const nowMs = performance.now();
-    if (nowMs - saidMs > (process.stderr.isTTY ? 500 : 30_000)) {
-      saidMs = nowMs;
-      const perS = total.seeds / ((nowMs - startMs) / 1000);
-      console.error(
-        `${total.seeds} of ${count} seeds, ${failing.length} failing, ${perS.toFixed(1)} seeds/s`,
-      );
-    }
   };
-  const jobs = Array.from({ length: Math.min(workers, count) }, (_, i) => ({
-    from: from + i,
-    stride: workers,
-    count: Math.ceil((count - i) / workers),
-    faultNames,
-  }));
-  await Promise.all(
-    jobs.map(
-      (job: Job) =>
-        new Promise<void>((resolve, reject) => {
-          const worker = new Worker(new URL(import.meta.url), { workerData: job });
-          worker.on('message', take);
-          worker.on('error', reject);
-          worker.on('exit', () => resolve());
-        }),
-    ),
-  );
+  const ended = () => {
+    total.seeds++;
+    const nowMs = performance.now();
+    endedMs.push(nowMs);
+    if (endedMs.length > RATE_SEEDS) endedMs.shift();
+    if (nowMs - saidMs < (process.stderr.isTTY ? 500 : 30_000)) return;
+    saidMs = nowMs;
+    const perS = (endedMs.length * 1_000) / (nowMs - (total.seeds > RATE_SEEDS ? endedMs[0]! : startMs));
+    const leftMin = (count - total.seeds) / perS / 60;
+    console.error(
+      `${total.seeds} of ${count} seeds, ${failing.length} failing, ${perS.toFixed(1)} seeds/s, ${leftMin.toFixed(0)} minutes left`,
+    );
+  };
+  /** Resolves when there is no seed left for it. */
+  const employ = (): Promise<void> =>
+    new Promise((resolve) => {
+      const worker = new Worker(new URL(import.meta.url), { workerData: { faultNames } satisfies Job });
+      let seed = next;
+      const give = () => {
+        if (stopping || next >= from + count) {
+          void worker.terminate();
+          resolve();
+          return;
+        }
+        seed = next++;
+        worker.postMessage(seed);
+      };
+      worker.on('message', (result: Result) => {
+        take(result);
+        ended();
+        give();
+      });
+      // A run that ends its whole thread is a failing seed like any other, and the others go on.
+      worker.on('error', (error) => {
+        fails(String(seed), [`ended its thread: ${error instanceof Error ? error.stack : String(error)}`]);
+        ended();
+        resolve(employ());
+      });
+      give();
+    });
+  const stop = () => {
+    if (stopping) process.exit(130);
+    stopping = true;
+    console.error('ending after the seeds under way; once more: at once');
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+  await Promise.all(Array.from({ length: Math.min(workers, count) }, employ));
+  process.off('SIGINT', stop).off('SIGTERM', stop);
   const tookS = (performance.now() - startMs) / 1000;
   if (json) console.log(JSON.stringify({ machine, workers, ...total, faults, failing, tookS }, null, 2));
   else {
@@ -182,5 +208,10 @@ async function many(
         .join(', ')}`,
     );
   }
-  process.exitCode = failing.length > 0 || total.seeds < count ? 1 : 0;
+  const left = count - total.seeds;
+  if (left > 0)
+    console.error(
+      `ended early; the rest: node --conditions=skein-source bench/simulation.ts --from ${next} --count ${left} --workers ${workers}`,
+    );
+  process.exitCode = failing.length > 0 ? 1 : left > 0 ? 130 : 0;
 }
