@@ -31,8 +31,11 @@ export const MIX_CONCENTRATION_MAX = 50;
 /** Steps between learning it anew: it is a sum over all shards. */
 export const MIX_LEARN_STEPS = 16;
 
-/** Shards with models of their own, and the rate in requests a step from which a shard's own series says something. */
-export const HOT_SHARDS_MAX = 24;
+/**
+ * Shards with models of their own, and the rate in requests a step from which a shard's own series says something. One costs
+ * some 25 kB and 30 us a step: at the limit 50 MB and, with steps of a second, a sixteenth of a core.
+ */
+export const HOT_SHARDS_MAX = 2048;
 export const HOT_REQUESTS_PER_STEP = 6;
 /** A hot shard keeps its models until it falls below this share of the entry rate. */
 export const HOT_KEEP_SHARE = 0.5;

@@ -41,7 +41,7 @@ import { WATCHED_STEPS } from './watch.ts';
 
 /** Missing steps pushed one by one; a longer silence is treated as this long. */
 const GAP_STEPS_MAX = 4096;
-const FORMAT = 'skein-forecast-3';
+const FORMAT = 'skein-forecast-4';
 
 const NOTHING: SeriesQuantiles = { p50: 0, p90: 0, p99: 0 };
 
@@ -213,12 +213,12 @@ export class ForecastEngine implements Forecaster {
     const byOrigin: ShardForecast['byOrigin'] = {};
     const rate: number[] = new Array(ahead.length).fill(0);
     const shares = new Float64Array(this.#groups.length);
-    const own = this.#sharesOf(index);
+    const believed = this.#sharesOf(index);
     const means = this.#means.of(index, service, this.#shares.prefixOf(index));
     let peak = 0;
     this.#groups.forEach((group, g) => {
       if (group.service !== service) return;
-      const share = own[group.origin]!;
+      const share = believed[group.origin]!;
       shares[g] = share;
       const { points, max } = groups[g]!;
       const commands: number[] = new Array(ahead.length);
@@ -233,32 +233,45 @@ export class ForecastEngine implements Forecaster {
       byOrigin[origins[group.origin]!] = { commands, queries };
     });
     const { cpuSeconds, bytesIn, bytesOut } = means;
-    this.#adjustHot(index, ahead, rate, byOrigin);
+    const own = this.#adjustHot(index, ahead, rate, byOrigin);
     const stateBytes = this.#means.stateBytes(index);
     const stateGrowth = this.#means.stateGrowth(index);
-    return { shard, rate, byOrigin, shares, peak, cpuSeconds, bytesIn, bytesOut, stateBytes, stateGrowth };
+    return {
+      shard,
+      rate,
+      byOrigin,
+      shares,
+      peak,
+      own,
+      cpuSeconds,
+      bytesIn,
+      bytesOut,
+      stateBytes,
+      stateGrowth,
+    };
   }
 
-  /** A hot shard's own models may know better how much; where from stays the groups' answer. */
+  /** A hot shard's own models know better how much, and how far off they may be; where from stays the groups' answer. */
   #adjustHot(
     index: number,
     ahead: readonly number[],
     rate: number[],
     byOrigin: ShardForecast['byOrigin'],
-  ): void {
+  ): SeriesQuantiles[] | undefined {
     const hot = this.#rows?.hot.get(index);
-    if (hot === undefined) return;
-    for (let h = 0; h < rate.length; h++) {
-      const factor = rate[h]!;
-      const { p50 } = hot.predict(ahead[h]!);
-      if (factor <= 0) continue;
-      const scale = p50 / factor;
-      rate[h] = p50;
-      for (const counts of Object.values(byOrigin)) {
-        counts.commands[h]! *= scale;
-        counts.queries[h]! *= scale;
-      }
-    }
+    return (
+      hot &&
+      ahead.map((steps, h) => {
+        const said = hot.predict(steps);
+        const scale = rate[h]! > 0 ? said.p50 / rate[h]! : 1;
+        rate[h] = said.p50;
+        for (const counts of Object.values(byOrigin)) {
+          counts.commands[h]! *= scale;
+          counts.queries[h]! *= scale;
+        }
+        return said;
+      })
+    );
   }
 
   #learn(step: LoadStep): void {
@@ -347,6 +360,7 @@ export class ForecastEngine implements Forecaster {
     if (this.#steps % MIX_LEARN_STEPS === 0)
       for (let service = 0; service < this.#shares.services.length; service++) this.#shares.learnMix(service);
     const { hot, total } = this.#rows!;
+    hot.lookForPeriods(this.#steps);
     const { length } = total;
     if (length < this.#nextPeriodLook) return;
     this.#nextPeriodLook = length + Math.min(PERIOD_LOOK_STEPS_MAX, Math.max(4, length >> 3));
@@ -355,7 +369,7 @@ export class ForecastEngine implements Forecaster {
     for (const { series } of this.#groups) series.period = period;
     const totals = detectPeriods([total]);
     total.period = period > 0 ? period : (totals[0] ?? 0);
-    hot.lookForPeriods(period);
+    hot.setCommonPeriod(period);
     if (period > 0) this.#shares.setPeriod(period);
   }
 
@@ -493,7 +507,7 @@ export class ForecastEngine implements Forecaster {
     this.#means.load(state.means);
     this.#bands.load(state.bands);
     rows.total.load(state.total);
-    rows.hot.load(state.hot);
+    rows.hot.load(state.hot, state.periods[0] ?? 0);
     for (const { service, origin, series } of state.groups) {
       const group: Group = { service, origin, series: new RowSeries(rows.groups) };
       group.series.load(series);

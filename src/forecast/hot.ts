@@ -1,6 +1,9 @@
 /**
- * The few shards busy enough that their own series says something: each has models of its own, with the share model as
+ * The shards busy enough that their own series says something: each has models of its own, with the share model as
  * one of them, and a period of its own if its series shows one. Entry and exit differ, so that a shard on the edge stays.
+ *
+ * Boundary: pure. Invariants: at most {@link HOT_SHARDS_MAX}; a step costs a fixed amount for each of them, also in the steps
+ * in which periods are looked for: every row looks at a step of its own.
  */
 import type { SeriesBank } from './bank/bank.ts';
 import type { BatchExpert } from './batch-expert.ts';
@@ -14,11 +17,14 @@ const JUDGE_STEPS = 16;
 interface Hot {
   series: RowSeries;
   rate: number;
+  /** Period in steps that its own series shows; 0: none. */
+  own: number;
 }
 
 export interface HotState {
   index: number;
   rate: number;
+  own: number;
   series: RowSeriesState;
 }
 
@@ -27,6 +33,10 @@ export class HotShards {
   /** Shard of each row of the bank. */
   readonly #shardOf: number[] = [];
   readonly #hot = new Map<number, Hot>();
+  /** The groups' period in steps, 0 while none is known. */
+  #common = 0;
+  /** The least busy one, sought when it is asked for; undefined: not since rates changed. */
+  #least: { index: number; hot: Hot } | undefined;
   /** Candidates: decayed rate and the step it was last updated. */
   readonly #candidates = new Map<number, { rate: number; step: number }>();
 
@@ -69,6 +79,7 @@ export class HotShards {
   }
 
   observe(countOf: (index: number) => number): void {
+    this.#least = undefined;
     for (const [index, hot] of this.#hot) {
       const requests = countOf(index);
       hot.rate += (requests - hot.rate) / (JUDGE_STEPS * 4);
@@ -84,41 +95,64 @@ export class HotShards {
     for (const { series } of this.#hot.values()) series.observe(Number.NaN);
   }
 
-  /** A shard may have a rhythm of its own; otherwise it shares its groups'. */
-  lookForPeriods(common: number): void {
-    for (const { series } of this.#hot.values()) {
-      const own = series.length >= PERIOD_LOOK_STEPS_MAX / 4 ? detectPeriods([series]) : [];
-      series.period = own[0] ?? common;
+  /** The groups' period was looked for: it is everybody's who has none of its own. */
+  setCommonPeriod(steps: number): void {
+    this.#common = steps;
+    for (const { series, own } of this.#hot.values()) if (own === 0) series.period = steps;
+  }
+
+  /** A shard may have a rhythm of its own. To be called every step: each row is looked at when it is its turn. */
+  lookForPeriods(step: number): void {
+    for (const hot of this.#hot.values()) {
+      const { series } = hot;
+      if ((step + series.row) % PERIOD_LOOK_STEPS_MAX !== 0) continue;
+      if (series.length < PERIOD_LOOK_STEPS_MAX / 4) continue;
+      hot.own = detectPeriods([series])[0] ?? 0;
+      series.period = hot.own > 0 ? hot.own : this.#common;
     }
   }
 
   save(): HotState[] {
-    return [...this.#hot].map(([index, { rate, series }]) => ({ index, rate, series: series.save() }));
+    return [...this.#hot].map(([index, { rate, own, series }]) => ({
+      index,
+      rate,
+      own,
+      series: series.save(),
+    }));
   }
 
-  load(state: readonly HotState[]): void {
-    for (const { index, rate, series } of state) this.#add(index, rate).load(series);
+  /** @param common the groups' period in steps */
+  load(state: readonly HotState[], common: number): void {
+    this.#common = common;
+    for (const { index, rate, own, series } of state) {
+      const hot = this.#add(index, rate);
+      hot.own = own;
+      hot.series.load(series);
+    }
   }
 
-  #add(index: number, rate: number): RowSeries {
-    const series = new RowSeries(this.#bank);
-    this.#shardOf[series.row] = index;
-    this.#hot.set(index, { series, rate });
-    return series;
+  #add(index: number, rate: number): Hot {
+    const hot = { series: new RowSeries(this.#bank), rate, own: 0 };
+    hot.series.period = this.#common;
+    this.#shardOf[hot.series.row] = index;
+    this.#hot.set(index, hot);
+    this.#least = undefined;
+    return hot;
   }
 
   #drop(index: number, { series }: Hot): void {
     series.close();
     this.#hot.delete(index);
+    this.#least = undefined;
   }
 
+  /** Makes room for one of this rate, if it is clearly busier than the least busy one. */
   #dropBelow(rate: number): boolean {
-    let least: number | undefined;
-    for (const [index, hot] of this.#hot)
-      if (least === undefined || hot.rate < this.#hot.get(least)!.rate) least = index;
-    const hot = least === undefined ? undefined : this.#hot.get(least)!;
-    if (least === undefined || hot === undefined || hot.rate > 0.7 * rate) return false;
-    this.#drop(least, hot);
+    if (this.#least === undefined)
+      for (const [index, hot] of this.#hot)
+        if (this.#least === undefined || hot.rate < this.#least.hot.rate) this.#least = { index, hot };
+    if (this.#least === undefined || this.#least.hot.rate > 0.7 * rate) return false;
+    this.#drop(this.#least.index, this.#least.hot);
     return true;
   }
 }

@@ -33,6 +33,8 @@ export interface Expected {
   shares: Float64Array;
   /** Expected largest. */
   peak: number;
+  /** Of a shard with models of its own: what these say at each horizon. */
+  own?: SeriesQuantiles[];
   cpuSeconds: number;
   bytesIn: number;
   bytesOut: number;
@@ -65,12 +67,17 @@ export function shardForecast(
     const spread = spreadOf(expected, variance);
     return [expected, expected + band.p90 * spread, expected + band.p99 * spread];
   };
-  const path = one.rate.map((expected, h) => quantilesAt(expected, variances[h]!));
+  const path = one.rate.map((expected, h): [number, number, number] => {
+    const own = one.own?.[h];
+    return own === undefined ? quantilesAt(expected, variances[h]!) : [own.p50, own.p90, own.p99];
+  });
   const highest = Math.max(one.peak, ...one.rate);
+  const max = quantilesAt(highest, Math.max(0, ...variances));
+  for (const [q, value] of max.entries()) max[q] = Math.max(value, ...path.map((at) => at[q]!));
   return {
     shard: one.shard,
     horizonsS: [...horizonsS],
-    metrics: metricsOf([one], path, quantilesAt(highest, Math.max(0, ...variances)), stepS),
+    metrics: metricsOf([one], path, max, stepS),
     byOrigin: one.byOrigin,
   };
 }
