@@ -7,41 +7,17 @@
  * Invariants: memory is fixed a row; a missing value (NaN, infinite) teaches nothing and costs a place in time; a
  * censored one never teaches low demand; quantiles ascend; no answer leaves the clamps around what was seen.
  */
-import { type Between, between, skippedOf } from './between.ts';
-import { blendAnswer } from './blend.ts';
-import { clampHigh, clampLow, learn, predict, type SeasonNow, season, seasonNow } from './experts.ts';
-import {
-  type BankLayout,
-  BLEND,
-  BUCKET_STEPS,
-  BUCKETS,
-  bankLayout,
-  EXPERT_NAMES,
-  F,
-  type HistoryShape,
-  type Row,
-} from './layout.ts';
-import { type Outside, outsideSay } from './outside.ts';
+import { clampHigh, clampLow, learn, type SeasonNow, season, seasonNow } from './experts.ts';
+import { type BankLayout, bankLayout, EXPERT_NAMES, F, type HistoryShape, type Row } from './layout.ts';
+import { type AskExternals, type AskOutside, Mixture } from './mixture.ts';
+import type { Outside } from './outside.ts';
 import { findPeriods } from './periods.ts';
 import { rescale } from './rescale.ts';
 import { breakResiduals } from './residual.ts';
 import { pushValue, ringContent } from './rings.ts';
 import { base64, fromBase64 } from './saved.ts';
-import {
-  clampTo,
-  clearSlots,
-  errorsAt,
-  kindShare,
-  levelsAt,
-  makeSlots,
-  settle,
-  spreadFor,
-  TUNED,
-  usualSpread,
-  valuesAt,
-  weightsAt,
-} from './score.ts';
-import { makeWindows, settleWindows, windowQuantiles } from './windows.ts';
+import { clampTo, clearSlots, makeSlots, settle } from './score.ts';
+import { makeWindows, settleWindows } from './windows.ts';
 
 /** Rows allocated at a time. */
 const CHUNK_ROWS = 512;
@@ -100,15 +76,7 @@ export class SeriesBank {
   #rows = 0;
   readonly #row: Row;
   readonly #now: SeasonNow = { profile: Number.NaN, season: Number.NaN, long: Number.NaN };
-  readonly #answers: Float64Array;
-  readonly #weights: Float64Array[];
-  readonly #errors = BUCKET_STEPS.map(() => new Float64Array(3));
-  readonly #usual = new Float64Array(BUCKETS);
-  readonly #values = new Float64Array(3);
-  readonly #shares = BUCKET_STEPS.map(() => new Float64Array(3));
-  readonly #asked = new Float64Array(3);
-  readonly #windowOut = new Float64Array(3);
-  readonly #between: Between = { left: 0, right: 0, share: 0, skipped: 0 };
+  readonly #mixture: Mixture;
   readonly #chunkRows: number;
   #current = 0;
 
@@ -125,8 +93,7 @@ export class SeriesBank {
       history: options.history,
     });
     this.names = [...EXPERT_NAMES.slice(0, this.layout.own), ...externals];
-    this.#answers = new Float64Array(this.layout.experts);
-    this.#weights = BUCKET_STEPS.map(() => new Float64Array(this.layout.experts));
+    this.#mixture = new Mixture(this.layout, this.#askExternals, this.#askOutside);
     this.#row = { layout: this.layout, floats: new Float32Array(0), f: 0, codes: new Uint16Array(0), c: 0 };
   }
 
@@ -209,7 +176,7 @@ export class SeriesBank {
   observe(row: number, value: number, censored = false): void {
     const at = this.seek(row);
     const { floats: x, f } = at;
-    if (!(Math.abs(value) <= VALUE_READ_MAX) || (censored && value < this.#expected(at))) {
+    if (!(Math.abs(value) <= VALUE_READ_MAX) || (censored && value < this.#mixture.next(at))) {
       x[f + F.length]! += 1;
       pushValue(at, Number.NaN);
       clearSlots(at);
@@ -235,7 +202,7 @@ export class SeriesBank {
     pushValue(at, u);
     learn(at, u, this.#now);
     makeSlots(at, this.#askExternals, this.#askOutside);
-    makeWindows(at, this.#pathMaximum);
+    makeWindows(at, this.#mixture.path);
     // What is usual, or a hundredth of the highest of late: a sleeping shard keeps the measure of its load.
     const usual = Math.max(
       Math.abs(x[f + F.mean]!) + x[f + F.deviation]!,
@@ -253,57 +220,13 @@ export class SeriesBank {
    */
   forecast(row: number, horizons: ArrayLike<number>, out: Float64Array): void {
     const at = this.seek(row);
-    const { floats: x, f } = at;
-    const scale = x[f + F.scale]!;
-    if (scale === 0) {
-      out.fill(0, 0, horizons.length * 3);
-      return;
-    }
-    const high = clampHigh(at);
-    const low = clampLow(at);
-    const place = this.#between;
-    place.skipped = skippedOf(at);
-    let ready = -1;
-    for (let h = 0; h < horizons.length; h++) {
-      const ahead = horizons[h]!;
-      between(ahead, place);
-      const { left: b, right: next, share } = place;
-      predict(at, ahead, this.#answers);
-      this.#askExternals(ahead, this.#answers);
-      while (ready < next) this.#prepare(at, ++ready);
-      // Weights that have hardly been scored yet are no better than those next to them.
-      const scored = x[f + F.scores + next]!;
-      const base = this.#mix(at, b, next, (share * scored) / (scored + TRUST_SCORES));
-      const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
-      const spread = spreadFor(at, usual, base);
-      this.#hearOutside(at, ahead, b, next, share);
-      let before = Number.NEGATIVE_INFINITY;
-      for (let q = 0; q < 3; q++) {
-        const error = (1 - share) * this.#errors[b]![q]! + share * this.#errors[next]![q]!;
-        const kind = (1 - share) * this.#shares[b]![q]! + share * this.#shares[next]![q]!;
-        let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
-        value = (value + this.#outsideSum[q]!) / (1 + this.#outsideWeight[q]!);
-        value = value > high ? high : value < low ? low : value;
-        if (value < before) value = before;
-        before = value;
-        out[h * 3 + q] = value * scale;
-      }
-    }
+    if (at.floats[at.f + F.scale]! === 0) out.fill(0, 0, horizons.length * 3);
+    else this.#mixture.quantiles(at, horizons, out);
   }
 
   /** Quantiles of the maximum over a window of the layout, in the series' unit. */
   forecastMax(row: number, window: number, out: Float64Array): void {
-    const at = this.seek(row);
-    const scale = at.floats[at.f + F.scale]!;
-    if (scale === 0) {
-      out.fill(0, 0, 3);
-      return;
-    }
-    const path = this.#pathMaximum(this.layout.windows[window]!);
-    windowQuantiles(at, window, path.base, path.spread, this.#windowOut);
-    const high = clampHigh(at);
-    for (let q = 0; q < 3; q++)
-      out[q] = Math.min(high, Math.max(q > 0 ? out[q - 1]! / scale : 0, this.#windowOut[q]!)) * scale;
+    this.forecastMaxOver(row, this.layout.windows[window]!, out);
   }
 
   /**
@@ -312,27 +235,8 @@ export class SeriesBank {
    */
   forecastMaxOver(row: number, steps: number, out: Float64Array): void {
     const at = this.seek(row);
-    const scale = at.floats[at.f + F.scale]!;
-    const { windows } = this.layout;
-    if (scale === 0) {
-      out.fill(0, 0, 3);
-      return;
-    }
-    const { base, spread } = this.#pathMaximum(steps);
-    let above = 0;
-    while (above < windows.length - 1 && windows[above]! < steps) above++;
-    const below = above > 0 && windows[above]! > steps ? above - 1 : above;
-    const share =
-      below === above ? 0 : Math.log(steps / windows[below]!) / Math.log(windows[above]! / windows[below]!);
-    windowQuantiles(at, below, base, spread, out);
-    windowQuantiles(at, above, base, spread, this.#windowOut);
-    const high = clampHigh(at);
-    let before = 0;
-    for (let q = 0; q < 3; q++) {
-      const value = (1 - share) * out[q]! + share * this.#windowOut[q]!;
-      before = Math.min(high, Math.max(before, value));
-      out[q] = before * scale;
-    }
+    if (at.floats[at.f + F.scale]! === 0) out.fill(0, 0, 3);
+    else this.#mixture.maximum(at, steps, out);
   }
 
   /** The newest values of one resolution of the history, oldest first, in the series' unit; NaN where missing. */
@@ -360,12 +264,8 @@ export class SeriesBank {
 
   /** Weight of each expert near a horizon. */
   weights(row: number, ahead: number): Record<string, number> {
-    const at = this.seek(row);
-    predict(at, ahead, this.#answers);
-    this.#askExternals(ahead, this.#answers);
-    const b = this.#bucketOf(at, ahead);
-    weightsAt(at, b, this.#weights[b]!, this.#answers);
-    return Object.fromEntries(this.names.map((name, e) => [name, this.#weights[b]![e]!]));
+    const weights = this.#mixture.weightsNear(this.seek(row), ahead);
+    return Object.fromEntries(this.names.map((name, e) => [name, weights[e]!]));
   }
 
   /** A row as plain data. Answers in flight are in it: a restart costs nothing. */
@@ -392,43 +292,8 @@ export class SeriesBank {
     return `skein-row-1/${stepS}/${floats}/${codes}/${experts}`;
   }
 
-  /** Weights, bands and shares of a bucket for the row at hand. */
-  #prepare(at: Row, b: number): void {
-    weightsAt(at, b, this.#weights[b]!, this.#answers);
-    levelsAt(at, b, this.#asked);
-    errorsAt(at, b, this.#asked, this.#errors[b]!);
-    this.#usual[b] = usualSpread(at, b);
-    if (b === 0) valuesAt(at, this.#values);
-    for (let q = 0; q < 3; q++) this.#shares[b]![q] = kindShare(at, b, q);
-  }
-
-  #mix(at: Row, b: number, next: number, share: number): number {
-    const left = this.#weights[b]!;
-    const right = this.#weights[next]!;
-    let sum = 0;
-    let total = 0;
-    for (let e = 0; e < this.layout.experts; e++) {
-      const answer = this.#answers[e]!;
-      if (e === BLEND || Number.isNaN(answer)) continue;
-      const weight = (1 - share) * left[e]! + share * right[e]!;
-      sum += weight * answer;
-      total += weight;
-    }
-    if (!(total > 0)) return 0;
-    const first = sum / total;
-    if (at.layout.blendAt < 0) return first;
-    // Each regression by its own weight: a wild one that nobody believes at its horizon is not believed between either.
-    const weightLeft = (1 - share) * left[BLEND]!;
-    const weightRight = share * right[BLEND]!;
-    sum += weightLeft * clampTo(at, blendAnswer(at, b, this.#answers, first));
-    if (weightRight > 0) sum += weightRight * clampTo(at, blendAnswer(at, next, this.#answers, first));
-    return sum / (total + weightLeft + weightRight);
-  }
-
-  readonly #outsideSum = new Float64Array(3);
-  readonly #outsideWeight = new Float64Array(3);
   readonly #outsideAnswer = new Float64Array(3);
-  readonly #askOutside = (expert: number, ahead: number): ArrayLike<number> | undefined => {
+  readonly #askOutside: AskOutside = (expert, ahead) => {
     const scale = this.#row.floats[this.#row.f + F.scale]!;
     const answer = this.#outsideAnswer;
     if (scale === 0 || !this.outside(this.#current, expert, ahead, answer)) return undefined;
@@ -439,22 +304,7 @@ export class SeriesBank {
     return answer;
   };
 
-  /** What those from outside say at a horizon, each by its say. */
-  #hearOutside(at: Row, ahead: number, b: number, next: number, share: number): void {
-    this.#outsideSum.fill(0);
-    this.#outsideWeight.fill(0);
-    for (let i = 0; i < this.layout.outside; i++) {
-      const answer = this.#askOutside(i, ahead);
-      if (answer === undefined) continue;
-      for (let q = 0; q < 3; q++) {
-        const say = (1 - share) * outsideSay(at, i, b, q) + share * outsideSay(at, i, next, q);
-        this.#outsideSum[q]! += say * answer[q]!;
-        this.#outsideWeight[q]! += say;
-      }
-    }
-  }
-
-  readonly #askExternals = (ahead: number, out: Float64Array): void => {
+  readonly #askExternals: AskExternals = (ahead, out) => {
     const row = this.#current;
     const scale = this.#row.floats[this.#row.f + F.scale]!;
     for (let e = this.layout.own; e < this.layout.experts; e++) {
@@ -464,58 +314,7 @@ export class SeriesBank {
         : Number.NaN;
     }
   };
-
-  /** The longest bucket up to a horizon whose weights hold for others too. */
-  #bucketOf(at: Row, ahead: number): number {
-    this.#between.skipped = skippedOf(at);
-    between(ahead, this.#between);
-    return this.#between.left;
-  }
-
-  readonly #path = { base: 0, spread: 0 };
-  /** The highest reach of the path over a window: the mixture and some spreads above it, and the spread there. */
-  readonly #pathMaximum = (window: number): { base: number; spread: number } => {
-    const at = this.#row;
-    const place = this.#between;
-    place.skipped = skippedOf(at);
-    const points = Math.min(PATH_POINTS, window);
-    let ready = -1;
-    this.#path.base = Number.NEGATIVE_INFINITY;
-    for (let i = 1; i <= points; i++) {
-      const ahead = Math.round((window * i) / points);
-      between(ahead, place);
-      const { left: b, right: next, share } = place;
-      predict(at, ahead, this.#answers);
-      this.#askExternals(ahead, this.#answers);
-      while (ready < next) {
-        weightsAt(at, ++ready, this.#weights[ready]!, this.#answers);
-        this.#usual[ready] = usualSpread(at, ready);
-      }
-      const base = this.#mix(at, b, next, share);
-      const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
-      const spread = spreadFor(at, usual, base);
-      const reach = base + TUNED.windowLift * spread;
-      if (reach <= this.#path.base) continue;
-      this.#path.base = reach;
-      this.#path.spread = spread;
-    }
-    return this.#path;
-  };
-
-  /** What was expected of the next step. */
-  #expected(at: Row): number {
-    const scale = at.floats[at.f + F.scale]!;
-    if (scale === 0) return Number.NEGATIVE_INFINITY;
-    predict(at, 1, this.#answers);
-    this.#askExternals(1, this.#answers);
-    weightsAt(at, 0, this.#weights[0]!, this.#answers);
-    return this.#mix(at, 0, 0, 0) * scale;
-  }
 }
 
 /** Periods within this share of each other are the same. */
 const PERIOD_SAME = 0.06;
-/** Points of a window's path: two and a half days of hours still show each day's peak. */
-const PATH_POINTS = 24;
-/** Scores from which weights at a horizon count for half of what they would. */
-const TRUST_SCORES = 4;

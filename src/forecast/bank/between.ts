@@ -56,3 +56,36 @@ export function between(ahead: number, into: Between): void {
 }
 
 const LOGS = BUCKET_STEPS.map(Math.log);
+
+/** Places of many horizons. Most rows are asked for the same ones, so those found last are kept. */
+export class Places {
+  left = new Uint8Array(0);
+  right = new Uint8Array(0);
+  share = new Float64Array(0);
+  #horizons = new Float64Array(0);
+  #count = -1;
+  readonly #one: Between = { left: 0, right: 0, share: 0, skipped: 0 };
+
+  find(horizons: ArrayLike<number>, skipped: number): void {
+    const count = horizons.length;
+    const known = this.#horizons;
+    let same = count === this.#count && skipped === this.#one.skipped;
+    for (let h = 0; same && h < count; h++) same = horizons[h] === known[h];
+    if (same) return;
+    if (known.length < count) {
+      this.left = new Uint8Array(count);
+      this.right = new Uint8Array(count);
+      this.share = new Float64Array(count);
+      this.#horizons = new Float64Array(count);
+    }
+    this.#count = count;
+    this.#one.skipped = skipped;
+    for (let h = 0; h < count; h++) {
+      this.#horizons[h] = horizons[h]!;
+      between(horizons[h]!, this.#one);
+      this.left[h] = this.#one.left;
+      this.right[h] = this.#one.right;
+      this.share[h] = this.#one.share;
+    }
+  }
+}

@@ -7,7 +7,7 @@
  * Invariants: an answer is finite or NaN ("I cannot say yet"); finite ones lie within the clamps, so no mixture of them
  * explodes.
  */
-import { F, type Row } from './layout.ts';
+import { BLEND, F, type Row } from './layout.ts';
 import { learnResiduals, residualAhead } from './residual.ts';
 import { around } from './rings.ts';
 
@@ -18,7 +18,11 @@ const MEAN_RATE = 1 - 2 ** (-1 / 400);
 const TRENDS = [
   { rate: 1 - 2 ** (-1 / 4), damping: 0.88 },
   { rate: 1 - 2 ** (-1 / 16), damping: 0.97 },
-] as const;
+].map((trend) => ({
+  ...trend,
+  /** By steps, as far as it grows in 64 bits. */
+  reach: Float64Array.from({ length: 2048 }, (_, ahead) => trendSum(trend.damping, ahead)),
+}));
 const GAP_RATE = 1 - 2 ** (-1 / 6);
 const RATIO_KEEP = 2 ** (-1 / 12);
 const LONG_GAP_RATE = 1 - 2 ** (-1 / 24);
@@ -166,19 +170,51 @@ export function clampLow(row: Row): number {
   return low >= 0 ? 0 : low - CLAMP_ABOVE * Math.max(high - low, Math.abs(low) * 0.5);
 }
 
+/** Of the experts, the first so many say the same at every horizon. */
+export const LEVELS = 5;
+
+/** Their answers; the others' follow with {@link predictAhead}. */
+export function predictLevels(row: Row, out: Float64Array): void {
+  const { floats: x, f } = row;
+  const high = clampHigh(row);
+  const low = clampLow(row);
+  out[0] = x[f + F.last]!;
+  for (let i = 0; i < 3; i++) out[1 + i] = x[f + F.levels + i]!;
+  out[4] = x[f + F.mean]!;
+  for (let e = 0; e < LEVELS; e++) {
+    const answer = out[e]!;
+    if (answer > high) out[e] = high;
+    else if (answer < low) out[e] = low;
+  }
+  // Asked once the others' mixture is known; until then it counts as an answer, of whatever value.
+  out[BLEND] = out[0]!;
+}
+
 /** All experts' answers `ahead` steps from the newest; NaN from those that cannot say. */
 export function predict(row: Row, ahead: number, out: Float64Array): void {
+  predictLevels(row, out);
+  predictAhead(row, ahead, out);
+}
+
+/** Sum of what a damped trend adds in so many steps. */
+function trendSum(damping: number, ahead: number): number {
+  return (damping * (1 - damping ** ahead)) / (1 - damping);
+}
+
+/** How much of a trend acts in so many steps: looked up where they are whole, since powers are dear. */
+function trendReach(trend: number, ahead: number): number {
+  const { damping, reach } = TRENDS[trend]!;
+  const whole = ahead | 0;
+  if (whole === ahead && whole < reach.length) return reach[whole]!;
+  return ahead >= reach.length ? damping / (1 - damping) : trendSum(damping, ahead);
+}
+
+/** Answers of the experts that depend on the horizon. */
+export function predictAhead(row: Row, ahead: number, out: Float64Array): void {
   const { floats: x, f } = row;
-  out[0] = x[f + F.last]!;
-  out[1] = x[f + F.levels]!;
-  out[2] = x[f + F.levels + 1]!;
-  out[3] = x[f + F.levels + 2]!;
-  out[4] = x[f + F.mean]!;
   for (let i = 0; i < 2; i++) {
-    const { damping } = TRENDS[i]!;
     const at = f + F.trends + 2 * i;
-    const reached = (damping * (1 - damping ** ahead)) / (1 - damping);
-    out[5 + i] = x[at]! + x[at + 1]! * reached;
+    out[5 + i] = x[at]! + x[at + 1]! * trendReach(i, ahead);
   }
   const a = x[f + F.periodA]!;
   if (a >= 2 && x[f + F.length]! > a) {
@@ -202,8 +238,6 @@ export function predict(row: Row, ahead: number, out: Float64Array): void {
   } else {
     out[11] = out[12] = Number.NaN;
   }
-  // Asked once the others' mixture is known; until then it counts as an answer, of whatever value.
-  out[14] = out[0]!;
   const high = clampHigh(row);
   const low = clampLow(row);
   if (row.layout.residualAt >= 0) {
@@ -211,7 +245,7 @@ export function predict(row: Row, ahead: number, out: Float64Array): void {
     out[16] = out[8]! + residualAhead(row, 1, ahead);
     out[17] = out[11]! + residualAhead(row, 2, ahead);
   }
-  for (let e = 0; e < row.layout.own; e++) {
+  for (let e = LEVELS; e < row.layout.own; e++) {
     const answer = out[e]!;
     if (answer > high) out[e] = high;
     else if (answer < low) out[e] = low;

@@ -99,7 +99,8 @@ export function weightsAt(row: Row, bucket: number, into: Float64Array, from: Ar
     into[e] = weight;
     sum += weight;
   }
-  for (let e = 0; e < layout.experts; e++) into[e]! /= sum;
+  const per = 1 / sum;
+  for (let e = 0; e < layout.experts; e++) into[e]! *= per;
 }
 
 /**

@@ -23,14 +23,17 @@ function priorOf(window: number): Float64Array {
 const found = new Float64Array(3);
 
 /** Remembers what was said of each window, where a slot is free at this step. */
-export function makeWindows(row: Row, path: (window: number) => { base: number; spread: number }): void {
+export function makeWindows(
+  row: Row,
+  path: (row: Row, window: number) => { base: number; spread: number },
+): void {
   const { layout, floats: x, f } = row;
   const length = x[f + F.length]!;
   for (let w = 0; w < layout.windows.length; w++) {
     const stride = layout.windowStride[w]!;
     if (length % stride !== 0) continue;
     const at = f + layout.windowAt[w]! + 1 + ((length / stride) % layout.windowSlots[w]!) * 3;
-    const { base, spread } = path(layout.windows[w]!);
+    const { base, spread } = path(row, layout.windows[w]!);
     x[at] = base;
     x[at + 1] = spread;
     x[at + 2] = Number.NEGATIVE_INFINITY;
