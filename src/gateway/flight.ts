@@ -15,7 +15,7 @@
 import { type ErrorCode, parseProblem, problem } from '../model/errors.ts';
 import type { ProcessId, ShardId } from '../model/ids.ts';
 import type { NodeRecord } from '../model/records.ts';
-import type { ShardReply, ShardRequest } from '../model/request.ts';
+import type { Moved, ShardReply, ShardRequest } from '../model/request.ts';
 import type { Topology } from '../model/topology.ts';
 import { type Choice, choose, chooseNew, type NodesView, type Question } from '../routing/choose.ts';
 import type { Route, RouteShift, RouteTable } from '../routing/route-table.ts';
@@ -244,6 +244,10 @@ export class Flight implements Waiter, Question {
   #moved(reply: ShardReply): void {
     const { table } = this.#host;
     const { moved } = reply;
+    if (moved?.ahead) {
+      this.#goAhead(moved);
+      return;
+    }
     if (moved) table.learn(this.request.shard, moved.epoch, moved.primary, moved.version);
     const route = table.route(this.request.shard);
     // It was held while the shard moved: at once to where it is now, a shift under way or not.
@@ -257,6 +261,17 @@ export class Flight implements Waiter, Question {
       return;
     }
     this.go();
+  }
+
+  /** To where the shard is about to be. That may come to nothing, so no route is learnt from it. */
+  #goAhead({ primary, epoch }: Moved): void {
+    const node = this.#host.table.node(primary);
+    if (node === undefined) {
+      this.#judge(afterRefusal(this.#state(), this.#host.random()), 'unavailable', 'the shard is moving');
+      return;
+    }
+    this.request.awaits = epoch;
+    this.#send(node);
   }
 
   #notNow(reply: ShardReply): void {

@@ -216,6 +216,7 @@ export class Gateway {
       }
     }
     this.#inFlight++;
+    request.redirects = true;
     return new Promise((resolve) => {
       const flight = new Flight(this.#host, request, service, this.#budgetMs, keyNumber, resolve);
       flight.place = this.#flights.push(flight) - 1;

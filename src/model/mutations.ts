@@ -46,6 +46,8 @@ export type Mutation =
   | 'swap-without-version'
   /** A swap without an answer counts as lost, and the source serves again without touching the assignment. */
   | 'unseal-without-touch'
+  /** The target runs commands before the swap that it makes for the source is known to have happened. */
+  | 'serve-before-swap'
   // Rule 7: streaming.
   /** Followers get deltas before they are durable. */
   | 'stream-before-durable'

@@ -31,6 +31,10 @@ export interface ShardRequest {
   hops: number;
   /** Only where the service's manifest says `authorize`. Lower-case names. */
   headers?: Record<string, string>;
+  /** The sender goes at once where a 421 points, also {@link Moved.ahead} of the move. */
+  redirects?: boolean;
+  /** The receiver is about to own the shard in this epoch, by the word of its sealed primary. */
+  awaits?: Epoch;
   /**
    * Set by a primary's follower that passes a command on, and by a router that follows a hint: the receiver may act
    * on what the sender knows (the dead process it saw), never trust it for ownership.
@@ -56,6 +60,15 @@ export type IdempotencyKey =
 
 export const HOPS_MAX = 4;
 
+/** Who owns the shard now, as far as the sender knows. */
+export interface Moved {
+  primary: ProcessId;
+  epoch: Epoch;
+  version: number;
+  /** It is not yet so, and may come to nothing: go and wait there, and learn nothing from it. */
+  ahead?: boolean;
+}
+
 export interface ShardReply {
   /** HTTP status. */
   status: number;
@@ -67,8 +80,8 @@ export interface ShardReply {
   retryAfterS?: number;
   /** The executing process, so that routers learn. */
   servedBy?: ProcessId;
-  /** With status 421: who owns the shard now, as far as the sender knows. */
-  moved?: { primary: ProcessId; epoch: Epoch; version: number };
+  /** With status 421. */
+  moved?: Moved;
   /** The answer comes from the idempotency window. */
   replayed?: boolean;
   /** A standby answered, from a state that was the newest at most so many milliseconds before. */

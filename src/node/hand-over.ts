@@ -37,7 +37,7 @@ export interface HandOverHost {
   closed(): boolean;
 }
 
-export class HandOver implements Pick<ParticipantHost, 'seal' | 'unseal' | 'handOver'> {
+export class HandOver implements Pick<ParticipantHost, 'seal' | 'unseal' | 'sendAhead' | 'handOver'> {
   readonly #host: HandOverHost;
 
   constructor(host: HandOverHost) {
@@ -62,10 +62,20 @@ export class HandOver implements Pick<ParticipantHost, 'seal' | 'unseal' | 'hand
     };
   }
 
+  /** See {@link ParticipantHost.sendAhead}. Nothing is answered: who goes there waits there (OWNERSHIP rule 5). */
+  sendAhead(shard: ShardId, target: HostedReplica['movingTo']): void {
+    const replica = this.#host.replica(shard);
+    if (replica?.role !== 'sealed') return;
+    replica.movingTo = target;
+    for (const held of replica.state.release((request) => replica.sendsAhead(request)))
+      held.resolve(replica.ahead());
+  }
+
   /** See {@link ParticipantHost.unseal}. */
   async unseal(shard: ShardId): Promise<'serving' | 'demoted'> {
     const replica = this.#host.replica(shard);
     if (replica === undefined || replica.ended || !replica.takesRequests) return 'demoted';
+    replica.movingTo = undefined;
     if (replica.mutations?.has('unseal-without-touch')) {
       replica.role = 'primary';
       replica.state.unseal();

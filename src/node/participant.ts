@@ -94,6 +94,13 @@ export interface ParticipantHost {
   /** OWNERSHIP rule 5: holds every request, resolves every append in flight. Rejects if the replica was deposed. */
   seal(shard: ShardId): Promise<{ seq: Seq; epoch: Epoch; version: number }>;
   /**
+   * Sealed, with the target asked to take over: held requests and those that come are sent on to it where their sender
+   * can go there itself, until the shard is unsealed, handed over, or `target` is undefined.
+   */
+  sendAhead?(shard: ShardId, target: { primary: ProcessId; epoch: Epoch } | undefined): void;
+  /** At the target: it was asked to take over, and requests that come wait until `settled`. */
+  takingOver?(shard: ShardId, settled: Promise<unknown>): void;
+  /**
    * OWNERSHIP rule 6: a swap that touches the assignment (same epoch, new version), then serves again; demotes when
    * the swap fails because someone else changed it. Stays sealed and retries while the outcome is unknown.
    */

@@ -44,9 +44,11 @@ interface Promotion {
   serve(endSeq: Seq): void;
 }
 
-export class Promotions implements Pick<ParticipantHost, 'promote'> {
+export class Promotions implements Pick<ParticipantHost, 'promote' | 'takingOver'> {
   readonly #host: PromotionsHost;
   readonly #underWay = new Map<ShardId, Promotion>();
+  /** Followers whose sealed primary has asked them to take over: it is not settled yet whether they do. */
+  readonly #takeOvers = new Map<ShardId, Promise<unknown>>();
   /** Requests that came for a primary before the word that this is to be it. */
   readonly #expecting = new Map<ShardId, Set<() => void>>();
 
@@ -65,7 +67,7 @@ export class Promotions implements Pick<ParticipantHost, 'promote'> {
     if (under === undefined) {
       under = this.#begin(shard, assignment);
       this.#underWay.set(shard, under);
-      for (const wake of this.#expecting.get(shard) ?? []) wake();
+      this.#wake(shard);
       const done = () => {
         if (this.#underWay.get(shard) === under) this.#underWay.delete(shard);
       };
@@ -81,7 +83,26 @@ export class Promotions implements Pick<ParticipantHost, 'promote'> {
     return this.#underWay.get(shard)?.serving;
   }
 
-  /** Resolves when a promotion of the shard begins here, with false where none has within `waitMs`. */
+  /** See {@link ParticipantHost.takingOver}. */
+  takingOver(shard: ShardId, settled: Promise<unknown>): void {
+    this.#takeOvers.set(shard, settled);
+    const done = () => {
+      if (this.#takeOvers.get(shard) === settled) this.#takeOvers.delete(shard);
+    };
+    settled.then(done, done);
+    this.#wake(shard);
+  }
+
+  /** The follower of the shard was asked to take over: resolves when it has begun to, or will not. */
+  takeOver(shard: ShardId): Promise<unknown> | undefined {
+    return this.#takeOvers.get(shard);
+  }
+
+  #wake(shard: ShardId): void {
+    for (const wake of this.#expecting.get(shard) ?? []) wake();
+  }
+
+  /** Resolves when a take-over or promotion of the shard begins here, with false where none has within `waitMs`. */
   begins(shard: ShardId, waitMs: number): Promise<boolean> {
     return new Promise((resolve) => {
       const waiters = this.#expecting.get(shard) ?? new Set();

@@ -6,7 +6,7 @@
  */
 import type { CellId, Epoch, ProcessId, Region, Seq, ShardId } from '../model/ids.ts';
 import type { LoadSample, NodeSample } from '../model/load.ts';
-import type { Assignment } from '../model/records.ts';
+import type { Assignment, AssignmentRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
 
@@ -60,6 +60,8 @@ export interface NodeCalls {
   /** Durable seq at the primary, for a linearizable query on a follower (read index). */
   'follow.readIndex': [{ shard: ShardId }, { epoch: Epoch; seq: Seq }];
   'follow.recentQueries': [{ shard: ShardId; limit: number }, { queries: RecentQuery[] }];
+  /** From the sealed primary to its target: complete the log, swap in my name, open (OWNERSHIP rules 5 and 9). */
+  'follow.takeOver': [TakeOver, TakenOver];
   /** From the old primary to the new one, right after its swap: open now, do not wait for the watch. */
   'follow.promoted': [
     { shard: ShardId; epoch: Epoch; seq: Seq; version: number; cell: CellId; standbys?: ProcessId[] },
@@ -187,6 +189,27 @@ export interface HandOffOrder {
   cell: CellId;
 }
 
+/** What the sealed source asks of its target. */
+export interface TakeOver {
+  migration: string;
+  shard: ShardId;
+  /** The assignment as it will be. */
+  next: AssignmentRecord;
+  /** Of the assignment, as read while sealed: what the swap compares. */
+  version: number;
+  /** The target's node key, as the source read it. */
+  registration: { key: string; version: number };
+  /** The last seq of the old epoch. */
+  seq: Seq;
+  /** Deltas that the new cell lacks; absent where it is known to have everything. */
+  tail?: LogEntry[];
+}
+
+export type TakenOver =
+  | { outcome: 'swapped'; version: number; swapMs: number }
+  /** No swap of this order is under way, and none will be. */
+  | { outcome: 'refused'; reason: string };
+
 export type HandOffResult =
   | {
       outcome: 'swapped';
@@ -206,7 +229,7 @@ export type HandOffResult =
 export interface HandOffPhases {
   /** Until no handler ran and every append was durable. */
   seal: number;
-  /** Until the target and the new cell were known to have everything; 0 where that was known before. */
+  /** Until the target and the new cell had everything, the way to the target and back included. */
   prove: number;
   swap: number;
 }

@@ -9,9 +9,11 @@
  */
 import type { CpuSegments } from '../io/cpu-segments.ts';
 import type { HttpClient, Io } from '../io/io.ts';
+import { problem } from '../model/errors.ts';
 import type { Epoch, ProcessId, Seq, ShardId } from '../model/ids.ts';
 import type { Mutations } from '../model/mutations.ts';
 import type { Assignment } from '../model/records.ts';
+import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { ShardHost, ShardReplica } from '../shard/contract.ts';
 import type { CellStore, LogEntry, Opening } from '../store/store.ts';
 import type { AppendBatcher, Appender, UndurableBytes } from './append-batcher.ts';
@@ -66,6 +68,8 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
   fed = false;
   /** A follower that was filled for a move, and has not been primary since. */
   prepared = false;
+  /** Sealed, and the target was asked to take over: those who can go there themselves are sent ahead. */
+  movingTo: { primary: ProcessId; epoch: Epoch } | undefined;
   /** Had a request since the last measuring step. */
   active = false;
   /** Deltas up to here were trimmed from the log. */
@@ -357,9 +361,25 @@ export class HostedReplica implements LocalReplica, ShardHost, Appender {
     this.#announceEnd(reason);
   }
 
+  /** Sealed, with the target asked to take over, and whoever asks can go there itself. */
+  sendsAhead(request: ShardRequest): boolean {
+    return this.movingTo !== undefined && request.redirects === true && request.hops === 0;
+  }
+
+  /** The answer to those. */
+  ahead(): ShardReply {
+    const { primary, epoch } = this.movingTo!;
+    const { version } = this.assignment;
+    return {
+      ...problem('moved', `${primary} is about to run it`),
+      moved: { primary, epoch, version, ahead: true },
+    };
+  }
+
   /** Was primary, is a follower now: streams to others end, appends are no more. */
   becomeFollower(next: Assignment, source: { processId: string; address: string }): void {
     this.role = 'follower';
+    this.movingTo = undefined;
     this.assignment = next;
     this.source = source;
     this.prepared = false;

@@ -415,6 +415,14 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     return this.#handOver.seal(shard);
   }
 
+  sendAhead(shard: ShardId, target: HostedReplica['movingTo']): void {
+    this.#handOver.sendAhead(shard, target);
+  }
+
+  takingOver(shard: ShardId, settled: Promise<unknown>): void {
+    this.#promotions.takingOver(shard, settled);
+  }
+
   unseal(shard: ShardId): Promise<'serving' | 'demoted'> {
     return this.#handOver.unseal(shard);
   }
@@ -432,6 +440,11 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   /** See {@link Promotions.underWay}. */
   promotion(shard: ShardId): Promise<unknown> | undefined {
     return this.#promotions.underWay(shard);
+  }
+
+  /** See {@link Promotions.takeOver}. */
+  takeOver(shard: ShardId): Promise<unknown> | undefined {
+    return this.#promotions.takeOver(shard);
   }
 
   /** See {@link Promotions.begins}. */

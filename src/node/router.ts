@@ -274,6 +274,7 @@ export class Router {
   }
 
   async #runHere(replica: HostedReplica, request: ShardRequest): Promise<Attempt> {
+    if (replica.sendsAhead(request)) return replica.ahead();
     if (!replica.active) this.#o.onActive(replica);
     try {
       return this.#stamp(await replica.state.execute(request));
@@ -307,10 +308,21 @@ export class Router {
 
   async #atFollower(replica: HostedReplica, request: ShardRequest): Promise<Attempt> {
     const { assignment, source } = replica;
-    const address = this.#assignments.node(assignment.primary)?.address ?? source?.address;
-    const gone = this.#assignments.presence(assignment.primary) === 'gone';
     const stale = this.isCommand(request) ? undefined : await this.#answerStale(replica, request);
     if (stale !== undefined) return this.#stamp(stale);
+    const takeOver = this.#replicas.takeOver(replica.shard);
+    if (takeOver !== undefined) {
+      await takeOver;
+      return this.#attempt(request);
+    }
+    // Its gateway knows of a move whose word is still on its way to here: commands go to the primary alone.
+    const isAhead = this.isCommand(request) || (request.awaits ?? 0) > assignment.epoch;
+    if (request.hops === 0 && replica.prepared && isAhead && assignment.primary !== this.#self) {
+      if (await this.#replicas.promotionBegins(replica.shard, PROMOTION_WAIT_MS))
+        return this.#attempt(request);
+    }
+    const address = this.#assignments.node(assignment.primary)?.address ?? source?.address;
+    const gone = this.#assignments.presence(assignment.primary) === 'gone';
     if (!this.isCommand(request) && replica.fed && address !== undefined && !gone) {
       try {
         // The primary's durable seq, learnt after the question came: the answer is as fresh as the primary's own.
@@ -327,11 +339,6 @@ export class Router {
       }
     }
     if (assignment.primary === this.#self) return 'again';
-    // A gateway sends commands to the primary alone, so it knows of a swap whose word is still on its way to here.
-    if (request.hops === 0 && replica.prepared && this.isCommand(request)) {
-      if (await this.#replicas.promotionBegins(replica.shard, PROMOTION_WAIT_MS))
-        return this.#attempt(request);
-    }
     if (
       this.#assignments.presence(assignment.primary) !== 'present' &&
       (await this.#assignments.lookUpNode(assignment.primary)) === undefined

@@ -136,6 +136,12 @@ class CounterReplica implements ShardReplica {
     this.#sealed = false;
   }
 
+  release(which: (request: ShardRequest) => boolean): HeldRequest[] {
+    const held = this.#held.filter(({ request }) => which(request));
+    this.#held = this.#held.filter((each) => !held.includes(each));
+    return held;
+  }
+
   async seal(): Promise<void> {
     this.#sealed = true;
     await this.#gate(this.appliedSeq, true);

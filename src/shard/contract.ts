@@ -97,6 +97,8 @@ export interface ShardReplica {
   seal(): Promise<void>;
   /** Lets the held requests run again. */
   unseal(): void;
+  /** Sealed: gives back those it holds that `which` says yes to; they will not run here. */
+  release(which: (request: ShardRequest) => boolean): HeldRequest[];
   /**
    * Ends the replica as a primary. Held and queued requests are returned for the host to route; requests whose
    * commands already ran but whose deltas are not durable reject with {@link Demoted}.

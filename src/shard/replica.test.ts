@@ -268,6 +268,30 @@ describe('roles', () => {
     expect((await Promise.all(reads)).map(({ status }) => status)).toEqual([200, 200, 500]);
   });
 
+  it('sealed: gives back those it holds that are asked for, and they never run here', async () => {
+    const { host, replica } = await open();
+    host.isEager = true;
+    gates.length = 0;
+    const running = replica.execute(request(SHARD, 'slow', 1));
+    const queued = replica.execute(request(SHARD, 'add', 10, { redirects: true }));
+    const sealed = replica.seal();
+    const held = replica.execute(request(SHARD, 'get', undefined, { redirects: true }));
+    const stays = replica.execute(request(SHARD, 'add', 5));
+    expect(replica.release(() => false)).toEqual([]);
+    gates[0]!.open(undefined);
+    await sealed;
+    expect((await running).status).toBe(200);
+    const back = replica.release((one) => one.redirects === true);
+    expect(back.map(({ request }) => request.handler)).toEqual(['add', 'get']);
+    for (const [index, { resolve }] of back.entries())
+      resolve({ status: 421, body: new Uint8Array([index]) });
+    expect([(await queued).status, (await held).status]).toEqual([421, 421]);
+    const before = host.log.length;
+    replica.unseal();
+    expect((await stays).status).toBe(200);
+    expect(host.log).toHaveLength(before + 1);
+  });
+
   it('demoted: hands back what did not run and disowns what ran undurably', async () => {
     const { replica } = await open();
     gates.length = 0;

@@ -14,7 +14,7 @@ import type { WindowSnapshot } from './idempotency.ts';
 import { queryAt, rehearse } from './query-lane.ts';
 import { openGate } from './reply-gate.ts';
 import { offer } from './requests.ts';
-import { apply, demote, follow, promote, seal, unseal } from './roles.ts';
+import { apply, demote, follow, promote, release, seal, unseal } from './roles.ts';
 import { encodeSnapshot, unhurried } from './snapshot.ts';
 
 const EMPTY_WINDOW: WindowSnapshot = { rows: [], marks: [], forgottenMs: Number.NEGATIVE_INFINITY };
@@ -74,6 +74,10 @@ export class Replica implements ShardReplica {
 
   unseal(): void {
     unseal(this.#core);
+  }
+
+  release(which: (request: ShardRequest) => boolean): HeldRequest[] {
+    return release(this.#core, which);
   }
 
   demote(): HeldRequest[] {

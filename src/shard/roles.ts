@@ -11,6 +11,7 @@
  */
 import { ProblemError } from '../model/errors.ts';
 import type { ShardId } from '../model/ids.ts';
+import type { ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
 import { endAsync } from './async-run.ts';
 import { commit, pump } from './command-lane.ts';
@@ -42,6 +43,23 @@ export function unseal(core: ReplicaCore): void {
   for (const request of held ?? []) {
     start(core, request, core.loaded.handlers.get(request.request.handler)!);
   }
+}
+
+export function release(core: ReplicaCore, which: (request: ShardRequest) => boolean): HeldRequest[] {
+  if (!core.sealed || core.role !== 'primary') return [];
+  const back: HeldRequest[] = [];
+  const keep = (held: HeldRequest) => {
+    if (!which(held.request)) return true;
+    back.push(held);
+    return false;
+  };
+  core.queue = core.queue?.filter((held) => {
+    if (keep(held)) return true;
+    core.queueBytes -= held.request.input.length;
+    return false;
+  });
+  core.heldWhileSealed = core.heldWhileSealed?.filter(keep);
+  return back;
 }
 
 export function demote(core: ReplicaCore): HeldRequest[] {

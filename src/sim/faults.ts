@@ -180,8 +180,10 @@ export class Faults {
       const leader = cluster
         .names('controller')
         .find((each) => cluster.slots.get(each)?.controller === cluster.leader());
+      const target = cluster.replicasOf(shard).find(({ role }) => role === 'follower')?.node;
       const parties = [
         source,
+        target ?? source,
         store,
         `store-${assignment.cell.slice('cell-'.length)}`,
         cluster.names('store')[0]!,

@@ -92,6 +92,23 @@ describe('routing', () => {
     expect(a.got).toHaveLength(1);
   });
 
+  it('goes ahead of a move where a 421 tells it to, and learns no route from that', async () => {
+    const [a, b] = [await world.node('a.1'), await world.node('b.1')];
+    world.own('room/x', a);
+    const gateway = await world.gateway();
+    a.script = () => ({
+      ...refusal('moved'),
+      moved: { primary: 'b.1', epoch: 2, version: 99, ahead: true },
+    });
+    // The move comes to nothing: b passes the request back to a, which answers.
+    b.script = () => b.reply({ servedBy: 'a.1', epoch: 1 });
+    expect((await gateway.execute(request('room/x'))).servedBy).toBe('a.1');
+    expect(b.got).toMatchObject([{ awaits: 2, hops: 0, idempotency: a.got[0]!.idempotency }]);
+    a.script = () => a.reply();
+    expect((await gateway.execute(request('room/x'))).servedBy).toBe('a.1');
+    expect([a.got.length, b.got.length]).toEqual([2, 1]);
+  });
+
   it('learns a new owner from a forwarded command, but nothing from a query', async () => {
     const [a, b] = [await world.node('a.1'), await world.node('b.1')];
     world.own('room/x', a);

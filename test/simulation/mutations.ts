@@ -122,6 +122,14 @@ function lateSnapshots(cluster: SimCluster): void {
   });
 }
 
+/** What deletes the log of a shard that moved away comes 6 s late: the shard may be back by then. */
+function lateDeletes(cluster: SimCluster): void {
+  cluster.storeHooks.push((_, { method }) => {
+    if (method !== 'cell.deleteLog') return undefined;
+    return (run) => cluster.world.sleep(6_000).then(run);
+  });
+}
+
 /**
  * A node's first registration and its second grant are held back at the store; the third attempt succeeds. Then its
  * lease ends while it is cut off, it registers again under another lease, and what was held back lands.
@@ -286,6 +294,12 @@ export const PROOFS: Proof[] = [
     },
   },
   {
+    mutation: 'serve-before-swap',
+    rule: '5: the target serves when the swap is known',
+    seenAs: ['two-primaries', 'forked', 'lost'],
+    options: { seed: 1, schedule: numbered(...cutFromControl), shards: SHARDS, movesPerSecond: 6 },
+  },
+  {
     mutation: 'swap-before-appends-resolve',
     rule: '9: appends are resolved before the swap',
     seenAs: ['lost', 'stale', 'incomplete-copy'],
@@ -306,12 +320,12 @@ export const PROOFS: Proof[] = [
   {
     mutation: 'maintenance-unfenced',
     rule: '8: fenced maintenance',
-    seenAs: ['lost'],
+    seenAs: ['stuck', 'lost', 'forked'],
     options: {
-      seed: 9,
-      faultNames: ['late writes', 'late answers'],
-      faultEveryMs: 600,
-      shards: 3,
+      seed: 1,
+      schedule: [],
+      script: lateDeletes,
+      shards: 2,
       movesPerSecond: 3,
     },
   },
@@ -331,7 +345,13 @@ export const PROOFS: Proof[] = [
     mutation: 'stream-before-durable',
     rule: '7: durable-only streams',
     seenAs: ['stale', 'forked'],
-    options: { seed: 4 },
+    options: {
+      seed: 1,
+      faultNames: ['failing store', 'late writes', 'partition'],
+      faultEveryMs: 500,
+      shards: 4,
+      movesPerSecond: 4,
+    },
   },
   {
     mutation: 'append-unfenced',

@@ -16,8 +16,8 @@ const BATCH_BYTES_MAX = 512 * 1024;
 const BATCH_ENTRIES_MAX = 1_000;
 /** Deltas waiting here beyond this are read from the old log instead. */
 const QUEUE_BYTES_MAX = 8 * 1024 * 1024;
-/** A lag so small that copying it fits in one batch: the pause is then one round trip. */
-export const SMALL_LAG_BYTES = 64 * 1024;
+/** A lag so small that it goes along with the word to the target. */
+const SMALL_LAG_BYTES = 64 * 1024;
 const SMALL_LAG_ENTRIES = 100;
 /** Rounds of copying what was written during the round before; then the shard outruns the copy. */
 const ROUNDS_MAX = 50;
@@ -93,11 +93,27 @@ export class CellCopy {
     this.#bytes += snapshot.bytes.byteLength;
     // What an earlier stay left there is a prefix of the same history: `stale` means that it reaches further.
     if (!stored.ok) this.#copiedSeq = Math.max(snapshot.seq, await this.#endThere());
+    await this.catchUp();
+  }
+
+  /** Copies until what is left fits one message. */
+  async catchUp(): Promise<void> {
     for (let round = 0; this.#lagIsLarge(); round++) {
       if (round > ROUNDS_MAX)
         throw new Refusal('refused', `${this.#shard} is written faster than the new cell takes it`);
       await this.copyThrough(this.#replica.state.durableSeq);
     }
+  }
+
+  /** The durable deltas up to `seq` that were not copied; undefined where they are not at hand, or are too many. */
+  lacking(seq: Seq): LogEntry[] | undefined {
+    if (this.#mutations?.has('tail-not-copied')) return undefined;
+    const entries = this.#queue.filter((entry) => entry.seq > this.#copiedSeq && entry.seq <= seq);
+    const isWhole = entries.every((entry, index) => entry.seq === this.#copiedSeq + 1 + index);
+    if (!isWhole || entries.length !== Math.max(0, seq - this.#copiedSeq)) return undefined;
+    let bytes = 0;
+    for (const { delta } of entries) bytes += delta.byteLength;
+    return entries.length > BATCH_ENTRIES_MAX || bytes > BATCH_BYTES_MAX ? undefined : entries;
   }
 
   /** Copies durable deltas up to `seq`; when it resolves, the new log is contiguous to `seq`. */

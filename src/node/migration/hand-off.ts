@@ -2,49 +2,38 @@
  * The hand-off, executed by the source node itself (OWNERSHIP rule 5); an order is only a hint that may come late,
  * twice or stale.
  *
- *   check -> pre-copy -> SEAL -> tail + catch-up -> SWAP -> hand over
- *     |         |         |            |              |
- *     +---------+-> refused (nothing changed)         +-> unknown: read until known, sealed
- *                         +------------+--------------+-> unseal by a touching swap (rule 6), or demoted
+ *   check -> pre-copy -> SEAL -> the target completes the log and SWAPS (take-over.ts) -> hand over
+ *     |         |         |       | refused, or no word of it                              ^
+ *     |         |         |       +-> tail + catch-up -> SWAP -----------------------------+
+ *     |         |         |                 |              +-> unknown: read until known, sealed
+ *     +---------+-> refused (nothing changed)
+ *                         +-----------------+-> unseal by a touching swap (rule 6), or demoted
  *
- * Invariants: between seal and the known outcome of the swap the shard answers nothing; the swap compares the version
- * read while sealed; one hand-off a shard at a time; the same order delivered again joins the first; inside the sealed
+ * Invariants: between seal and the known outcome of the swap the shard answers nothing; every swap of a hand-off, the
+ * target's in the source's name as well, compares the version read while sealed; one hand-off a shard at a time; the same order delivered again joins the first; inside the sealed
  * part nothing sleeps: it waits on events, and on a clock only to give up. How long the sealed part takes does not
  * depend on the size of the state: the bulk is copied before the seal.
  */
 
 import { sleep } from '../../io/io.ts';
-import type { ProcessId, ShardId } from '../../model/ids.ts';
-import {
-  type Assignment,
-  type AssignmentRecord,
-  CONTROL_KEYS,
-  decodeRecord,
-  encodeRecord,
-} from '../../model/records.ts';
-import type { KeyValue } from '../../store/store.ts';
+import type { ProcessId, Seq, ShardId } from '../../model/ids.ts';
+import { type Assignment, type AssignmentRecord, CONTROL_KEYS } from '../../model/records.ts';
 import type { LocalReplica, ParticipantHost } from '../participant.ts';
 import type { HandOffOrder, HandOffResult } from '../protocol.ts';
 import { CellCopy } from './cell-copy.ts';
-import { codeOf, messageOf, Refusal, within } from './refusal.ts';
+import { messageOf, Refusal, within } from './refusal.ts';
+import { type Registration, swapAssignment } from './swap.ts';
 
 /** Longest wait for handlers that run and appends in flight; then the shard is unsealed and the order refused. */
 export const SEAL_MS_MAX = 3_000;
+/** Longest wait for the target's word that it took over; then the source finishes, or unseals, by itself. */
+export const TAKE_OVER_MS_MAX = 3_000;
 /** Longest copy of the tail while sealed. */
 export const TAIL_MS_MAX = 5_000;
 /** Longest wait for the target to apply the tail while sealed. */
 export const CATCH_UP_MS_MAX = 5_000;
 /** Longest wait for the target to come near before sealing at all. */
 const NEAR_MS_MAX = 10_000;
-/**
- * Before sealing, the tail is copied and the target asked a few times more, in the hope of a moment in which nothing is
- * on its way: then the sealed part is the swap alone. A busy shard has no such moment and is sealed all the same.
- */
-const QUIET_ROUNDS_MAX = 3;
-const BUSY_DELTAS = 3;
-/** First pause between two attempts of a swap whose outcome is unknown; it doubles. */
-const UNKNOWN_DELAY_MS = 10;
-const UNKNOWN_DELAY_MS_MAX = 500;
 const PROMOTED_ATTEMPTS_MAX = 5;
 const RETRY_DELAY_MS = 100;
 const RESULTS_KEPT = 2_000;
@@ -53,6 +42,14 @@ interface Running {
   order: HandOffOrder;
   promise: Promise<HandOffResult>;
   calledOff: boolean;
+}
+
+/** Where the log ended when the source sealed, and what the swap compares and writes. */
+interface SealedEnd {
+  next: AssignmentRecord;
+  seq: Seq;
+  version: number;
+  registration: Registration;
 }
 
 export interface HandedOver {
@@ -135,75 +132,44 @@ export class HandOffs {
           });
     try {
       // OWNERSHIP rule 9: the new fence first, then the bulk, all while the shard serves.
-      let provenSeq = replica.state.durableSeq;
-      const [targetKey, objection] = await Promise.all([
+      const [registration, objection] = await Promise.all([
         host.control.get(CONTROL_KEYS.node(order.target)),
-        this.#near(order, provenSeq),
+        this.#near(order, replica.state.durableSeq),
         copy?.precopy(),
       ]);
-      if (!targetKey) return refused(`${order.target} is not registered (any more)`);
+      if (!registration) return refused(`${order.target} is not registered (any more)`);
       if (objection !== undefined) return refused(objection);
-      for (let round = 0; round < QUIET_ROUNDS_MAX; round++) {
-        const { durableSeq } = replica.state;
-        const isProven = durableSeq === provenSeq && (!copy || copy.isVerified(durableSeq));
-        if (isProven || entry.calledOff) break;
-        // So many in one round trip: such a moment will not come. What the copy lacks by now fits one batch.
-        if (durableSeq - provenSeq > BUSY_DELTAS) break;
-        const [worse] = await Promise.all([
-          durableSeq === provenSeq ? undefined : this.#near(order, durableSeq),
-          copy && this.#copyTail(copy, durableSeq, replica),
-        ]);
-        if (worse !== undefined) return refused(worse);
-        provenSeq = durableSeq;
-      }
+      // What was written while the target came near.
+      await copy?.catchUp();
       if (entry.calledOff) return refused('the migration was called off');
 
       const sealedAtMs = clock.monotonicMs();
       const sealed = await this.#seal(order.shard);
       const quietAtMs = clock.monotonicMs();
-      try {
-        if (sealed.epoch !== order.epoch)
-          throw new Refusal('refused', `the order is for epoch ${order.epoch}, sealed at ${sealed.epoch}`);
-        // Rule 9: same cell, the target has applied everything up to N; another cell, its log is contiguous to N.
-        // What the last quiet round proved for this very end needs no further round trip.
-        await Promise.all([
-          sealed.seq !== provenSeq &&
-            within(clock, CATCH_UP_MS_MAX, 'catching up', this.#caughtUp(order, sealed.seq)),
-          copy &&
-            !copy.isVerified(sealed.seq) &&
-            within(clock, TAIL_MS_MAX, 'copying the tail', this.#copyTail(copy, sealed.seq)),
-        ]);
-        if (entry.calledOff) throw new Refusal('refused', 'the migration was called off');
-      } catch (error) {
-        // Rule 6: serves again only after a swap that touches the assignment; the host demotes where that fails.
-        await host.unseal(order.shard);
-        return refused(messageOf(error));
-      }
-
-      const provenAtMs = clock.monotonicMs();
       const next: AssignmentRecord = {
         epoch,
         primary: order.target,
         cell: order.cell,
         standbys: this.#standbys(order, replica),
       };
-      let version: number | undefined;
+      let done: { version: number; swapMs: number };
       try {
-        version = await this.#swap(order.shard, next, sealed.version, targetKey);
+        if (sealed.epoch !== order.epoch)
+          throw new Refusal('refused', `the order is for epoch ${order.epoch}, sealed at ${sealed.epoch}`);
+        done =
+          (await this.#askTarget(order, { next, ...sealed, registration }, copy)) ??
+          (await this.#swapHere(entry, { next, ...sealed, registration }, copy));
       } catch (error) {
-        // Any code but `unavailable` means: it did not happen.
+        // Rule 6: serves again only after a swap that touches the assignment; the host demotes where that fails.
         await host.unseal(order.shard);
-        return refused(`the store refused the swap: ${messageOf(error)}`);
-      }
-      if (version === undefined) {
-        await host.unseal(order.shard);
-        return refused('the assignment changed, or the target went, while sealed');
+        return refused(messageOf(error));
       }
       const swappedAtMs = clock.monotonicMs();
+      const { version, swapMs } = done;
       const phasesMs = {
         seal: quietAtMs - sealedAtMs,
-        prove: provenAtMs - quietAtMs,
-        swap: swappedAtMs - provenAtMs,
+        prove: Math.max(0, swappedAtMs - quietAtMs - swapMs),
+        swap: swapMs,
       };
       this.#handOver(order, { ...next, shard: order.shard, version }, sealed.seq, oldCell);
       const sealedMs = swappedAtMs - sealedAtMs;
@@ -218,6 +184,69 @@ export class HandOffs {
     } finally {
       copy?.close();
     }
+  }
+
+  /**
+   * Sealed: the target completes the log and swaps, on one word from here, and requests are sent ahead to it. Undefined
+   * where it refused or its answer was lost. In the second case its swap may still land: the source stays sealed, and
+   * whatever it writes next takes the version away from it (rules 5 and 6).
+   */
+  async #askTarget(
+    order: HandOffOrder,
+    end: SealedEnd,
+    copy: CellCopy | undefined,
+  ): Promise<{ version: number; swapMs: number } | undefined> {
+    const { shard, migration, targetAddress } = order;
+    const host = this.#host;
+    const tail = copy?.isVerified(end.seq) ? undefined : copy?.lacking(end.seq);
+    // More than one message takes is copied from here.
+    if (copy && tail === undefined && !copy.isVerified(end.seq)) return undefined;
+    const { next, version, seq, registration } = end;
+    try {
+      const asked = host.peer(targetAddress).call(
+        'follow.takeOver',
+        {
+          migration,
+          shard,
+          next,
+          version,
+          registration: { key: registration.key, version: registration.version },
+          seq,
+          ...(tail === undefined ? {} : { tail }),
+        },
+        { timeoutMs: TAKE_OVER_MS_MAX },
+      );
+      host.sendAhead?.(shard, { primary: next.primary, epoch: next.epoch });
+      const taken = await asked;
+      if (taken.outcome === 'swapped') return taken;
+      host.io.log.info({ shard, reason: taken.reason }, 'the target did not take over; finishing here');
+    } catch (error) {
+      host.io.log.warn({ shard, reason: messageOf(error) }, 'no word of the take-over; staying sealed');
+      if (host.mutations?.has('unseal-without-touch')) throw error;
+    }
+    host.sendAhead?.(shard, undefined);
+    return undefined;
+  }
+
+  /** The same from here, where the target did not do it or nothing is known of it. Throws where it will not happen. */
+  async #swapHere(
+    entry: Running,
+    { next, version, seq, registration }: SealedEnd,
+    copy: CellCopy | undefined,
+  ): Promise<{ version: number; swapMs: number }> {
+    const { order } = entry;
+    const { clock } = this.#host.io;
+    // Rule 9: same cell, the target has applied everything up to N; another cell, its log is contiguous to N.
+    await Promise.all([
+      within(clock, CATCH_UP_MS_MAX, 'catching up', this.#caughtUp(order, seq)),
+      copy && within(clock, TAIL_MS_MAX, 'copying the tail', this.#copyTail(copy, seq)),
+    ]);
+    if (entry.calledOff) throw new Refusal('refused', 'the migration was called off');
+    const sentAtMs = clock.monotonicMs();
+    const swapped = await swapAssignment(this.#host, order.shard, next, version, registration);
+    if (swapped === undefined)
+      throw new Refusal('refused', 'the assignment changed, or the target went, while sealed');
+    return { version: swapped, swapMs: clock.monotonicMs() - sentAtMs };
   }
 
   /** Who stands by for the target; this node has the state, so it keeps it where it may. */
@@ -267,55 +296,9 @@ export class HandOffs {
       );
   }
 
-  /** While the shard still runs, a log that has grown past `seq` meanwhile is as good. */
-  async #copyTail(copy: CellCopy, seq: number, running?: LocalReplica): Promise<void> {
+  async #copyTail(copy: CellCopy, seq: number): Promise<void> {
     await copy.copyThrough(seq);
-    if (!running || running.state.durableSeq === seq) await copy.verify(seq);
-  }
-
-  /**
-   * The swap, comparing the version read while sealed (rule 5) and the target's registration. Resolves with the new
-   * version, or undefined when it surely did not and will not happen. While the outcome is unknown it tries the same
-   * swap again: at most one of them can succeed, and once any answer is definite, all others have lost their version.
-   */
-  async #swap(
-    shard: ShardId,
-    next: AssignmentRecord,
-    version: number,
-    target: KeyValue,
-  ): Promise<number | undefined> {
-    const { clock } = this.#host.io;
-    const key = CONTROL_KEYS.own(shard);
-    let registration = target;
-    let delayMs = UNKNOWN_DELAY_MS;
-    for (;;) {
-      try {
-        const result = await this.#host.control.transact({
-          compare: [
-            ...(this.#host.mutations?.has('swap-without-version') ? [] : [{ key, version }]),
-            { key: registration.key, version: registration.version },
-          ],
-          operations: [{ put: key, value: encodeRecord(next) }],
-          read: [key, registration.key],
-        });
-        if (result.succeeded) return result.revision;
-        const [own, node] = result.read;
-        if (own?.version === version) {
-          // Not ours to lose: the target's registration changed. Gone: no swap; drained or renewed: try with that.
-          if (!node || node.version === registration.version) return undefined;
-          registration = node;
-          continue;
-        }
-        // An earlier attempt whose answer was lost did it, or someone else changed the assignment.
-        return own && isRecord(own, next) ? own.version : undefined;
-      } catch (error) {
-        if (codeOf(error) !== 'unavailable') throw error;
-        if (this.#host.mutations?.has('unseal-without-touch')) return undefined;
-        this.#host.io.log.warn({ shard }, 'the outcome of a hand-off swap is unknown; staying sealed');
-        await sleep(clock, delayMs);
-        delayMs = Math.min(delayMs * 2, UNKNOWN_DELAY_MS_MAX);
-      }
-    }
+    await copy.verify(seq);
   }
 
   #handOver(order: HandOffOrder, next: Assignment, seq: number, oldCell: string): void {
@@ -380,9 +363,4 @@ function orderKey(order: HandOffOrder): string {
 
 function sameOrder(a: HandOffOrder, b: HandOffOrder): boolean {
   return orderKey(a) === orderKey(b);
-}
-
-function isRecord(entry: KeyValue, wanted: AssignmentRecord): boolean {
-  const record = decodeRecord<AssignmentRecord>(entry.value);
-  return record.epoch === wanted.epoch && record.primary === wanted.primary && record.cell === wanted.cell;
 }

@@ -265,24 +265,135 @@ describe('an order', () => {
   });
 });
 
+/** The transaction puts the swap of the hand-off to epoch 2. */
+function swaps({ operations }: Transaction): boolean {
+  const put = operations.find((operation) => 'put' in operation && operation.put.startsWith('own/'));
+  return put !== undefined && 'value' in put && put.value.includes('"epoch":2');
+}
+
 describe('a swap whose outcome is unknown', () => {
-  it.each(['lose-answer', 'lose-request'] as const)('is settled by asking again (%s)', async (how) => {
+  it.each([
+    ['at the target', 'lose-answer'],
+    ['at the target', 'lose-request'],
+    ['at the source, the target having refused', 'lose-answer'],
+    ['at the source, the target having refused', 'lose-request'],
+  ] as const)('%s is settled by asking again (%s)', async (where, how) => {
     let left = 3;
-    const control = meddled(stores.control, ({ operations }) => {
-      const put = operations.find((operation) => 'put' in operation && operation.put.startsWith('own/'));
-      if (!put || !('value' in put) || !put.value.includes('"epoch":2') || left-- <= 0) return undefined;
-      return how;
+    const losing = meddled(stores.control, (transaction) =>
+      swaps(transaction) && left-- > 0 ? how : undefined,
+    );
+    const refusing = meddled(stores.control, (transaction) => {
+      if (swaps(transaction)) throw new StoreError('invalid', 'refused by the test');
+      return undefined;
     });
-    const a = await start('a', 'cell-a', control);
-    const b = await start('b', 'cell-b');
+    const atTarget = where === 'at the target';
+    const a = await start('a', 'cell-a', atTarget ? undefined : losing);
+    const b = await start('b', 'cell-b', atTarget ? losing : refusing);
     await a.node.execute(request(SHARD, 'add', 'first'));
     const load = adders([a, b], 4);
     const { executor, ended } = await makeExecutor();
     expect(await ended(executor.start(move(a, b, 'cell-b', 1)))).toMatchObject({ outcome: 'completed' });
     await load.stop();
+    expect(left).toBeLessThanOrEqual(0);
     expect(load.failed).toBe(0);
     expect(await countNow(b)).toBe(load.acknowledged.size + 1);
     expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 2, primary: b.processId, cell: 'cell-b' });
+  });
+
+  it('and the target silent: the source waits sealed, makes it by itself, and the late one changes nothing', async () => {
+    let land = () => {};
+    const landing = new Promise<void>((resolve) => {
+      land = resolve;
+    });
+    const late = meddled(stores.control, async (transaction) => {
+      if (swaps(transaction)) await landing;
+      return undefined;
+    });
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-b', late);
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const load = adders([a, b], 4);
+    const { executor, ended } = await makeExecutor();
+    const id = executor.start(move(a, b, 'cell-b', 1));
+    await until(() => a.host.replica(SHARD)?.role === 'sealed');
+    expect(await stores.assignment(SHARD)).toMatchObject({ epoch: 1, primary: a.processId });
+    expect(await ended(id)).toMatchObject({ outcome: 'completed' });
+    const settled = await stores.control.get(CONTROL_KEYS.own(SHARD));
+    land();
+    await load.stop();
+    expect(load.failed).toBe(0);
+    expect(await countNow(b)).toBe(load.acknowledged.size + 1);
+    expect(await stores.control.get(CONTROL_KEYS.own(SHARD))).toEqual(settled);
+  });
+});
+
+describe('a request that comes while the source is sealed and the target swaps', () => {
+  /** Sealed, with the target's swap held back until `land`, which says what becomes of it. */
+  async function halfway() {
+    let land: (how: 'happens' | 'refused') => void = () => {};
+    const landing = new Promise<'happens' | 'refused'>((resolve) => {
+      land = resolve;
+    });
+    const a = await start('a', 'cell-a');
+    const b = await start(
+      'b',
+      'cell-b',
+      meddled(stores.control, async (transaction) => {
+        if (swaps(transaction) && (await landing) === 'refused')
+          throw new StoreError('invalid', 'by the test');
+        return undefined;
+      }),
+    );
+    await a.node.execute(request(SHARD, 'add', 'first'));
+    const { executor, ended } = await makeExecutor();
+    const id = executor.start(move(a, b, 'cell-b', 1));
+    await until(() => a.host.replica(SHARD)?.role === 'sealed');
+    const ask = (node: TestNode, more: Partial<ReturnType<typeof request>>) =>
+      peers.peer(node.address).call('shard.execute', { ...request(SHARD, 'add', 'second'), ...more });
+    return { a, b, land, ask, ended: () => ended(id) };
+  }
+
+  it('is sent ahead, waits at the target and is answered there, once', async () => {
+    const { a, b, land, ask, ended } = await halfway();
+    const ahead = await ask(a, { redirects: true });
+    expect(ahead).toMatchObject({ status: 421, moved: { primary: b.processId, epoch: 2, ahead: true } });
+    const answers = [ask(b, { awaits: 2 }), ask(b, { handler: 'get', awaits: 2 })];
+    const before = await Promise.race([
+      ...answers,
+      new Promise((resolve) => setTimeout(resolve, 30, 'none')),
+    ]);
+    expect(before).toBe('none');
+    land('happens');
+    for (const reply of await Promise.all(answers))
+      expect(reply).toMatchObject({ status: 200, servedBy: b.processId });
+    expect(await ended()).toMatchObject({ outcome: 'completed' });
+    expect(await countNow(a)).toBe(2);
+  });
+
+  it('waits at the source where its sender cannot go elsewhere', async () => {
+    const { a, b, land, ask } = await halfway();
+    const reply = ask(a, {});
+    const direct = a.node.execute(request(SHARD, 'add', 'third'));
+    const before = await Promise.race([
+      reply,
+      direct,
+      new Promise((resolve) => setTimeout(resolve, 30, 'none')),
+    ]);
+    expect(before).toBe('none');
+    land('happens');
+    expect(await reply).toMatchObject({ status: 421, moved: { primary: b.processId, epoch: 2 } });
+    expect((await reply).moved!.ahead).toBeUndefined();
+    expect(await direct).toMatchObject({ status: 200, servedBy: b.processId });
+  });
+
+  it('and was sent ahead in vain goes back to the source, which makes the swap by itself', async () => {
+    const { a, b, land, ask, ended } = await halfway();
+    expect(await ask(a, { redirects: true })).toMatchObject({ status: 421, moved: { ahead: true } });
+    const reply = ask(b, { awaits: 2 });
+    land('refused');
+    expect(await reply).toMatchObject({ status: 200 });
+    expect(await ended()).toMatchObject({ outcome: 'completed' });
+    expect(await countNow(a)).toBe(2);
   });
 });
 
@@ -299,17 +410,22 @@ describe('a node that dies', () => {
     expect((await a.node.execute(request(SHARD, 'add', 'second'))).status).toBe(200);
   });
 
-  it('as the source, sealed and before its swap: taken over from the old cell with every add', async () => {
+  it.each([
+    ['before the target can swap: taken over from the old cell', 'cell-a'],
+    ['as the target swaps: gone on with in the new one', 'cell-b'],
+  ])('as the source, sealed and %s, with every add', async (_when, cell) => {
     let dying: TestNode | undefined;
-    const control = meddled(stores.control, ({ operations }) => {
-      const put = operations.find((operation) => 'put' in operation && operation.put.startsWith('own/'));
-      if (!put || !('value' in put) || !put.value.includes('"epoch":2')) return undefined;
+    const control = meddled(stores.control, (transaction) => {
+      if (!swaps(transaction)) return undefined;
       void dying?.crash();
-      return 'lose-request';
+      const isHandOff = transaction.operations.some((operation) =>
+        JSON.stringify(operation).includes('cell-b'),
+      );
+      return isHandOff && cell === 'cell-a' ? 'lose-request' : undefined;
     });
-    const a = await start('a', 'cell-a', control);
+    const a = await start('a', 'cell-a');
     dying = a;
-    const b = await start('b', 'cell-b');
+    const b = await start('b', 'cell-b', control);
     for (let i = 0; i < 10; i++) await a.node.execute(request(SHARD, 'add', `k${i}`));
     const { executor } = await makeExecutor();
     executor.start(move(a, b, 'cell-b', 1));
@@ -318,7 +434,7 @@ describe('a node that dies', () => {
     await stores.control.revokeLease(record!.lease!);
     await until(async () => (await b.node.execute(request(SHARD, 'get'))).status === 200);
     expect(await countNow(b)).toBe(10);
-    expect(await stores.assignment(SHARD)).toMatchObject({ primary: b.processId, cell: 'cell-a' });
+    expect(await stores.assignment(SHARD)).toMatchObject({ primary: b.processId, cell });
   });
 });
 

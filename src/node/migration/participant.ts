@@ -15,13 +15,16 @@ import {
   type ReplicaStatus,
   STANDBY,
   type StandbyOrder,
+  type TakenOver,
+  type TakeOver,
 } from '../protocol.ts';
 import { Carriers } from '../standby/carriers.ts';
 import { Outboxes } from '../standby/outbox.ts';
 import { serveDeltas } from './delta-stream.ts';
 import { Follower } from './follower.ts';
 import { type HandedOver, HandOffs } from './hand-off.ts';
-import { Refusal } from './refusal.ts';
+import { messageOf, Refusal } from './refusal.ts';
+import { takeOver } from './take-over.ts';
 import { TransferSource } from './transfer.ts';
 import { UserLatencies } from './user-latency.ts';
 import { warmUp } from './warm-up.ts';
@@ -73,6 +76,7 @@ export function migrationParticipant(host: ParticipantHost): RpcHandlers {
     },
     'follow.readIndex': ({ shard }) => participant.readIndex(shard),
     'follow.recentQueries': ({ shard, limit }) => participant.recentQueries(shard, limit),
+    'follow.takeOver': (order) => participant.takeOver(order),
     'follow.promoted': (promotion) => participant.promoted(promotion),
   };
   return {
@@ -332,6 +336,16 @@ class MigrationParticipant {
     const replica = this.#host.replica(shard);
     if (!replica) throw new Refusal('no-replica', `${shard} is not on ${this.#host.self.processId}`);
     return { queries: replica.state.recentQueries(Math.max(0, Math.min(limit, 1_000))) };
+  }
+
+  takeOver(order: TakeOver): Promise<TakenOver> {
+    const { shard, seq } = order;
+    const promote = ({ epoch, cell, standbys }: TakeOver['next'], version: number) => {
+      this.promoted({ shard, epoch, seq, version, cell, standbys }).catch((error) => {
+        this.#host.io.log.info({ shard, reason: messageOf(error) }, 'taken over, and not opened here');
+      });
+    };
+    return takeOver(order, { host: this.#host, follower: this.#followers.get(shard), promote });
   }
 
   promoted(order: NodeCalls['follow.promoted'][0]): Promise<{ opened: boolean }> {
