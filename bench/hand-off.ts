@@ -8,8 +8,8 @@
  * Real processes: store, nodes and gateways of a local cluster, no controller; this process drives the migrations. Each
  * moving shard has one user in its first home's region who adds again as soon as the last add came back. Pause: the
  * longest of the adds under way from the order of the hand-off (the copy to another cell included) until the move's
- * end, less the median add before the move; so the way to a target further off counts as pause. `sealed` is what the
- * source measured. With `--store etcd` the control store and each region's cell are an etcd cluster of their own, at the
+ * end, less the median add where the shard was before; so the way to a target further off counts as pause. `slowest
+ * add` is the same with nothing taken off, `sealed` what the source measured. With `--store etcd` the control store and each region's cell are an etcd cluster of their own, at the
  * emulated distances as well. Each shard moves to and fro. All four cases with 500 each take well over seven minutes: name one.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -57,6 +57,8 @@ const TOKEN = 'bench-token';
 const PAD_BYTES = 950_000;
 /** Moves of each shard that are not counted: there the processes compile what they run for the first time. */
 const WARM_UP_ROUNDS = 2;
+/** Adds between two moves, at least. */
+const USUAL_ADDS_MIN = 5;
 
 interface Scenario {
   name: string;
@@ -71,6 +73,8 @@ interface Figures {
   rolledBack: number;
   failedRequests: number;
   pauseMs: { p50: number; p99: number; max: number };
+  /** The whole of the slowest command, the way to the shard included. */
+  slowestMs: { p50: number; p99: number; max: number };
   /** The same over the whole move, from its order to its end: transfer and warm-up disturb too. */
   movePauseMs: { p50: number; p99: number };
   sealedMs: { p50: number; p99: number };
@@ -136,6 +140,8 @@ async function measure(
     const moves: number[] = [];
     const phases: HandOffPhases[] = [];
     const moving: number[] = [];
+    /** The longest add itself, nothing taken off. */
+    const slowest: number[] = [];
     /** Migration -> when its hand-off was ordered. */
     const orderedMs = new Map<string, number>();
     let rolledBack = 0;
@@ -173,6 +179,8 @@ async function measure(
       const rounds = WARM_UP_ROUNDS + Math.ceil(options.count / options.shards);
       for (let round = 0; round < rounds; round++) {
         await realPause(100 + 300 * random.next());
+        // What the user waits where the shard is now: adds of before the last move were answered elsewhere.
+        while (recent.length < USUAL_ADDS_MIN) await realPause(2);
         const own = await stores.control.get(CONTROL_KEYS.own(shard));
         const assignment = decodeRecord<AssignmentRecord>(own!.value);
         const source = nodes.get(assignment.primary)!;
@@ -199,6 +207,8 @@ async function measure(
         // The add that was held may come back just after.
         const seen = recent.length;
         while (recent.length < seen + 2) await realPause(1);
+        const adds = recent;
+        recent = [];
         if (view().outcome !== 'completed') {
           rolledBack++;
           console.error(`${shard}: ${view().step}: ${view().detail}`);
@@ -206,10 +216,12 @@ async function measure(
         }
         if (round < WARM_UP_ROUNDS) continue;
         // On the way back the user was far before, and near after: nothing of that is pause.
-        const longestOf = (adds: typeof recent) => Math.max(before, ...adds.map(({ tookMs }) => tookMs));
+        const longestOf = (some: typeof adds) => Math.max(before, ...some.map(({ tookMs }) => tookMs));
         const ordered = orderedMs.get(id) ?? startedMs;
-        pauses.push(longestOf(recent.filter((add) => add.startedMs + add.tookMs >= ordered)) - before);
-        moving.push(longestOf(recent) - before);
+        const longest = longestOf(adds.filter((add) => add.startedMs + add.tookMs >= ordered));
+        slowest.push(longest);
+        pauses.push(longest - before);
+        moving.push(longestOf(adds) - before);
         const { handOff } = view();
         if (handOff) sealed.push(handOff.sealedMs);
         if (pauses.length % 50 === 0)
@@ -235,6 +247,7 @@ async function measure(
       rolledBack,
       failedRequests: failedRequests + load.sent.filter(({ status }) => status !== 200).length,
       pauseMs: { p50: quantile(pauses, 0.5), p99: quantile(pauses, 0.99), max: Math.max(...pauses) },
+      slowestMs: { p50: quantile(slowest, 0.5), p99: quantile(slowest, 0.99), max: Math.max(...slowest) },
       movePauseMs: { p50: quantile(moving, 0.5), p99: quantile(moving, 0.99) },
       sealedMs: { p50: quantile(sealed, 0.5), p99: quantile(sealed, 0.99) },
       phasesMs: {
@@ -333,13 +346,16 @@ if (import.meta.main) {
   else {
     console.log(formatMachine(machine));
     console.log(
-      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | whole move p50 | p99 | sealed p50 | p99 | of it seal | prove | swap | move takes p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
+      '| | state | hand-offs | rolled back | failed requests | pause ms p50 | p99 | max | slowest add p50 | p99 | max | whole move p50 | p99 | sealed p50 | p99 | of it seal | prove | swap | move takes p50 | p99 | bound |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
     );
     for (const one of figures) {
       const ms = [
         one.pauseMs.p50,
         one.pauseMs.p99,
         one.pauseMs.max,
+        one.slowestMs.p50,
+        one.slowestMs.p99,
+        one.slowestMs.max,
         one.movePauseMs.p50,
         one.movePauseMs.p99,
         one.sealedMs.p50,
