@@ -26,13 +26,20 @@ if (!existsSync(source)) {
     console.error('  next: run `npm ci` here, then the same command again');
     process.exit(1);
   }
-  const child = spawn(
-    newEnough ? process.execPath : own,
-    ['--conditions=skein-source', '--disable-warning=ExperimentalWarning', source, ...process.argv.slice(2)],
-    { stdio: 'inherit' },
-  );
-  // A terminal's Ctrl-C reaches the child by itself; other signals are passed on. We end as the child does.
-  process.on('SIGINT', () => {});
+  const binary = newEnough ? process.execPath : own;
+  const args = [
+    '--conditions=skein-source',
+    '--disable-warning=ExperimentalWarning',
+    source,
+    ...process.argv.slice(2),
+  ];
+  // This process becomes that one, so that each signal reaches it once, whoever sends it.
+  if (process.execve && process.platform !== 'win32')
+    process.execve(binary, [binary, ...args], { ...process.env });
+  const child = spawn(binary, args, { stdio: 'inherit' });
+  // A terminal's Ctrl-C reaches the child by itself, and a second one would end it at once. We end as the child does.
+  const atTerminal = process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
+  process.on('SIGINT', () => atTerminal || child.kill('SIGINT'));
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
     console.error(`skein: could not start Node: ${error.message}`);

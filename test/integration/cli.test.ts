@@ -207,6 +207,23 @@ describe('skein', { timeout: 180_000 }, () => {
     expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0);
   });
 
+  it.each([
+    ['as one process', []],
+    // What an older Node of the machine's own does, which lacks the call to become another.
+    ['as a child of the command', ['--import', 'data:text/javascript,delete process.execve']],
+  ])('ends in order by a SIGINT to the command alone, %s', async (_name, flags) => {
+    const data = join(directory, `alone-${flags.length}`);
+    const child = spawn(process.execPath, [...flags, BIN, 'store', '--data', data, '--control-store'], {
+      env: { ...process.env, SKEIN_CLUSTER_TOKEN: token },
+      // A group of its own, and no terminal: nobody else sends its processes anything.
+      stdio: ['ignore', 'pipe', 'ignore'],
+      detached: true,
+    });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    child.kill('SIGINT');
+    expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(0);
+  });
+
   it('completes commands in bash, zsh and fish', async () => {
     const bash = await skein(['completion', 'bash']);
     const asked = spawnSync(
