@@ -11,7 +11,12 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { realIo } from '../io/real.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import type { StoresConfig } from '../store/etcd/stores.ts';
-import { type EtcdCluster, startEtcdCluster } from '../supervisor/etcd-cluster.ts';
+import {
+  type EtcdCluster,
+  NEAR_ELECTION_MS,
+  NEAR_HEARTBEAT_MS,
+  startEtcdCluster,
+} from '../supervisor/etcd-cluster.ts';
 import type { GivenStores } from '../supervisor/local-cluster.ts';
 import { type RemoteCluster, startRemoteCluster } from '../supervisor/remote-cluster.ts';
 import { chooseStores } from './stores.ts';
@@ -202,7 +207,12 @@ async function devStores(
     await Promise.all(started.map((cluster) => cluster.stop()));
   };
   const start = async (name: string) => {
-    const cluster = await startEtcdCluster({ random, dataDirectory: join(dataDirectory, 'etcd', name) });
+    const cluster = await startEtcdCluster({
+      random,
+      dataDirectory: join(dataDirectory, 'etcd', name),
+      heartbeatMs: NEAR_HEARTBEAT_MS,
+      electionMs: NEAR_ELECTION_MS,
+    });
     started.push(cluster);
     return cluster.address();
   };

@@ -251,7 +251,7 @@ function remedyOfError(error: string, endpoint: string): string {
   if (/user name|authentication|auth token|permission/.test(error))
     return 'check --etcd-user and its password; the user needs readwrite on all keys below the root';
   if (/certificate|TLS|SSL|self.signed|issuer/i.test(error))
-    return 'check --etcd-ca, --etcd-cert and --etcd-key, and that the address begins with etcds://';
+    return 'check --etcd-ca, --etcd-cert and --etcd-key, and the address: etcds:// where members speak TLS, else etcd://';
   return `check that etcd runs there and that this machine reaches it: etcdctl --endpoints ${endpoint} endpoint health`;
 }
 
