@@ -10,7 +10,8 @@
  * People number their commands and never retry; any answer but 2xx, and any read older than an earlier one of the same
  * person, is a failure. A fault during which this process itself stood still for over a second, because the machine
  * stopped it or gave it no time, is done once more, and said so; what was acknowledged meanwhile is audited all the same.
- * Needs root for the file system, and strace (Debian: apt-get install strace) for the slow disk.
+ * `--only` names one fault, or a part of the names of several. With more rounds than one, each fault's longest answers
+ * are summed up at the end. Needs root for the file system, and strace (Debian: apt-get install strace) for the slow disk.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -120,7 +121,11 @@ async function campaign(): Promise<void> {
     fillDisk(world),
     tornLog(world),
   ]
-    .filter(({ name }) => values.only === undefined || name.includes(values.only))
+    .filter(
+      ({ name }, _, all) =>
+        values.only === undefined ||
+        (all.some((one) => one.name === values.only) ? name === values.only : name.includes(values.only)),
+    )
     // The order stays, and each part has of each kind.
     .filter((_, index) => index % parts === part - 1);
   const rows: {
@@ -169,6 +174,15 @@ async function campaign(): Promise<void> {
         console.log(
           `| ${row.fault} | ${row.requests} | ${row.failed} | ${row.longestMs.toFixed(0)}${ownOf(row.storeMs)} |`,
         );
+      if (Number(values.rounds) > 1)
+        for (const { name } of faults) {
+          const of = rows.filter(({ fault }) => fault === name);
+          console.log(
+            `\n${of.length} times ${name}: longest ${spread(of.map(({ longestMs }) => longestMs))}`,
+          );
+          const storeMs = of.flatMap((row) => row.storeMs ?? []);
+          if (storeMs.length > 0) console.log(`etcd itself ${spread(storeMs)}`);
+        }
       console.log(
         `\naudit after a cold start: ${audit.acknowledged} acknowledged, ${audit.lost} lost, ${audit.duplicated} twice`,
       );
@@ -178,6 +192,12 @@ async function campaign(): Promise<void> {
   } finally {
     await world.end();
   }
+}
+
+function spread(values: readonly number[]): string {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (share: number) => sorted[Math.ceil(share * sorted.length) - 1]!.toFixed(0);
+  return `${sorted[0]!.toFixed(0)} / ${at(0.5)} / ${at(0.9)} / ${at(1)} ms (least, median, nine of ten, most)`;
 }
 
 /** What of it is the store's own time, where that was measured. */
