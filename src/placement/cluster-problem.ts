@@ -87,8 +87,9 @@ export class ClusterProblem {
     const rates = new Float64Array(this.regions.length * steps);
     const values = new Float64Array(this.regions.length);
     for (let s = 0; s < this.shards.length; s++) {
+      this.#doneS[s] = horizonsS[0]! + this.#transferS(s);
       this.#addLoad(s);
-      this.#addValue(s, horizonsS, rates, values);
+      this.#addValue(s, rates, values);
       this.#addPlace(s, builds);
     }
     this.problem.buildReads = builds.table();
@@ -241,14 +242,24 @@ export class ClusterProblem {
     };
   }
 
+  /**
+   * Means and variances by step. What is further ahead than a move takes will be known better before it must be acted on, and is
+   * decided anew then: its spread counts as wide, for its mean, as that of the step in which a move that starts now is done.
+   */
   #addLoad(s: number): void {
     const { problem: p } = this;
     const shard = this.shards[s]!;
     const { cpu, memory, networkIn, networkOut } = shard.forecast.metrics;
+    const first = this.#firstStep(s);
     for (let t = 0; t < p.steps; t++) {
       const at = s * p.dims + t * 3;
-      const band = ({ quantiles: [p50, p90] }: typeof cpu) =>
-        Math.max(0, (p90[t] ?? p50[t] ?? 0) - (p50[t] ?? 0)) / P90_Z;
+      const band = ({ quantiles: [p50, p90] }: typeof cpu) => {
+        const spread = (step: number) =>
+          Math.max(0, (p90[step] ?? p50[step] ?? 0) - (p50[step] ?? 0)) / P90_Z;
+        if (t <= first) return spread(t);
+        const growth = Math.max(1, (p50[t] ?? 0) / Math.max(p50[first] ?? 0, Number.MIN_VALUE));
+        return Math.min(spread(t), growth * spread(first));
+      };
       p.loadMean[at] = cpu.quantiles[0][t] ?? 0;
       p.loadVariance[at] = band(cpu) ** 2;
       p.loadMean[at + 1] = Math.max(memory.quantiles[0][t] ?? 0, shard.stateBytes);
@@ -260,7 +271,7 @@ export class ClusterProblem {
   }
 
   /** Dollars an hour in each region over the window, and what a move costs. */
-  #addValue(s: number, horizonsS: readonly number[], rates: Float64Array, values: Float64Array): void {
+  #addValue(s: number, rates: Float64Array, values: Float64Array): void {
     const { problem: p, regions, prices } = this;
     const shard = this.shards[s]!;
     const { topology } = this.input;
@@ -269,11 +280,8 @@ export class ClusterProblem {
     const rate = shard.forecast.metrics.requests.quantiles[0][0] ?? 0;
     const start = this.nodeIndex(shard.inFlightTo ?? shard.primary);
     const home = start < 0 ? NOWHERE : p.nodeRegion[start]!;
-    this.#doneS[s] = horizonsS[0]! + this.#transferS(shard, start < 0 ? undefined : regions[home]);
     // Before a move could be done the shard is where it is, whatever is decided.
-    let first = 0;
-    const about = this.#doneS[s]! - DONE_TOLERANCE * horizonsS[0]!;
-    while (first < H - 1 && horizonsS[first]! < about) first++;
+    const first = this.#firstStep(s);
     let again = 0;
     for (let r = 0; r < R; r++) {
       const region = regions[r]!;
@@ -302,6 +310,15 @@ export class ClusterProblem {
     p.stateGb[s] = shard.stateBytes / BYTES_PER_GB;
   }
 
+  /** The step in which a move that starts now is done. */
+  #firstStep(s: number): number {
+    const { horizonsS } = this.shards[s]!.forecast;
+    const about = this.#doneS[s]! - DONE_TOLERANCE * horizonsS[0]!;
+    let first = 0;
+    while (first < this.problem.steps - 1 && horizonsS[first]! < about) first++;
+    return first;
+  }
+
   /** Regions that the shard could move to later: allowed, and with a node that takes shards. */
   #openTo(s: number): Uint8Array {
     const { problem: p, regions } = this;
@@ -314,11 +331,13 @@ export class ClusterProblem {
   }
 
   /** Seconds that the shard's bytes take on the slowest way it may go, as far as that was measured. */
-  #transferS(shard: PlacementShard, from: Region | undefined): number {
+  #transferS(s: number): number {
     const { bandwidthBps } = this.input;
-    if (bandwidthBps === undefined || from === undefined || shard.stateBytes === 0) return 0;
+    const shard = this.shards[s]!;
+    const from = this.nodeIndex(shard.inFlightTo ?? shard.primary);
+    if (bandwidthBps === undefined || from < 0 || shard.stateBytes === 0) return 0;
     let slowest = Number.POSITIVE_INFINITY;
-    for (const to of this.regions) slowest = Math.min(slowest, bandwidthBps(from, to));
+    for (const to of this.regions) slowest = Math.min(slowest, bandwidthBps(this.nodes[from]!.region, to));
     return shard.stateBytes / Math.max(1, slowest);
   }
 

@@ -117,6 +117,36 @@ describe('bytes and time', () => {
   });
 });
 
+describe('what is not known yet', () => {
+  /** A load of 100/s, twice that from 6 s on, whose p90 is the wider the further ahead. */
+  const widening = (stateBytes: number) => {
+    const one = shard('a', 'n1', { [us]: (h) => (h < 6 ? 100 : 200) }, { stateBytes });
+    const { quantiles } = one.forecast.metrics.cpu;
+    one.forecast.horizonsS.forEach((h, t) => {
+      quantiles[1][t] = quantiles[0][t]! + 0.01 * h;
+    });
+    return one;
+  };
+  const deviations = (one: PlacementShard, bytesPerSecond: number) => {
+    const bandwidthBps = () => bytesPerSecond;
+    const { problem } = new ClusterProblem(input([node('n1', us)], [one], { bandwidthBps }));
+    return one.forecast.horizonsS.map((_, t) => (1.2816 * Math.sqrt(problem.loadVariance[t * 3]!)) / 0.01);
+  };
+
+  it('counts as far as a move reaches; later it will be known better, and the spread is as wide for its mean as then', () => {
+    // Horizons 2, 3, 4, 6, 8, 12; a move of no bytes is done after 2 s.
+    const none = deviations(widening(0), 1);
+    [2, 2, 2, 4, 4, 4].forEach((seconds, t) => {
+      expect(none[t]).toBeCloseTo(seconds, 6);
+    });
+    // 2 s of bytes more: done at 4 s, so that much must be provided for.
+    const some = deviations(widening(1000), 500);
+    [2, 3, 4, 6, 8, 8].forEach((seconds, t) => {
+      expect(some[t]).toBeCloseTo(seconds, 6);
+    });
+  });
+});
+
 describe('full nodes', () => {
   it('stops at the wall of a node in every prefix of the moves', () => {
     fc.assert(
