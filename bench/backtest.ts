@@ -4,7 +4,7 @@
  *   node --conditions=skein-source bench/backtest.ts [--scenarios a,b] [--seeds 3] [--traces ../shared/traces] [--json FILE]
  *
  * A real trace is a file `<name>.jsonl.gz` of series; of those of the scenario's metric, the ones that cover 90 % of the
- * longest. Figures are of virtual time and depend on the seeds alone; `cpu s` is this machine's.
+ * scenario's days. Figures are of virtual time and depend on the seeds alone; `cpu s` is this machine's.
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ const { values } = parseArgs({
   },
 });
 
-function readTrace(trace: string): Series[] | undefined {
+function readTrace(trace: string, days: number): Series[] | undefined {
   const slash = trace.indexOf('/');
   const file = join(values.traces, `${trace.slice(0, slash)}.jsonl.gz`);
   if (!existsSync(file)) return undefined;
@@ -31,8 +31,7 @@ function readTrace(trace: string): Series[] | undefined {
   const series = parseJsonLines(gunzipSync(readFileSync(file)).toString()).filter(
     (one) => one.metric === metric,
   );
-  const longest = Math.max(...series.map((one) => one.values.length));
-  return series.filter((one) => one.values.length >= 0.9 * longest);
+  return series.filter((one) => one.values.length * one.stepS >= 0.9 * days * 86_400);
 }
 
 const wanted = values.scenarios?.split(',');
@@ -47,7 +46,7 @@ console.log(
 console.log('|---|---|---|---|---|---|---|---|---|---|---|');
 for (const published of chosen) {
   const scenario = { ...published, seeds: Number(values.seeds) };
-  const series = scenario.trace === undefined ? undefined : readTrace(scenario.trace);
+  const series = scenario.trace === undefined ? undefined : readTrace(scenario.trace, scenario.days);
   if (scenario.trace !== undefined && series === undefined) {
     console.log(`| ${scenario.name} | its trace ${scenario.trace} is not in ${values.traces} |`);
     continue;
