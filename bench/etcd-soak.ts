@@ -13,8 +13,9 @@ import { parseArgs } from 'node:util';
 import { parseEtcdAddress } from '../src/store/etcd/access.ts';
 import { EtcdClient } from '../src/store/etcd/client.ts';
 import { CellKeys, endOfPrefix, numberOf } from '../src/store/etcd/keys.ts';
-import { io, measureClients, startCell, startPath, summary } from './lib/etcd-path.ts';
+import { io, measureClients, startCell, startPath } from './lib/etcd-path.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
+import { OnSchedule, type ScheduledRow } from './lib/on-schedule.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -31,33 +32,21 @@ const share = Number(options.share);
 const clients = Number(options.clients);
 const shards = Number(options.shards);
 const PEAK_S = 10;
-/** Beyond so many under way the schedule is not kept: the rate was too high, and the table says so. */
-const UNDER_WAY_MAX = 20_000;
-const TICK_MS = 5;
 const LOOK_MS = 1_000;
 const MINUTE_MS = 60_000;
 const DRAIN_MS_MAX = 15_000;
 
-interface Row {
+interface Row extends ScheduledRow {
   minute: number;
-  perSecond: number;
-  p50Ms: number;
-  p99Ms: number;
-  failed: number;
-  /** Due, and not sent because too many were under way. */
-  skipped: number;
   databaseMb: number;
   fileMb: number;
   trimmedSeqs: number;
-  /** Longest time that this process itself stood still: the machine stopped it or gave it no time. */
-  stalledMs: number;
 }
 
 const machine = machineFacts();
 const cell = await startCell(options.members === '1' ? 1 : 3);
 const rows: Row[] = [];
-/** What failed commands were answered, numbers left out. */
-const failures = new Map<string, number>();
+let failures: ReadonlyMap<string, number> = new Map();
 let peak = 0;
 try {
   const path = await startPath(cell.cluster, 'soak');
@@ -74,76 +63,25 @@ try {
     return kvs.reduce((sum, { value }) => sum + numberOf(value), 0);
   };
   let trimmedBefore = await trimmed();
-  let underWay = 0;
-  let key = 0;
-  const startMs = performance.now();
-  let due = 0;
+  const load = new OnSchedule(rate, (number) => path.add(number % shards));
+  failures = load.failures;
   for (let minute = 1; minute <= Math.ceil(minutes); minute++) {
-    const lengthMs = Math.min(MINUTE_MS, (minutes - minute + 1) * MINUTE_MS);
-    const beginMs = performance.now();
-    const endMs = beginMs + lengthMs;
-    const tookMs: number[] = [];
-    let failed = 0;
-    let skipped = 0;
     let databaseMb = 0;
     let fileMb = 0;
     let nextLookMs = 0;
-    let stalledMs = 0;
-    let lastMs = performance.now();
-    while (performance.now() < endMs) {
-      const nowMs = performance.now();
-      stalledMs = Math.max(stalledMs, nowMs - lastMs - TICK_MS);
-      lastMs = nowMs;
-      const until = ((nowMs - startMs) / 1_000) * rate;
-      for (; due < until; due++) {
-        if (underWay >= UNDER_WAY_MAX) {
-          skipped++;
-          continue;
-        }
-        underWay++;
-        const dueMs = startMs + (due / rate) * 1_000;
-        path.add(key++ % shards).then(
-          () => {
-            underWay--;
-            tookMs.push(performance.now() - dueMs);
-          },
-          (error: Error) => {
-            underWay--;
-            failed++;
-            const why = error.message.slice(0, 200).replaceAll(/k\d+|\d+/g, '#');
-            failures.set(why, (failures.get(why) ?? 0) + 1);
-          },
-        );
-      }
-      if (nowMs >= nextLookMs) {
-        nextLookMs = nowMs + LOOK_MS;
-        const pressure = path.cell.pressure();
-        databaseMb = Math.max(databaseMb, (pressure?.databaseBytes ?? 0) / 1e6);
-        fileMb = Math.max(fileMb, (pressure?.fileBytes ?? 0) / 1e6);
-      }
-      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
-    }
-    const { perSecond, p50Ms, p99Ms } = summary(tookMs, failed, performance.now() - beginMs);
-    const trimmedNow = await trimmed();
-    rows.push({
-      minute,
-      perSecond,
-      p50Ms,
-      p99Ms,
-      failed,
-      skipped,
-      databaseMb,
-      fileMb,
-      trimmedSeqs: trimmedNow - trimmedBefore,
-      stalledMs,
+    const row = await load.until(Math.min(minute, minutes) * MINUTE_MS, () => {
+      if (load.elapsedMs < nextLookMs) return;
+      nextLookMs = load.elapsedMs + LOOK_MS;
+      const pressure = path.cell.pressure();
+      databaseMb = Math.max(databaseMb, (pressure?.databaseBytes ?? 0) / 1e6);
+      fileMb = Math.max(fileMb, (pressure?.fileBytes ?? 0) / 1e6);
     });
+    const trimmedNow = await trimmed();
+    rows.push({ ...row, minute, databaseMb, fileMb, trimmedSeqs: trimmedNow - trimmedBefore });
     trimmedBefore = trimmedNow;
     console.error(formatRow(rows.at(-1)!));
   }
-  // What is under way has its time: a node that ends cuts it off, and that would count as failed.
-  const drainUntilMs = performance.now() + DRAIN_MS_MAX;
-  while (underWay > 0 && performance.now() < drainUntilMs)
-    await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+  await load.drain(DRAIN_MS_MAX);
   client.close();
   await path.close();
 } finally {

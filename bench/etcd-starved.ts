@@ -9,8 +9,9 @@
  * it was. Each five seconds give a row. Beyond 20,000 under way commands are skipped.
  */
 import { parseArgs } from 'node:util';
-import { measureClients, startCell, startPath, summary } from './lib/etcd-path.ts';
+import { measureClients, startCell, startPath } from './lib/etcd-path.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
+import { OnSchedule } from './lib/on-schedule.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,7 +27,6 @@ const BEFORE_MS = 5_000;
 const ROW_MS = 5_000;
 const PERIOD_MS = 200;
 const TICK_MS = 5;
-const UNDER_WAY_MAX = 20_000;
 const shareOfTime = Number(values['share-of-time']);
 const starvedUntilMs = BEFORE_MS + Number(values['starved-s']) * 1_000;
 const endMs = starvedUntilMs + Number(values['after-s']) * 1_000;
@@ -43,48 +43,18 @@ try {
   const rate = peak * Number(values.share);
   console.error(`peak ${Math.round(peak)} commands/s, then ${Math.round(rate)}`);
 
-  const startMs = performance.now();
-  const elapsedMs = () => performance.now() - startMs;
-  const isStarved = () => elapsedMs() >= BEFORE_MS && elapsedMs() < starvedUntilMs;
+  const load = new OnSchedule(rate, (number) => path.add(number % CLIENTS));
+  const isStarved = () => load.elapsedMs >= BEFORE_MS && load.elapsedMs < starvedUntilMs;
   const starving = starve(isStarved);
-  let tookMs: number[] = [];
-  let failed = 0;
-  let skipped = 0;
-  let underWay = 0;
-  let due = 0;
-  for (let row = 1; row * ROW_MS <= endMs; row++) {
-    const wasStarved = isStarved();
-    const rowStartMs = elapsedMs();
-    for (; elapsedMs() < row * ROW_MS; await pause(TICK_MS)) {
-      const until = (elapsedMs() / 1_000) * rate;
-      for (; due < until; due++) {
-        if (underWay >= UNDER_WAY_MAX) {
-          skipped++;
-          continue;
-        }
-        underWay++;
-        const dueMs = startMs + (due / rate) * 1_000;
-        path.add(due % CLIENTS).then(
-          () => {
-            underWay--;
-            tookMs.push(performance.now() - dueMs);
-          },
-          () => {
-            underWay--;
-            failed++;
-          },
-        );
-      }
-    }
-    const { perSecond, p50Ms, p99Ms } = summary(tookMs, failed, elapsedMs() - rowStartMs);
-    rows.push({ atS: (row * ROW_MS) / 1_000, starved: wasStarved, perSecond, p50Ms, p99Ms, failed, skipped });
+  for (let atMs = ROW_MS; atMs <= endMs; atMs += ROW_MS) {
+    const starved = isStarved();
+    const row = await load.until(atMs);
+    rows.push({ atS: atMs / 1_000, starved, ...row });
+    const { perSecond, p50Ms, p99Ms, failed, skipped, underWay } = row;
     console.error(
-      `${(row * ROW_MS) / 1_000} s${wasStarved ? ', starved' : ''}: ${perSecond.toFixed(0)} commands/s, p50 ${p50Ms.toFixed(0)} ms, ` +
+      `${atMs / 1_000} s${starved ? ', starved' : ''}: ${perSecond.toFixed(0)} commands/s, p50 ${p50Ms.toFixed(0)} ms, ` +
         `p99 ${p99Ms.toFixed(0)} ms, ${failed} failed, ${skipped} skipped, ${underWay} under way`,
     );
-    tookMs = [];
-    failed = 0;
-    skipped = 0;
   }
   ended = true;
   await starving;
