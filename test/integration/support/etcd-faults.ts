@@ -3,8 +3,6 @@
  * broke before it resolves.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { realIo } from '../../../src/io/real.ts';
@@ -13,7 +11,7 @@ import { EtcdClient } from '../../../src/store/etcd/client.ts';
 import { nested, put } from '../../../src/store/etcd/keys.ts';
 import type { EtcdMember } from '../../../src/supervisor/etcd-cluster.ts';
 import type { EtcdWorld, ProxiedEtcd } from './etcd-world.ts';
-import { busiestNode, type Fault } from './faults.ts';
+import { busiestNode, type Fault, slowSyncs } from './faults.ts';
 import type { Users } from './users.ts';
 
 /** Longer than an election (1 s) and than a lease (3 s). */
@@ -203,42 +201,12 @@ const TORN_RECORD_BYTES = 4_096;
 export const slowDisk = (world: EtcdWorld): Fault => ({
   name: `syncs of all members of the cell take ${SLOW_SYNC_MS} ms for ${SLOW_MS / 1000} s`,
   async harm(_, users) {
-    const tracers: ChildProcess[] = [];
     const atMs = performance.now();
-    try {
-      for (const { pid } of world.cell.cluster.members) {
-        const inject = `inject=fsync,fdatasync:delay_enter=${SLOW_SYNC_MS * 1000}`;
-        const args = [
-          '-f',
-          '-q',
-          '-e',
-          'trace=fsync,fdatasync',
-          '-e',
-          inject,
-          '-o',
-          '/dev/null',
-          '-p',
-          String(pid),
-        ];
-        const tracer = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-        let complaint = '';
-        tracer.stderr!.on('data', (chunk) => {
-          complaint += String(chunk);
-        });
-        tracer.once('exit', (code) => {
-          if (code) throw new Error(`strace ended: ${complaint}`);
-        });
-        tracers.push(tracer);
-      }
+    const pids = world.cell.cluster.members.map(({ pid }) => pid!);
+    await slowSyncs(pids, SLOW_SYNC_MS, async () => {
       await pause(SLOW_MS);
       await users.rounds(1);
-    } finally {
-      for (const tracer of tracers) {
-        const gone = once(tracer, 'exit');
-        tracer.kill('SIGINT');
-        await gone;
-      }
-    }
+    });
     await users.rounds(ROUNDS);
     return { atMs };
   },

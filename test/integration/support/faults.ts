@@ -2,6 +2,8 @@
  * One fault each, done to a cluster of real processes while people use it. The tests judge the outcomes; the benchmark
  * prints them.
  */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Acknowledgements } from '../../../examples/demo/acknowledgements.ts';
@@ -238,3 +240,74 @@ export const killStore = (region: string, what: string): Fault => ({
     return { atMs };
   },
 });
+
+/** A process of the cluster stands still, and goes on as if nothing had been. */
+export const standsStill = (name: string, what: string, forMs: number): Fault => ({
+  name: `${what} stands still for ${forMs / 1000} s`,
+  async harm(cluster, users) {
+    const { pid } = await cluster.process(name);
+    const atMs = performance.now();
+    process.kill(pid!, 'SIGSTOP');
+    try {
+      await new Promise((resolve) => setTimeout(resolve, forMs));
+    } finally {
+      process.kill(pid!, 'SIGCONT');
+    }
+    await users.rounds(ROUNDS);
+    return { atMs };
+  },
+});
+
+export const storeAway = (region: string, what: string, forMs: number): Fault => ({
+  name: `the store process with ${what} is dead for ${forMs / 1000} s`,
+  async harm(cluster, users) {
+    const atMs = performance.now();
+    await cluster.ended(`${region}-store`);
+    await new Promise((resolve) => setTimeout(resolve, forMs));
+    await cluster.running.restart(`${region}-store`);
+    await users.rounds(ROUNDS);
+    return { atMs };
+  },
+});
+
+export const slowStore = (region: string, what: string, syncMs: number, forMs: number): Fault => ({
+  name: `syncs of the store process with ${what} take ${syncMs} ms for ${forMs / 1000} s`,
+  async harm(cluster, users) {
+    const { pid } = await cluster.process(`${region}-store`);
+    const atMs = performance.now();
+    await slowSyncs([pid!], syncMs, () => new Promise((resolve) => setTimeout(resolve, forMs)));
+    await users.rounds(ROUNDS);
+    return { atMs };
+  },
+});
+
+/** Each sync of these processes takes so much longer until `meanwhile` has resolved. Needs strace and the right to trace. */
+export async function slowSyncs(
+  pids: readonly number[],
+  syncMs: number,
+  meanwhile: () => Promise<unknown>,
+): Promise<void> {
+  const tracers: ChildProcess[] = [];
+  try {
+    for (const pid of pids) {
+      const inject = `inject=fsync,fdatasync:delay_enter=${syncMs * 1000}`;
+      const args = ['-f', '-q', '-e', 'trace=fsync,fdatasync', '-e', inject, '-o', '/dev/null'];
+      const tracer = spawn('strace', [...args, '-p', String(pid)], { stdio: ['ignore', 'ignore', 'pipe'] });
+      let complaint = '';
+      tracer.stderr!.on('data', (chunk) => {
+        complaint += String(chunk);
+      });
+      tracer.once('exit', (code) => {
+        if (code) throw new Error(`strace ended: ${complaint}`);
+      });
+      tracers.push(tracer);
+    }
+    await meanwhile();
+  } finally {
+    for (const tracer of tracers) {
+      const gone = once(tracer, 'exit');
+      tracer.kill('SIGINT');
+      await gone;
+    }
+  }
+}
