@@ -156,7 +156,9 @@ describe('a series in the bank', () => {
     const copy = other.add();
     other.loadRow(copy, JSON.parse(JSON.stringify(bank.saveRow(row))));
     expect(asked({ bank: other, row: copy })).toEqual(asked({ bank, row }));
-    expect(() => other.loadRow(copy, { format: 'else', floats: '', codes: '' })).toThrow(RangeError);
+    expect(() => other.loadRow(copy, { format: 'else', floats: '', codes: '', bytes: '' })).toThrow(
+      RangeError,
+    );
   });
 
   it('takes what a row was made free of', () => {

@@ -5,7 +5,7 @@
  *
  * Invariants: far-off steps count as far off, not as how far (Huber); the answer is one more expert, scored as they are.
  */
-import { BLEND_EXPERTS, BLEND_SIZE, F, type Row } from './layout.ts';
+import { BLEND_EXPERTS, BLEND_SIZE, C, type Row } from './layout.ts';
 
 const D = BLEND_EXPERTS.length;
 const TRIANGLE = (D * (D + 1)) / 2;
@@ -47,7 +47,7 @@ export function learnBlend(
   const { floats: x, f, layout } = row;
   if (layout.blendAt < 0) return;
   const at = f + layout.blendAt + bucket * BLEND_SIZE;
-  const count = x[f + F.scores + bucket]!;
+  const count = row.codes[row.c + C.scores + bucket]!;
   for (let i = 0; i < D; i++) {
     const answer = answers[BLEND_EXPERTS[i]!]!;
     features[i] = Number.isNaN(answer) ? 0 : answer - base;

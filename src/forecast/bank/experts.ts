@@ -9,7 +9,7 @@
  */
 import { BLEND, F, type Row } from './layout.ts';
 import { learnResiduals, residualAhead } from './residual.ts';
-import { around } from './rings.ts';
+import { around, overCycles } from './rings.ts';
 
 /** Half-lives of the levels in steps; the last value is the fastest of the four rates. */
 const LEVEL_RATES = [3, 12, 60].map((halfLife) => 1 - 2 ** (-1 / halfLife));
@@ -23,6 +23,7 @@ const TRENDS = [
   /** By steps, as far as it grows in 64 bits. */
   reach: Float64Array.from({ length: 2048 }, (_, ahead) => trendSum(trend.damping, ahead)),
 }));
+const [TREND_FAST, TREND_SLOW] = TRENDS as [(typeof TRENDS)[number], (typeof TRENDS)[number]];
 const GAP_RATE = 1 - 2 ** (-1 / 6);
 const RATIO_KEEP = 2 ** (-1 / 12);
 const LONG_GAP_RATE = 1 - 2 ** (-1 / 24);
@@ -35,37 +36,13 @@ const EXTREME_KEEP = 1 - 1 / 4000;
 /** Forecasts stay within so many times the range that was seen, beyond it. */
 const CLAMP_ABOVE = 2;
 const RATIO_MAX = 4;
-/** Cycles that a profile averages, and the weight of each against the next newer one. */
-const PROFILE_CYCLES = 7;
-const PROFILE_KEEP = 0.75;
 /** Half width of the profile's smoothing as a share of the period. */
 const PROFILE_WIDTH = 1 / 64;
 
 /** Mean of past cycles at this phase, smoothed; NaN before one is known. */
-export function profile(row: Row, period: number, ahead: number, smooth: number): number {
+function profile(row: Row, period: number, ahead: number, smooth: number): number {
   if (period < 2) return Number.NaN;
-  const width = Math.max(0.5, smooth * PROFILE_WIDTH);
-  let sum = 0;
-  let weights = 0;
-  let weight = 1;
-  let age = period * Math.ceil(ahead / period) - ahead;
-  const length = row.floats[row.f + F.length]!;
-  for (let cycle = 0; cycle < PROFILE_CYCLES; cycle++, age += period) {
-    if (age >= length) break;
-    const centre = around(row, age);
-    if (!Number.isNaN(centre)) {
-      const newer = around(row, age > width ? age - width : 0);
-      const older = around(row, age + width);
-      sum +=
-        weight *
-        (0.5 * centre +
-          0.25 * (!Number.isNaN(newer) ? newer : centre) +
-          0.25 * (!Number.isNaN(older) ? older : centre));
-      weights += weight;
-    }
-    weight *= PROFILE_KEEP;
-  }
-  return weights > 0 ? sum / weights : Number.NaN;
+  return overCycles(row, period, ahead, Math.max(0.5, smooth * PROFILE_WIDTH));
 }
 
 /** The value one whole number of periods before a step ahead. */
@@ -187,7 +164,7 @@ export function predictLevels(row: Row, out: Float64Array): void {
     else if (answer < low) out[e] = low;
   }
   // Asked once the others' mixture is known; until then it counts as an answer, of whatever value.
-  out[BLEND] = out[0]!;
+  if (row.layout.blendAt >= 0) out[BLEND] = out[0]!;
 }
 
 /** All experts' answers `ahead` steps from the newest; NaN from those that cannot say. */
@@ -202,8 +179,7 @@ function trendSum(damping: number, ahead: number): number {
 }
 
 /** How much of a trend acts in so many steps: looked up where they are whole, since powers are dear. */
-function trendReach(trend: number, ahead: number): number {
-  const { damping, reach } = TRENDS[trend]!;
+function trendReach({ damping, reach }: (typeof TRENDS)[number], ahead: number): number {
   const whole = ahead | 0;
   if (whole === ahead && whole < reach.length) return reach[whole]!;
   return ahead >= reach.length ? damping / (1 - damping) : trendSum(damping, ahead);
@@ -212,10 +188,8 @@ function trendReach(trend: number, ahead: number): number {
 /** Answers of the experts that depend on the horizon. */
 export function predictAhead(row: Row, ahead: number, out: Float64Array): void {
   const { floats: x, f } = row;
-  for (let i = 0; i < 2; i++) {
-    const at = f + F.trends + 2 * i;
-    out[5 + i] = x[at]! + x[at + 1]! * trendReach(i, ahead);
-  }
+  out[5] = x[f + F.trends]! + x[f + F.trends + 1]! * trendReach(TREND_FAST, ahead);
+  out[6] = x[f + F.trends + 2]! + x[f + F.trends + 3]! * trendReach(TREND_SLOW, ahead);
   const a = x[f + F.periodA]!;
   if (a >= 2 && x[f + F.length]! > a) {
     const before = season(row, a, ahead);

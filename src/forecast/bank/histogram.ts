@@ -1,21 +1,20 @@
 /**
- * Distribution of standardised errors in 24 bins of 16 bits, old ones fading: quantiles of any shape from few samples, by
+ * Distribution of standardised errors in 24 bins of a byte, old ones fading: quantiles of any shape from few samples, by
  * way of a prior that is worth some samples.
  *
  * Bins are even on an asinh axis: fine where errors usually are, open to one of fifty times the usual.
  */
 import { BINS } from './layout.ts';
+import { asinh } from './powers.ts';
 
 const STRETCH = 1.5;
 const PER_UNIT = 4;
 const ORIGIN = 9;
-/** A sample's weight in codes; when a histogram holds as many samples as its memory, all is halved. */
-const SAMPLE = 64;
+/** A full bin: all are halved. */
+const BIN_MAX = 255;
 
 export function binOf(error: number): number {
-  const size = Math.abs(error) * STRETCH;
-  const place = Math.log(size + Math.sqrt(size * size + 1)) * PER_UNIT;
-  const bin = Math.floor(error < 0 ? ORIGIN - place : ORIGIN + place);
+  const bin = Math.floor(asinh(error * STRETCH) * PER_UNIT + ORIGIN);
   return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin;
 }
 
@@ -39,61 +38,63 @@ function errorAt(bin: number, share: number): number {
 }
 
 /** @param memory samples after which old ones have half their weight */
-export function addError(codes: Uint16Array, at: number, error: number, memory: number): void {
+export function addError(bytes: Uint8Array, at: number, error: number, memory: number): void {
   const bin = at + binOf(error);
-  codes[bin]! += SAMPLE;
+  const count = bytes[bin]! + 1;
+  bytes[bin] = count;
   let total = 0;
-  for (let i = 0; i < BINS; i++) total += codes[at + i]!;
-  if (total > SAMPLE * memory) for (let i = 0; i < BINS; i++) codes[at + i] = codes[at + i]! >> 1;
-}
-
-export function samplesOf(codes: Uint16Array, at: number): number {
-  let total = 0;
-  for (let i = 0; i < BINS; i++) total += codes[at + i]!;
-  return total / SAMPLE;
+  for (let i = 0; i < BINS; i++) total += bytes[at + i]!;
+  if (total <= memory && count < BIN_MAX) return;
+  // What halving a bin leaves over goes to the next: single samples of the tails are not lost.
+  let left = 0;
+  for (let i = 0; i < BINS; i++) {
+    const all = bytes[at + i]! + left;
+    bytes[at + i] = all >> 1;
+    left = all & 1;
+  }
 }
 
 /**
- * @param prior probability of each bin
+ * @param prior of {@link exponentialBins}
  * @param priorSamples what the prior is worth
  * @param levels ascending probabilities; their quantiles go to `out`
  */
 export function errorQuantiles(
-  codes: Uint16Array,
+  bytes: Uint8Array,
   at: number,
   prior: Float64Array,
   priorSamples: number,
   levels: ArrayLike<number>,
   out: Float64Array,
 ): void {
-  let total = 0;
-  for (let i = 0; i < BINS; i++) total += codes[at + i]!;
-  const priorWeight = priorSamples * SAMPLE;
-  total += priorWeight;
-  let below = 0;
-  let bin = 0;
+  let low = 0;
+  let high = 0;
+  for (let i = 0; i < ORIGIN; i++) low += bytes[at + i]!;
+  for (let i = ORIGIN; i < BINS; i++) high += bytes[at + i]!;
+  const all = low + high + priorSamples;
+  // Most medians are not below zero: then the bins below it are passed over.
+  const over = levels[0]! * all >= low + priorSamples * prior[ORIGIN]!;
+  // Samples below the bin.
+  let below = over ? low : 0;
+  let bin = over ? ORIGIN : 0;
   for (let q = 0; q < levels.length; q++) {
-    const wanted = levels[q]! * total;
-    let here = codes[at + bin]! + priorWeight * prior[bin]!;
-    while (bin < BINS - 1 && below + here < wanted) {
-      below += here;
-      bin++;
-      here = codes[at + bin]! + priorWeight * prior[bin]!;
-    }
-    out[q] = errorAt(bin, here > 0 ? Math.min(1, (wanted - below) / here) : 0.5);
+    const wanted = levels[q]! * all;
+    while (bin < BINS - 1 && below + bytes[at + bin]! + priorSamples * prior[bin + 1]! < wanted)
+      below += bytes[at + bin++]!;
+    const here = bytes[at + bin]! + priorSamples * (prior[bin + 1]! - prior[bin]!);
+    const rest = wanted - below - priorSamples * prior[bin]!;
+    out[q] = errorAt(bin, here > 0 ? Math.min(1, rest / here) : 0.5);
   }
 }
 
 /**
- * Probability of each bin under a double exponential around a median: mean distance `left` below and `right` above.
+ * Probability below each bin's edge under a double exponential around a median: mean distance `left` below and `right`
+ * above. The outer bins hold all that is beyond them.
  */
 export function exponentialBins(median: number, left: number, right: number): Float64Array {
   const below = (value: number) => {
     const off = value - median;
     return off < 0 ? 0.5 * Math.exp(off / left) : 1 - 0.5 * Math.exp(-off / right);
   };
-  const bins = new Float64Array(BINS);
-  for (let i = 0; i < BINS; i++)
-    bins[i] = (i === BINS - 1 ? 1 : below(EDGES[i + 1]!)) - (i === 0 ? 0 : below(EDGES[i]!));
-  return bins;
+  return Float64Array.from({ length: BINS + 1 }, (_, i) => (i === 0 ? 0 : i === BINS ? 1 : below(EDGES[i]!)));
 }

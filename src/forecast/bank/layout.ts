@@ -1,8 +1,11 @@
 /**
- * Where each number of a series lives in its row of the bank: one row of 32-bit floats, one of 16-bit codes.
+ * Where each number of a series lives in its row of the bank: one row of 32-bit floats, one of 16-bit numbers, one of
+ * bytes.
  *
- * Rows instead of objects: 500,000 series of objects and maps would cost ten times their content. All values are in
- * units of the row's scale ("u" below).
+ * Rows instead of objects: 500,000 series of objects and maps would cost ten times their content. What is averaged over
+ * hundreds of steps has 32 bits, since a step's part of it would be lost in fewer; losses, answers in flight and counts
+ * have 16; history has 8 in blocks of a scale of their own ({@link HISTORY_BLOCK}), and so have histograms. All values are
+ * in units of the row's scale ("u" below).
  */
 import { RESIDUAL_SIZE, RESIDUALS } from './residual.ts';
 
@@ -77,12 +80,26 @@ export const F = {
   levelPower: 29,
   noisePower: 30,
   errorMean: 31,
-  scores: 32,
-  spread: 32 + BUCKETS,
-  conform: 32 + 2 * BUCKETS,
-  kindLoss: 32 + 4 * BUCKETS,
-  losses: 32 + 4 * BUCKETS + 3 * KINDS * BUCKETS,
+  spread: 32,
 } as const;
+const FLOATS = F.spread + BUCKETS;
+
+/** Columns of 16-bit numbers that every row has. */
+export const C = {
+  /** Answers held against the truth, for each bucket; see {@link COUNT_MAX}. */
+  scores: 0,
+  /** How far the levels of p90 and p99 are moved, for each bucket, in units of `CONFORM_UNITS`. */
+  conform: BUCKETS,
+  /** Losses of both kinds of band at p90 and p99, for each bucket. */
+  kindLoss: 3 * BUCKETS,
+  losses: (3 + 2 * KINDS) * BUCKETS,
+} as const;
+/** Counts go on below this with the same remainder of a division by 4: what is done every so many scores still is. */
+export const COUNT_MAX = 60_000;
+
+/** Values of a block of history: 8 bits each, and three bytes for the scale that they share. */
+export const HISTORY_BLOCK = 16;
+export const HISTORY_BLOCK_BYTES = HISTORY_BLOCK + 3;
 
 /** Rings of history: values held by each, and the steps that one of them stands for; three at most, finest first. */
 export interface HistoryShape {
@@ -100,20 +117,22 @@ export interface BankLayout {
   ringSteps: number[];
   /** Ages in steps below which a ring still holds a value and the one before it. */
   ringReach: number[];
-  /** First code of each ring. */
+  /** Values that there is room for: a block more, since the oldest one is lost at once. */
+  ringCells: number[];
+  /** First byte of each ring. */
   ringAt: number[];
   /** Slots of answers waiting for their truth, for each bucket, and the steps between two of them. */
   slots: number[];
   slotStride: number[];
   slotAt: number[];
-  /** Codes of a slot: the experts', then base, spread, three quantiles. */
+  /** Codes of a slot: the experts', then base, spread, p90, p99; where there are forecasters from outside p50 and theirs. */
   slotCodes: number;
-  /** First code of the histograms: buckets, values, windows. */
+  /** First byte of the histograms: buckets, values, windows. */
   binsAt: number;
   windows: number[];
   windowSlots: number[];
   windowStride: number[];
-  /** First float of each window's slots (base, spread, running maximum), and of its count. */
+  /** First code of each window's slots: base, spread, running maximum. */
   windowAt: number[];
   /** First float of the regressions; -1 where the bank has none. */
   blendAt: number;
@@ -124,6 +143,7 @@ export interface BankLayout {
   outsideAt: number;
   floats: number;
   codes: number;
+  bytes: number;
 }
 
 /** Floats of a forecaster from outside: two losses and their count, for each bucket and quantile. */
@@ -135,7 +155,7 @@ const WINDOW_SLOTS_MAX = 4;
 /** From this step on all of the history is kept step by step: 608 hours are more than three weeks. */
 const SINGLE_RING_FROM_S = 1800;
 
-/** The history that a row has unless told otherwise: 1.2 kB times `factor`. A series on its own can afford twice. */
+/** The history that a row has unless told otherwise: 0.8 kB times `factor`. A series on its own can afford twice. */
 export function historyShape(stepS: number, factor: number): HistoryShape {
   const values = HISTORY_VALUES.map((count) => count * factor);
   return stepS >= SINGLE_RING_FROM_S
@@ -147,7 +167,7 @@ export function historyShape(stepS: number, factor: number): HistoryShape {
  * @param options.slots answers in flight at a time for each horizon: 8 learn eight times over a horizon, 2 save a third
  *   of the memory
  * @param options.windows windows in steps whose maximum is forecast
- * @param options.history by default 1.2 kB a row
+ * @param options.history by default 0.8 kB a row
  */
 export function bankLayout(options: {
   stepS: number;
@@ -161,24 +181,27 @@ export function bankLayout(options: {
   const shape = options.history ?? historyShape(options.stepS, 1);
   const ringValues = [...shape.values];
   const ringSteps = [...shape.steps];
-  let codes = 0;
-  const ringAt = ringValues.map((values) => take(values));
-  // The autoregressions come last, and only with the regression.
-  const own = options.regression ? EXPERTS : BLEND + 1;
+  const ringCells = ringValues.map((values) => (Math.ceil(values / HISTORY_BLOCK) + 1) * HISTORY_BLOCK);
+  let bytes = 0;
+  const ringAt = ringCells.map((cells) => {
+    const at = bytes;
+    bytes += (cells / HISTORY_BLOCK) * HISTORY_BLOCK_BYTES;
+    return at;
+  });
+  const binsAt = bytes;
+  bytes += (BUCKETS + 1 + options.windows.length) * BINS;
+  // The regression and the autoregressions come last.
+  const own = options.regression ? EXPERTS : BLEND;
   const experts = own + options.externals;
-  const slotCodes = experts + 5 + 3 * options.outside;
+  let codes = C.losses + experts * BUCKETS;
+  const slotCodes = experts + 4 + (options.outside > 0 ? 1 + 3 * options.outside : 0);
   const slots = BUCKET_STEPS.map((steps) => Math.min(steps, options.slots));
   const slotStride = BUCKET_STEPS.map((steps, b) => Math.ceil(steps / slots[b]!));
   const slotAt = slots.map((count) => take(count * slotCodes));
-  const binsAt = take((BUCKETS + 1 + options.windows.length) * BINS);
   const windowSlots = options.windows.map((steps) => Math.min(steps, options.slots, WINDOW_SLOTS_MAX));
   const windowStride = options.windows.map((steps, w) => Math.ceil(steps / windowSlots[w]!));
-  let floats = F.losses + experts * BUCKETS;
-  const windowAt = windowSlots.map((count) => {
-    const at = floats;
-    floats += 1 + count * 3;
-    return at;
-  });
+  const windowAt = windowSlots.map((count) => take(count * 3));
+  let floats: number = FLOATS;
   const blendAt = options.regression ? floats : -1;
   if (options.regression) floats += BUCKETS * BLEND_SIZE;
   const residualAt = options.regression ? floats : -1;
@@ -192,6 +215,7 @@ export function bankLayout(options: {
     ringValues,
     ringSteps,
     ringReach: ringValues.map((values, ring) => (values - 1) * ringSteps[ring]!),
+    ringCells,
     ringAt,
     slots,
     slotStride,
@@ -208,6 +232,7 @@ export function bankLayout(options: {
     outsideAt,
     floats,
     codes,
+    bytes,
   };
 
   function take(count: number): number {
@@ -226,4 +251,7 @@ export interface Row {
   codes: Uint16Array;
   /** First code of the row. */
   c: number;
+  bytes: Uint8Array;
+  /** First byte of the row. */
+  b: number;
 }

@@ -7,7 +7,7 @@
 import { type Between, between, Places, skippedOf } from './between.ts';
 import { blendAnswer } from './blend.ts';
 import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels } from './experts.ts';
-import { type BankLayout, BLEND, BUCKET_STEPS, BUCKETS, F, type Row } from './layout.ts';
+import { type BankLayout, BLEND, BUCKET_STEPS, BUCKETS, C, F, type Row } from './layout.ts';
 import { outsideSay } from './outside.ts';
 import {
   clampTo,
@@ -63,8 +63,7 @@ export class Mixture {
 
   /** p50, p90, p99 of the first horizon, then of the second, ..., in the series' unit. The row has a scale. */
   quantiles(at: Row, horizons: ArrayLike<number>, out: Float64Array): void {
-    const { floats: x, f } = at;
-    const scale = x[f + F.scale]!;
+    const scale = at.floats[at.f + F.scale]!;
     const high = clampHigh(at);
     const low = clampLow(at);
     const places = this.#places;
@@ -80,7 +79,7 @@ export class Mixture {
       this.#predict(at, ahead);
       while (ready < next) this.#prepare(at, ++ready);
       // Weights that have hardly been scored yet are no better than those next to them.
-      const scored = x[f + F.scores + next]!;
+      const scored = at.codes[at.c + C.scores + next]!;
       const base = this.#mix(at, b, next, (share * scored) / (scored + TRUST_SCORES));
       const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
       const spread = spreadFor(at, usual, base);
@@ -208,18 +207,19 @@ export class Mixture {
     const left = this.#weights[b]!;
     const right = this.#weights[next]!;
     const answers = this.#answers;
+    const blends = this.#layout.blendAt >= 0;
     let sum = (1 - share) * this.#levelSums[b]! + share * this.#levelSums[next]!;
     let total = (1 - share) * this.#levelWeights[b]! + share * this.#levelWeights[next]!;
     for (let e = LEVELS; e < answers.length; e++) {
       const answer = answers[e]!;
-      if (e === BLEND || Number.isNaN(answer)) continue;
+      if ((blends && e === BLEND) || Number.isNaN(answer)) continue;
       const weight = (1 - share) * left[e]! + share * right[e]!;
       sum += weight * answer;
       total += weight;
     }
     if (!(total > 0)) return 0;
     const first = sum / total;
-    if (at.layout.blendAt < 0) return first;
+    if (!blends) return first;
     // Each regression by its own weight: a wild one that nobody believes at its horizon is not believed between either.
     const weightLeft = (1 - share) * left[BLEND]!;
     const weightRight = share * right[BLEND]!;

@@ -5,7 +5,7 @@
  * are compared on the same steps, per horizon and quantile; the say of each is its loss against the row's to a power. One
  * that was never held against anything has as much say as the row: it was trained for that.
  */
-import { decode, encode, MISSING } from './codes.ts';
+import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
 export const OUTSIDE_TUNED = { power: 3, prior: 3, memory: 200, say50: 0.4, say90: 1, say99: 1 };
@@ -25,7 +25,7 @@ export function keepOutside(
   answer: ArrayLike<number> | undefined,
 ): void {
   const at = slotAt + row.layout.experts + 5 + 3 * expert;
-  for (let q = 0; q < 3; q++) row.codes[at + q] = answer === undefined ? MISSING : encode(answer[q]!);
+  for (let q = 0; q < 3; q++) row.codes[at + q] = answer === undefined ? MISSING : toHalf(answer[q]!);
 }
 
 /** @param own loss of the row's own quantile for the same step */
@@ -41,7 +41,7 @@ export function settleOutside(
   for (let i = 0; i < layout.outside; i++) {
     const code = codes[slotAt + layout.experts + 5 + 3 * i + q]!;
     if (code === MISSING) continue;
-    const off = value - decode(code);
+    const off = value - fromHalf(code);
     const loss = off > 0 ? LEVELS[q]! * off : (LEVELS[q]! - 1) * off;
     const at = row.f + layout.outsideAt + i * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
     const count = x[at + 2]! + 1;

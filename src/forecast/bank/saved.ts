@@ -1,6 +1,6 @@
 /** Numbers of a row as base 64: a saved engine crosses the network as JSON or msgpack. */
 
-type Numbers = Float32Array | Uint16Array;
+type Numbers = Float32Array | Uint16Array | Uint8Array;
 
 export function base64(from: Numbers, at: number, count: number): string {
   const bytes = new Uint8Array(

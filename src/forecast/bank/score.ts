@@ -6,14 +6,17 @@
  * A slot holds what was answered at one step for one bucket of horizons until its truth comes.
  */
 import { blendAnswer, learnBlend } from './blend.ts';
-import { decode, encode, MISSING } from './codes.ts';
+
 import { clampHigh, clampLow, predict } from './experts.ts';
+import { fromHalf, MISSING, sizeOf, toHalf, toSize } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
 import {
   BINS,
   BLEND,
   BUCKET_STEPS,
   BUCKETS,
+  C,
+  COUNT_MAX,
   EXPERT_PERIOD,
   EXPERTS,
   F,
@@ -22,6 +25,7 @@ import {
   type Row,
 } from './layout.ts';
 import { keepOutside, settleOutside } from './outside.ts';
+import { log, power } from './powers.ts';
 import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
 
 /** What was tuned on public series (`bench/forecast`), in one place. */
@@ -57,8 +61,15 @@ export const TUNED = {
 };
 
 const LEVELS = Float64Array.from(QUANTILES);
+/** How much of the noise of now is still there at a bucket. */
+const FOLLOWED = BUCKET_STEPS.map((steps) => 1 / (1 + 0.1 * steps));
 const ERROR_PRIOR = exponentialBins(0, 1, 1);
 const VALUE_PRIOR = exponentialBins(-0.2, 1, 1);
+
+/** What a unit of the moved levels of p90 and p99 is: their ranges, see `settle`, fit 16 bits. */
+const CONFORM_UNITS = [4e-6, 5e-7] as const;
+/** Multiples of it, less their whole parts, are spread evenly. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
 /** An error counts as at most so many spreads where powers are learnt, and its mean is learnt at this rate. */
 const ERROR_MAX = 4;
@@ -78,13 +89,14 @@ const NEWCOMER_PRIOR = 2;
 
 /** Weights of the experts at a bucket into `out`; NaN answers have none. */
 export function weightsAt(row: Row, bucket: number, into: Float64Array, from: ArrayLike<number>): void {
-  const { floats: x, f, layout } = row;
-  const at = f + F.losses + bucket * layout.experts;
-  let least = Number.POSITIVE_INFINITY;
+  const { codes, layout } = row;
+  const at = row.c + C.losses + bucket * layout.experts;
+  let least = 0xffff;
+  // Losses are not below zero: their codes ascend as they do.
   for (let e = 0; e < layout.experts; e++)
-    if (!Number.isNaN(from[e]!) && x[at + e]! < least) least = x[at + e]!;
-  const slack = 1e-5 + TUNED.lossFloor * x[f + F.deviation]!;
-  const floor = slack + least;
+    if (!Number.isNaN(from[e]!) && codes[at + e]! < least) least = codes[at + e]!;
+  const slack = 1e-5 + TUNED.lossFloor * row.floats[row.f + F.deviation]!;
+  const floor = slack + sizeOf(least);
   let sum = 0;
   for (let e = 0; e < layout.experts; e++) {
     if (Number.isNaN(from[e]!)) {
@@ -92,7 +104,7 @@ export function weightsAt(row: Row, bucket: number, into: Float64Array, from: Ar
       continue;
     }
     // To the power of 10, by squares: this is asked hundreds of times a second and series.
-    const ratio = floor / (x[at + e]! + slack);
+    const ratio = floor / (sizeOf(codes[at + e]!) + slack);
     const fourth = ratio * ratio * ratio * ratio;
     const eighth = fourth * fourth;
     const weight = eighth * ratio * ratio;
@@ -108,10 +120,11 @@ export function weightsAt(row: Row, bucket: number, into: Float64Array, from: Ar
  * its answer is written to `from`.
  */
 export function mixAt(row: Row, bucket: number, from: Float64Array): number {
-  from[BLEND] = Number.NaN;
+  const blends = row.layout.blendAt >= 0;
+  if (blends) from[BLEND] = Number.NaN;
   weightsAt(row, bucket, weights, from);
   const first = weighted(row.layout.experts, from, weights);
-  if (row.layout.blendAt < 0) return first;
+  if (!blends) return first;
   const answer = blendAnswer(row, bucket, from, first);
   const high = clampHigh(row);
   const low = clampLow(row);
@@ -139,16 +152,11 @@ function weighted(experts: number, from: ArrayLike<number>, by: ArrayLike<number
 export function usualSpread(row: Row, bucket: number): number {
   const { floats: x, f } = row;
   const slow = x[f + F.noiseSlow]! + 1e-6;
-  const count = x[f + F.scores + bucket]!;
+  const count = row.codes[row.c + C.scores + bucket]!;
   const guess = slow * SPREAD_PRIOR[bucket]!;
   const usual = (count * x[f + F.spread + bucket]! + 4 * guess) / (count + 4);
-  const power = TUNED.noisePower + x[f + F.noisePower]!;
-  return usual * toPower(noiseNow(row), power / (1 + 0.1 * BUCKET_STEPS[bucket]!));
-}
-
-/** `**` of a positive number takes three times as long. */
-function toPower(base: number, power: number): number {
-  return Math.exp(power * Math.log(base));
+  const followed = TUNED.noisePower + x[f + F.noisePower]!;
+  return usual * power(noiseNow(row), followed * FOLLOWED[bucket]!);
 }
 
 /** Noise of now against the usual. */
@@ -170,12 +178,12 @@ function learnPowers(row: Row, bucket: number, error: number, base: number): voi
   const { floats: x, f } = row;
   const off = Math.min(ERROR_MAX, Math.abs(error)) - 1 - x[f + F.errorMean]!;
   x[f + F.errorMean]! += ERROR_MEAN_RATE * off;
-  const level = Math.log(levelOf(row, base));
+  const level = log(levelOf(row, base));
   const toLevel = (TUNED.levelPowerRate / (1 + level * level)) * off * level;
   x[f + F.levelPower] = within(x[f + F.levelPower]! + toLevel, TUNED.levelPower, LEVEL_POWER_RANGE);
   // Only one step on is the noise of now still that of then.
   if (bucket > 0) return;
-  const noise = Math.log(noiseNow(row));
+  const noise = log(noiseNow(row));
   const toNoise = (TUNED.noisePowerRate / (1 + noise * noise)) * off * noise;
   x[f + F.noisePower] = within(x[f + F.noisePower]! + toNoise, TUNED.noisePower, NOISE_POWER_RANGE);
 }
@@ -189,7 +197,7 @@ function within(learnt: number, first: number, [least, most]: readonly [number, 
 export function spreadFor(row: Row, usual: number, base: number): number {
   const { floats: x, f } = row;
   return (
-    usual * toPower(levelOf(row, base), TUNED.levelPower + x[f + F.levelPower]!) +
+    usual * power(levelOf(row, base), TUNED.levelPower + x[f + F.levelPower]!) +
     1e-5 +
     TUNED.spreadFloor * x[f + F.deviation]!
   );
@@ -202,8 +210,8 @@ export function spreadAt(row: Row, bucket: number, base: number): number {
 /** Quantiles of the realised errors at a bucket, in spreads. */
 export function errorsAt(row: Row, bucket: number, levels: ArrayLike<number>, out: Float64Array): void {
   errorQuantiles(
-    row.codes,
-    row.c + row.layout.binsAt + bucket * BINS,
+    row.bytes,
+    row.b + row.layout.binsAt + bucket * BINS,
     ERROR_PRIOR,
     TUNED.bandPrior,
     levels,
@@ -214,8 +222,8 @@ export function errorsAt(row: Row, bucket: number, levels: ArrayLike<number>, ou
 
 /** Quantiles of the values of late, whatever the horizon, in units of the scale. */
 export function valuesAt(row: Row, out: Float64Array): void {
-  const { floats: x, f, codes, c, layout } = row;
-  errorQuantiles(codes, c + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, TUNED.valuePrior, LEVELS, out);
+  const { floats: x, f, bytes, b, layout } = row;
+  errorQuantiles(bytes, b + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, TUNED.valuePrior, LEVELS, out);
   const mean = x[f + F.mean]!;
   const deviation = x[f + F.deviation]! + 1e-5;
   for (let q = 0; q < 3; q++) out[q] = mean + deviation * out[q]!;
@@ -223,20 +231,24 @@ export function valuesAt(row: Row, out: Float64Array): void {
 
 /** Levels to ask for at a bucket: those promised, moved by what was realised. */
 export function levelsAt(row: Row, bucket: number, into: Float64Array): void {
-  const at = row.f + F.conform + 2 * bucket;
   into[0] = 0.5;
-  into[1] = 0.9 + row.floats[at]!;
-  into[2] = 0.99 + row.floats[at + 1]!;
+  into[1] = 0.9 + movedBy(row, bucket, 1);
+  into[2] = 0.99 + movedBy(row, bucket, 2);
+}
+
+/** How far the level of p90 (1) or p99 (2) is moved at a bucket. */
+function movedBy(row: Row, bucket: number, q: number): number {
+  return ((row.codes[row.c + C.conform + 2 * bucket + q - 1]! << 16) >> 16) * CONFORM_UNITS[q - 1]!;
 }
 
 /** Share of the first kind at a bucket and quantile. */
 export function kindShare(row: Row, bucket: number, q: number): number {
   // The median of all that was seen is no forecast: it would only pull the mixture to the middle.
   if (q === 0) return 1;
-  const at = row.f + F.kindLoss + (bucket * 3 + q) * KINDS;
+  const at = row.c + C.kindLoss + (bucket * 2 + q - 1) * KINDS;
   const slack = 1e-6 + TUNED.kindFloor * row.floats[row.f + F.deviation]!;
-  const errors = row.floats[at]! + slack;
-  const values = row.floats[at + 1]! + slack;
+  const errors = sizeOf(row.codes[at]!) + slack;
+  const values = sizeOf(row.codes[at + 1]!) + slack;
   // To the power of 20.
   const square = (errors / values) * (errors / values);
   const fourth = square * square;
@@ -258,13 +270,15 @@ export function makeSlots(
     predict(row, BUCKET_STEPS[b]!, answers);
     if (layout.experts > layout.own) externals(BUCKET_STEPS[b]!, answers);
     const base = mixAt(row, b, answers);
-    for (let e = 0; e < layout.experts; e++) codes[at + e] = encode(answers[e]!);
+    for (let e = 0; e < layout.experts; e++) codes[at + e] = toHalf(answers[e]!);
     const spread = spreadAt(row, b, base);
     levelsAt(row, b, asked);
     errorsAt(row, b, asked, quantiles);
-    codes[at + layout.experts] = encode(base);
-    codes[at + layout.experts + 1] = encode(spread);
-    for (let q = 0; q < 3; q++) codes[at + layout.experts + 2 + q] = encode(base + spread * quantiles[q]!);
+    const after = at + layout.experts;
+    codes[after] = toHalf(base);
+    codes[after + 1] = toHalf(spread);
+    for (let q = 1; q < 3; q++) codes[after + 1 + q] = toHalf(base + spread * quantiles[q]!);
+    if (layout.outside > 0) codes[after + 4] = toHalf(base + spread * quantiles[0]!);
     for (let i = 0; i < layout.outside; i++) keepOutside(row, at, i, outside(i, BUCKET_STEPS[b]!));
   }
 }
@@ -283,7 +297,7 @@ export function clearSlots(row: Row): void {
 
 /** Holds what was answered for this step against its value. Call before the step is pushed. */
 export function settle(row: Row, value: number): void {
-  const { layout, floats: x, f, codes, c } = row;
+  const { layout, floats: x, f, codes, c, bytes, b: firstByte } = row;
   const length = x[f + F.length]! + 1;
   let valuesKnown = false;
   for (let b = 0; b < BUCKETS; b++) {
@@ -293,67 +307,73 @@ export function settle(row: Row, value: number): void {
     const at = c + layout.slotAt[b]! + ((from / stride) % layout.slots[b]!) * layout.slotCodes;
     const baseCode = codes[at + layout.experts]!;
     if (baseCode === MISSING) continue;
-    const count = x[f + F.scores + b]!;
-    x[f + F.scores + b] = count + 1;
+    const after = at + layout.experts;
+    const count = codes[c + C.scores + b]!;
+    codes[c + C.scores + b] = count + 1 < COUNT_MAX ? count + 1 : COUNT_MAX - 4 + ((count + 1) % 4);
     const rate = Math.max(1 / TUNED.lossMemory, 1 / (count + 1 + TUNED.lossPrior));
-    const losses = f + F.losses + b * layout.experts;
-    const base = decode(baseCode);
+    const losses = c + C.losses + b * layout.experts;
+    const base = fromHalf(baseCode);
+    const made = fromHalf(codes[after + 1]!);
     const baseLoss = Math.abs(value - base);
     newcomerRates(row, b, rate);
     for (let e = 0; e < layout.experts; e++) {
-      const answer = decode(codes[at + e]!);
+      const answer = fromHalf(codes[at + e]!);
       answers[e] = answer;
       // Who could not say yet is taken for a little worse than the mixture.
       const loss = !Number.isNaN(answer) ? Math.abs(value - answer) : baseLoss * 1.1;
-      if (count === 0)
-        x[losses + e] = loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < layout.own ? e : 0]!;
-      else x[losses + e]! += periodRates[e < layout.own ? EXPERT_PERIOD[e]! : 0]! * (loss - x[losses + e]!);
+      const before = sizeOf(codes[losses + e]!);
+      codes[losses + e] = toSize(
+        count === 0
+          ? loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < layout.own ? e : 0]!
+          : before + periodRates[e < layout.own ? EXPERT_PERIOD[e]! : 0]! * (loss - before),
+      );
     }
-    if (layout.blendAt >= 0)
-      learnBlend(row, b, answers, firstMix(row, b, answers), value, decode(codes[at + layout.experts + 1]!));
+    if (layout.blendAt >= 0) learnBlend(row, b, answers, firstMix(row, b, answers), value, made);
     const own = f + F.spread + b;
-    const made = decode(codes[at + layout.experts + 1]!);
     if (count > 8 && made > 0) learnPowers(row, b, (value - base) / made, base);
     const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
     x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
-    addError(
-      codes,
-      c + layout.binsAt + b * BINS,
-      (value - base) / decode(codes[at + layout.experts + 1]!),
-      TUNED.bandMemory,
-    );
+    addError(bytes, firstByte + layout.binsAt + b * BINS, (value - base) / made, TUNED.bandMemory);
     if (!valuesKnown) {
       valuesKnown = true;
       valuesAt(row, valueQuantiles);
     }
-    for (let q = 0; q < 3; q++) {
-      const kinds = f + F.kindLoss + (b * 3 + q) * KINDS;
-      const errors = decode(codes[at + layout.experts + 2 + q]!);
-      x[kinds]! += rate * (pinball(value, errors, LEVELS[q]!) - x[kinds]!);
-      x[kinds + 1]! += rate * (pinball(value, valueQuantiles[q]!, LEVELS[q]!) - x[kinds + 1]!);
+    if (layout.outside > 0)
+      settleOutside(row, b, at, 0, value, pinball(value, fromHalf(codes[after + 4]!), LEVELS[0]!));
+    for (let q = 1; q < 3; q++) {
+      const level = LEVELS[q]!;
+      const kinds = c + C.kindLoss + (b * 2 + q - 1) * KINDS;
+      const errors = fromHalf(codes[after + 1 + q]!);
+      learnSize(codes, kinds, rate, pinball(value, errors, level));
+      learnSize(codes, kinds + 1, rate, pinball(value, valueQuantiles[q]!, level));
       const share = kindShare(row, b, q);
       const given = share * errors + (1 - share) * valueQuantiles[q]!;
-      settleOutside(row, b, at, q, value, pinball(value, given, LEVELS[q]!));
-      if (q > 0) {
-        const conform = f + F.conform + 2 * b + q - 1;
-        const level = LEVELS[q]!;
-        const above = value > given ? 1 : 0;
-        const moved = x[conform]! + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
-        const most = q === 1 ? 0.06 : 0.008;
-        x[conform] = moved > most ? most : moved < -2 * most ? -2 * most : moved;
-      }
+      settleOutside(row, b, at, q, value, pinball(value, given, level));
+      const above = value > given ? 1 : 0;
+      const moved = movedBy(row, b, q) + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
+      const most = q === 1 ? 0.06 : 0.008;
+      const bounded = moved > most ? most : moved < -2 * most ? -2 * most : moved;
+      // Rounded up as often as its part of a unit says, so that many small steps add up to what they are.
+      codes[c + C.conform + 2 * b + q - 1] = Math.floor(
+        bounded / CONFORM_UNITS[q - 1]! + ((length * GOLDEN) % 1),
+      );
     }
   }
   const known = x[f + F.known]!;
   if (known >= 4) {
     const deviation = x[f + F.deviation]! + 1e-5;
     addError(
-      codes,
-      c + layout.binsAt + BUCKETS * BINS,
+      bytes,
+      firstByte + layout.binsAt + BUCKETS * BINS,
       (value - x[f + F.mean]!) / deviation,
       TUNED.valueMemory,
     );
   }
+}
+
+function learnSize(codes: Uint16Array, at: number, rate: number, value: number): void {
+  const before = sizeOf(codes[at]!);
+  codes[at] = toSize(before + rate * (value - before));
 }
 
 /**

@@ -2,6 +2,7 @@
  * The maximum over a window as a quantity of its own: how far above the path's highest point it came before, not the
  * highest of a quantile's path (which promises that every single step stays below, one by one, not all together).
  */
+import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
 import { BINS, BUCKETS, F, QUANTILES, type Row } from './layout.ts';
 import { TUNED } from './score.ts';
@@ -27,37 +28,38 @@ export function makeWindows(
   row: Row,
   path: (row: Row, window: number) => { base: number; spread: number },
 ): void {
-  const { layout, floats: x, f } = row;
-  const length = x[f + F.length]!;
+  const { layout, codes, c } = row;
+  const length = row.floats[row.f + F.length]!;
   for (let w = 0; w < layout.windows.length; w++) {
     const stride = layout.windowStride[w]!;
     if (length % stride !== 0) continue;
-    const at = f + layout.windowAt[w]! + 1 + ((length / stride) % layout.windowSlots[w]!) * 3;
+    const at = c + layout.windowAt[w]! + ((length / stride) % layout.windowSlots[w]!) * 3;
     const { base, spread } = path(row, layout.windows[w]!);
-    x[at] = base;
-    x[at + 1] = spread;
-    x[at + 2] = Number.NEGATIVE_INFINITY;
+    codes[at] = toHalf(base);
+    codes[at + 1] = toHalf(spread);
+    codes[at + 2] = MISSING;
   }
 }
 
 /** Follows the running maxima; where a window ends at this step, its error is learnt. Call before the step is pushed. */
 export function settleWindows(row: Row, value: number): void {
-  const { layout, floats: x, f, codes, c } = row;
-  const length = x[f + F.length]! + 1;
+  const { layout, codes, c, bytes, b } = row;
+  const length = row.floats[row.f + F.length]! + 1;
   for (let w = 0; w < layout.windows.length; w++) {
-    const start = f + layout.windowAt[w]! + 1;
+    const start = c + layout.windowAt[w]!;
     const slots = layout.windowSlots[w]!;
-    for (let s = 0; s < slots; s++) if (value > x[start + s * 3 + 2]!) x[start + s * 3 + 2] = value;
+    for (let at = start + 2; at < start + 3 * slots; at += 3)
+      if (!(value <= fromHalf(codes[at]!))) codes[at] = toHalf(value);
     const made = length - layout.windows[w]!;
     const stride = layout.windowStride[w]!;
     if (made < 1 || made % stride !== 0) continue;
     const at = start + ((made / stride) % slots) * 3;
-    const spread = x[at + 1]!;
-    if (!(spread > 0) || x[at + 2] === Number.NEGATIVE_INFINITY) continue;
+    const spread = fromHalf(codes[at + 1]!);
+    if (!(spread > 0)) continue;
     addError(
-      codes,
-      c + layout.binsAt + (BUCKETS + 1 + w) * BINS,
-      (x[at + 2]! - x[at]!) / spread,
+      bytes,
+      b + layout.binsAt + (BUCKETS + 1 + w) * BINS,
+      (fromHalf(codes[at + 2]!) - fromHalf(codes[at]!)) / spread,
       TUNED.bandMemory,
     );
   }
@@ -70,10 +72,10 @@ export function windowQuantiles(
   spread: number,
   out: Float64Array,
 ): void {
-  const { layout, codes, c } = row;
+  const { layout, bytes, b } = row;
   errorQuantiles(
-    codes,
-    c + layout.binsAt + (BUCKETS + 1 + window) * BINS,
+    bytes,
+    b + layout.binsAt + (BUCKETS + 1 + window) * BINS,
     priorOf(layout.windows[window]!),
     TUNED.windowPrior,
     LEVELS,
