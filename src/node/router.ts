@@ -7,7 +7,7 @@
  */
 import { type GatewayKey, GatewayKeys } from '../gateway/gateway-keys.ts';
 import type { Io } from '../io/io.ts';
-import type { ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { ProcessId, Region } from '../model/ids.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
 import { HOPS_MAX, type ShardReply, type ShardRequest } from '../model/request.ts';
 import { Demoted, type ShardRuntime } from '../shard/contract.ts';
@@ -16,6 +16,7 @@ import { StoreError } from '../store/store.ts';
 import { RpcError } from '../wire/rpc.ts';
 import type { Assignments } from './assignments.ts';
 import type { NodeLimits } from './config.ts';
+import { FollowerReads } from './follower-reads.ts';
 import type { Peers } from './peers.ts';
 import { refuse } from './problems.ts';
 import type { HostedReplica } from './replica.ts';
@@ -23,11 +24,8 @@ import type { Replicas } from './replicas.ts';
 
 /** A handler may take this long at another node before its outcome counts as unknown. */
 const FORWARD_TIMEOUT_MS = 60_000;
-/** A follower waits so long for its primary's durable seq before it lets the primary answer. */
-const FOLLOWER_WAIT_MS = 250;
 /** How much a gateway's news of a swap may be ahead of the word to the new primary. */
 const PROMOTION_WAIT_MS = 50;
-const READ_INDEX_TIMEOUT_MS = 1_000;
 /** Passed on so often, a request makes the node look up what it believes: two nodes may each think it is the other. */
 const DOUBT_HOPS = 2;
 const RETRY_DELAY_MS_MIN = 10;
@@ -61,8 +59,7 @@ export class Router {
   /** Keys for commands that are passed on without one: so that a broken connection can be tried again. */
   readonly #keys: GatewayKeys;
   #passing = 0;
-  /** Read indexes under way at sources: those who ask meanwhile share the next one. */
-  readonly #readIndexes = new Map<ShardId, { under: Promise<number>; next?: Promise<number> }>();
+  readonly #reads: FollowerReads;
 
   constructor(options: RouterOptions) {
     this.#o = options;
@@ -72,6 +69,13 @@ export class Router {
     this.#assignments = options.assignments;
     this.#services = options.runtime.manifest();
     this.#keys = new GatewayKeys(options.self);
+    this.#reads = new FollowerReads({
+      clock: options.io.clock,
+      services: this.#services,
+      assignments: options.assignments,
+      peers: options.peers,
+      onActive: options.onActive,
+    });
     const self = options.self;
     this.#stamp = (reply) => {
       reply.servedBy ??= self;
@@ -308,7 +312,8 @@ export class Router {
 
   async #atFollower(replica: HostedReplica, request: ShardRequest): Promise<Attempt> {
     const { assignment, source } = replica;
-    const stale = this.isCommand(request) ? undefined : await this.#answerStale(replica, request);
+    const isCommand = this.isCommand(request);
+    const stale = isCommand ? undefined : await this.#reads.stale(replica, request);
     if (stale !== undefined) return this.#stamp(stale);
     const takeOver = this.#replicas.takeOver(replica.shard);
     if (takeOver !== undefined) {
@@ -316,27 +321,16 @@ export class Router {
       return this.#attempt(request);
     }
     // Its gateway knows of a move whose word is still on its way to here: commands go to the primary alone.
-    const isAhead = this.isCommand(request) || (request.awaits ?? 0) > assignment.epoch;
+    const isAhead = isCommand || (request.awaits ?? 0) > assignment.epoch;
     if (request.hops === 0 && replica.prepared && isAhead && assignment.primary !== this.#self) {
       if (await this.#replicas.promotionBegins(replica.shard, PROMOTION_WAIT_MS))
         return this.#attempt(request);
     }
     const address = this.#assignments.node(assignment.primary)?.address ?? source?.address;
     const gone = this.#assignments.presence(assignment.primary) === 'gone';
-    if (!this.isCommand(request) && replica.fed && address !== undefined && !gone) {
-      try {
-        // The primary's durable seq, learnt after the question came: the answer is as fresh as the primary's own.
-        const seq = await this.#readIndex(replica.shard, address);
-        if (!replica.active) this.#o.onActive(replica);
-        const reply = await replica.state.queryAt(request, seq, FOLLOWER_WAIT_MS);
-        if (reply !== undefined) {
-          if (request.staleMsMax !== undefined) reply.stalenessMs = 0;
-          reply.epoch = replica.assignment.epoch;
-          return this.#stamp(reply);
-        }
-      } catch (error) {
-        if (!(error instanceof RpcError) && !(error instanceof Demoted)) throw error;
-      }
+    if (!isCommand && replica.fed && address !== undefined && !gone) {
+      const reply = await this.#reads.fresh(replica, request, address);
+      if (reply !== undefined) return this.#stamp(reply);
     }
     if (assignment.primary === this.#self) return 'again';
     if (
@@ -347,67 +341,6 @@ export class Router {
       return this.#activateAnd(request);
     }
     return this.#forward(request, assignment.primary);
-  }
-
-  /**
-   * A query that allows it, from what is here: its state is proven to have been the newest no longer ago than that
-   * (`standby/freshness.ts`). Undefined: it is too old, or has not come as far as the query asks; ask the primary.
-   */
-  async #answerStale(replica: HostedReplica, request: ShardRequest): Promise<ShardReply | undefined> {
-    const allowed = this.#services[request.shard.slice(0, request.shard.indexOf('/'))]?.staleReads;
-    if (request.staleMsMax === undefined || allowed === undefined || !replica.fed) return undefined;
-    const staleMsMax = Math.min(request.staleMsMax, allowed.atMostMs);
-    const { clock } = this.#o.io;
-    const asOfMs = replica.freshness.asOfMs(replica.state.appliedSeq);
-    const leftMs = asOfMs + staleMsMax - clock.monotonicMs();
-    const primary = this.#assignments.node(replica.assignment.primary);
-    // Ahead of time, so that a shard which is asked often keeps nobody waiting.
-    if (leftMs < staleMsMax / 2 && leftMs >= 0 && primary !== undefined) {
-      this.#readIndex(replica.shard, primary.address).catch(() => {});
-    }
-    if (leftMs < 0) return undefined;
-    if (!replica.active) this.#o.onActive(replica);
-    try {
-      const waitMs = Math.min(FOLLOWER_WAIT_MS, leftMs);
-      const reply = await replica.state.queryAt(request, 0, waitMs);
-      if (reply === undefined) return undefined;
-      reply.epoch = replica.assignment.epoch;
-      reply.stalenessMs = Math.max(0, Math.ceil(Math.min(staleMsMax, clock.monotonicMs() - asOfMs)));
-      return reply;
-    } catch (error) {
-      if (error instanceof Demoted) return undefined;
-      throw error;
-    }
-  }
-
-  #readIndex(shard: ShardId, address: string): Promise<number> {
-    const known = this.#readIndexes.get(shard);
-    if (known !== undefined) {
-      known.next ??= known.under.then(
-        () => this.#startReadIndex(shard, address),
-        () => this.#startReadIndex(shard, address),
-      );
-      return known.next;
-    }
-    return this.#startReadIndex(shard, address);
-  }
-
-  #startReadIndex(shard: ShardId, address: string): Promise<number> {
-    const askedMs = this.#o.io.clock.monotonicMs();
-    const under = this.#o.peers
-      .peer(address)
-      .call('follow.readIndex', { shard }, { timeoutMs: READ_INDEX_TIMEOUT_MS })
-      .then(({ seq }) => {
-        this.#replicas.get(shard)?.freshness.heard(askedMs, seq);
-        return seq;
-      });
-    const entry = { under };
-    this.#readIndexes.set(shard, entry);
-    const done = () => {
-      if (this.#readIndexes.get(shard) === entry) this.#readIndexes.delete(shard);
-    };
-    under.then(done, done);
-    return under;
   }
 
   // ---- other nodes
