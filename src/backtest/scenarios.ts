@@ -79,7 +79,8 @@ export const SCENARIOS: readonly Scenario[] = [
     stateGb: 0.001,
     cluster: { ...cluster, nodeStartS: 5, moveFixedS: 1 },
   }),
-  // Real load: read from files that are not part of the product; see bench/backtest.ts.
+  // Real load: read from files that are not part of the product; see bench/backtest.ts. Of the public traces at hand these are all
+  // sets of ten series or more of request rates or CPU, over 14 days or more, in steps of an hour or less, and two single totals.
   scenario({
     name: 'real-vm-cpu',
     text: 'CPU of 130 virtual machines of businesses, 14 days; a tenant each, 2 shards of 2 GB a tenant',
@@ -102,12 +103,37 @@ export const SCENARIOS: readonly Scenario[] = [
   }),
   scenario({
     name: 'real-clusters',
-    text: 'CPU of 16 clusters of a cloud, 14 days; ten shards of 2 GB each',
+    text: 'CPU of the 13 clusters of a cloud that are known for 14 days; twelve shards of 2 GB each',
     expected: 'prediction pays: scheduled jobs in most of them',
     expectedReduction: [0.5, 1],
     trace: 'cloudcluster/cpu',
     sizePower: 0.5,
     shards: 160,
+    days: 14,
+  }),
+  scenario({
+    name: 'real-services',
+    text: 'call rates of 85 services (hourly means, read as straight lines), 14 days; a tenant of 4 GB each, users in three regions awake by turns',
+    expected:
+      'some: days are known, but they rise over hours; what must be early is gigabytes between regions',
+    expectedReduction: [0, 0.6],
+    trace: 'instana/req_rate',
+    sizePower: 0.5,
+    regions: ['us-east-1', 'eu-west-1', 'ap-northeast-1'],
+    homeShare: 0.6,
+    followTheSun: true,
+    stateGb: 4,
+    days: 14,
+    stepS: 300,
+  }),
+  scenario({
+    name: 'real-instances',
+    text: 'CPU of ten instances of a cloud, recorded for their anomalies (NAB), 14 days; twelve shards of 2 GB each',
+    expected: 'little: an anomaly is what nobody could know',
+    expectedReduction: [-0.2, 0.4],
+    trace: 'nab/cpu',
+    sizePower: 0.5,
+    shards: 120,
     days: 14,
   }),
   scenario({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseCsv, parseJsonLines, TraceError } from './series.ts';
+import { align, parseCsv, parseJsonLines, TraceError } from './series.ts';
 
 describe('JSON Lines', () => {
   it('gives one series a line, null as missing', () => {
@@ -61,6 +61,23 @@ describe('CSV', () => {
     const error = caught(() => parseCsv(text));
     expect(error.message).toMatch(reason);
     expect(error.line).toBe(line);
+  });
+});
+
+describe('another step', () => {
+  const [hourly] = parseJsonLines('{"id":"a","step_s":3600,"v":[6,18,null,12]}');
+
+  it('longer: means of what is known', () => {
+    const [one] = align([hourly!], 7200);
+    expect([...one!.values]).toEqual([12, 12]);
+  });
+
+  it('shorter: straight lines between the middles, level beyond the outermost, nothing beside what is missing', () => {
+    const [one] = align([hourly!], 1200);
+    expect(one!.stepS).toBe(1200);
+    expect([...one!.values.subarray(0, 5)]).toEqual([6, 6, 10, 14, 18]);
+    expect([...one!.values.subarray(5, 10)]).toEqual(new Array(5).fill(Number.NaN));
+    expect([...one!.values.subarray(10)]).toEqual([12, 12]);
   });
 });
 

@@ -212,7 +212,10 @@ function cells(line: string): string[] {
   return found;
 }
 
-/** All on one grid: the coarsest step of all, mean of the finer values in it; cut to the time they have in common. */
+/**
+ * All on one grid: the coarsest step of all unless one is given; mean of the finer values in it, straight lines between the
+ * middles of coarser ones: a mean of an hour held for an hour would make every series jump at once, on the hour.
+ */
 export function align(series: readonly Series[], stepS?: number): Series[] {
   const step = stepS ?? Math.max(...series.map((one) => one.stepS));
   return series.map((one) => resample(one, step));
@@ -222,6 +225,19 @@ function resample(series: Series, stepS: number): Series {
   if (series.stepS === stepS) return series;
   const count = Math.max(1, Math.floor((series.values.length * series.stepS) / stepS));
   const values = new Float32Array(count);
+  if (stepS < series.stepS) {
+    const last = series.values.length - 1;
+    for (let i = 0; i < count; i++) {
+      const at = Math.max(0, Math.min(last, ((i + 0.5) * stepS) / series.stepS - 0.5));
+      const left = Math.floor(at);
+      const share = at - left;
+      values[i] =
+        share === 0
+          ? series.values[left]!
+          : (1 - share) * series.values[left]! + share * series.values[left + 1]!;
+    }
+    return { ...series, stepS, values };
+  }
   for (let i = 0; i < count; i++) {
     const from = Math.floor((i * stepS) / series.stepS);
     const to = Math.max(from + 1, Math.floor(((i + 1) * stepS) / series.stepS));
