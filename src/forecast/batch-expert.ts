@@ -52,6 +52,8 @@ export interface BatchExpert {
   /** Ascending, 0.5 among them; those between and beyond are taken from the nearest and the engine's own bands. */
   readonly quantiles: readonly number[];
   forecast(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void;
+  /** Say at p50, p90 and p99 before it was held against anything, against the engine's own 1; usually 0.4, 1 and 1. */
+  readonly firstSay?: readonly [number, number, number];
   /**
    * p50, p90 and p99 of the largest value from the next step to each horizon, scaled as `forecast` answers: `out` is
    * `count x horizonSteps.length x 3`. Used by an expert that also has {@link withHorizons}.

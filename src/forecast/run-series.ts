@@ -6,6 +6,7 @@ import { BUCKET_STEPS } from './bank/layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
 import { answersMaxima, BatchMaxima } from './batch-maxima.ts';
+import { NeighboursExpert } from './neighbours.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
 import type { SeriesRecord } from './series-record.ts';
 import { SeriesStream } from './stream.ts';
@@ -14,6 +15,8 @@ import { SeriesStream } from './stream.ts';
 const ASK_EVERY_STEPS = 20;
 /** ... and at most about this often along a series: it is dear. */
 const ASKED_MAX = 48;
+/** Answers of batch experts over which their losses are averaged: of 240 steps or more. */
+const ASKED_MEMORY = 12;
 
 export interface RunOptions {
   /** Windows in steps whose maximum is forecast. */
@@ -48,13 +51,15 @@ export class SeriesRun {
   #known = 0;
 
   constructor(record: SeriesRecord, options: RunOptions) {
+    const experts = [...(options.batchExperts ?? []), new NeighboursExpert()];
     this.#record = record;
     const columns = [...record.covariates.values()];
     this.#stream = new SeriesStream({
       stepS: record.step_s,
       t0: record.t0,
       windows: options.windows,
-      outside: options.batchExperts?.length ?? 0,
+      outside: experts.length,
+      outsideTerms: experts.map(({ firstSay }) => ({ first: firstSay, memory: ASKED_MEMORY })),
       covariates: [...record.covariates.keys()],
       covariatesAt: (step, into) => {
         columns.forEach((column, c) => {
@@ -65,7 +70,6 @@ export class SeriesRun {
     for (const event of record.events) this.#stream.declare(event);
     this.#clean = record.events.length === 0 ? record.v : record.v.slice();
     this.#adjusted = columns.length === 0 ? this.#clean : this.#clean.slice();
-    const experts = options.batchExperts ?? [];
     const series = { values: this.#clean, stepS: record.step_s, t0: record.t0 };
     this.#outside = experts.map((expert) => new BatchAnswers(expert, { ...series, values: this.#adjusted }));
     this.#maxima =

@@ -15,7 +15,7 @@ import {
 } from './bank/covariates.ts';
 import { EventEffects, type EventsState } from './bank/events.ts';
 import { F, historyShape } from './bank/layout.ts';
-import type { Outside } from './bank/outside.ts';
+import type { Outside, OutsideTerms } from './bank/outside.ts';
 import { CounterReader } from './counter.ts';
 import type { SeriesEvent } from './series-record.ts';
 
@@ -39,6 +39,8 @@ export interface StreamOptions {
   kind?: 'gauge' | 'counter';
   /** Forecasters from outside, see {@link SeriesBank.outside}. */
   outside?: number;
+  /** How each of them is weighed, where that is not as usual. */
+  outsideTerms?: readonly OutsideTerms[];
   /** In place of {@link SeriesStream.foresee}: reads all covariates at a step, past or to come. */
   covariatesAt?: CovariatesAt;
 }
@@ -97,6 +99,7 @@ export class SeriesStream {
       stepS: options.stepS,
       windows: options.windows,
       outside: this.#others + (names.length > 0 ? COVARIATE_EXPERTS.length : 0),
+      outsideTerms: options.outsideTerms,
       rows: 1,
       history: historyShape(options.stepS, 2),
     });

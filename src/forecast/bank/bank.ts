@@ -10,7 +10,7 @@
 import { clampHigh, clampLow, learn, type SeasonNow, season, seasonNow } from './experts.ts';
 import { type BankLayout, bankLayout, EXPERT_NAMES, F, type HistoryShape, type Row } from './layout.ts';
 import { type AskExternals, type AskOutside, Mixture } from './mixture.ts';
-import type { Outside } from './outside.ts';
+import type { Outside, OutsideTerms } from './outside.ts';
 import { findPeriods } from './periods.ts';
 import { rescale } from './rescale.ts';
 import { breakResiduals } from './residual.ts';
@@ -40,6 +40,8 @@ export interface BankOptions {
   externals?: readonly string[];
   /** Forecasters from outside that answer quantiles, see {@link SeriesBank.outside}. */
   outside?: number;
+  /** How each of them is weighed, where that is not as usual. */
+  outsideTerms?: readonly OutsideTerms[] | undefined;
   /** Ridge regression on the experts: on by default; without it a series takes 1.9 kB less. */
   regression?: boolean;
   /** Rows allocated at a time; 512 by default. */
@@ -91,6 +93,7 @@ export class SeriesBank {
       windows: options.windows ?? [15, 60],
       externals: externals.length,
       outside: options.outside ?? 0,
+      outsideTerms: options.outsideTerms,
       regression: options.regression ?? true,
       history: options.history,
     });

@@ -7,6 +7,7 @@
  * have 16; history has 8 in blocks of a scale of their own ({@link HISTORY_BLOCK}), and so have histograms. All values are
  * in units of the row's scale ("u" below).
  */
+import type { OutsideTerms } from './outside.ts';
 import { RESIDUAL_SIZE, RESIDUALS } from './residual.ts';
 
 /** Experts of every series, in the order of their columns. */
@@ -141,6 +142,7 @@ export interface BankLayout {
   /** Forecasters from outside, and the first float of what is known of them. */
   outside: number;
   outsideAt: number;
+  outsideTerms: readonly OutsideTerms[];
   floats: number;
   codes: number;
   bytes: number;
@@ -175,6 +177,7 @@ export function bankLayout(options: {
   windows: readonly number[];
   externals: number;
   outside: number;
+  outsideTerms?: readonly OutsideTerms[] | undefined;
   regression: boolean;
   history: HistoryShape | undefined;
 }): BankLayout {
@@ -230,6 +233,7 @@ export function bankLayout(options: {
     residualAt,
     outside: options.outside,
     outsideAt,
+    outsideTerms: options.outsideTerms ?? [],
     floats,
     codes,
     bytes,

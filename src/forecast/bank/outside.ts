@@ -8,7 +8,24 @@
 import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
-export const OUTSIDE_TUNED = { power: 3, prior: 3, memory: 200, say50: 0.4, say90: 1, say99: 1 };
+export const OUTSIDE_TUNED = {
+  power: 3,
+  prior: 3,
+  /** Answers over which losses are averaged, where one is asked at every step. */
+  memory: 200,
+  /** Say of one that names none of its own, before it was held against anything. */
+  first: [0.6, 1, 1] as FirstSay,
+};
+
+/** Say at p50, p90 and p99 against the row's own 1. */
+export type FirstSay = readonly [number, number, number];
+
+/** How one from outside is weighed, where that is not as usual. */
+export interface OutsideTerms {
+  first?: FirstSay | undefined;
+  /** Answers over which its losses are averaged: fewer for one that is asked seldom. */
+  memory?: number | undefined;
+}
 
 /** Writes p50, p90, p99 in the series' unit; false where it has nothing to say now. */
 export type Outside = (row: number, expert: number, ahead: number, out: Float64Array) => boolean;
@@ -46,7 +63,7 @@ export function settleOutside(
     const at = row.f + layout.outsideAt + i * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
     const count = x[at + 2]! + 1;
     x[at + 2] = count;
-    const rate = Math.max(1 / OUTSIDE_TUNED.memory, 1 / count);
+    const rate = Math.max(1 / (layout.outsideTerms[i]?.memory ?? OUTSIDE_TUNED.memory), 1 / count);
     x[at]! += rate * (loss - x[at]!);
     x[at + 1]! += rate * (own - x[at + 1]!);
   }
@@ -57,7 +74,7 @@ export function outsideSay(row: Row, expert: number, bucket: number, q: number):
   const { layout, floats: x, f } = row;
   const at = f + layout.outsideAt + expert * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
   const count = x[at + 2]!;
-  const first = q === 0 ? OUTSIDE_TUNED.say50 : q === 1 ? OUTSIDE_TUNED.say90 : OUTSIDE_TUNED.say99;
+  const first = (layout.outsideTerms[expert]?.first ?? OUTSIDE_TUNED.first)[q]!;
   if (count === 0) return first;
   const slack = 1e-6 + 0.01 * x[f + F.deviation]!;
   const prior = (OUTSIDE_TUNED.prior / count) * Math.max(x[at]!, x[at + 1]!) + slack;
