@@ -267,6 +267,30 @@ export class SeriesBank {
     return values;
   }
 
+  /**
+   * The row's past for an expert in batches, in the series' unit: step by step as far as that is held, further back means
+   * of some steps. Valid until the next call.
+   */
+  past(row: number): { at: (age: number) => number; length: number } {
+    const at = this.seek(row);
+    const scale = at.floats[at.f + F.scale]!;
+    const length = at.floats[at.f + F.length]! | 0;
+    const { ringSteps, ringValues } = this.layout;
+    const rings = ringSteps.map((_, ring) => ringContent(at, ring));
+    const finest = rings[0]!;
+    const far = (age: number) => {
+      for (let ring = 1; ring < ringSteps.length; ring++) {
+        const width = ringSteps[ring]!;
+        if (age >= ringValues[ring]! * width) continue;
+        const cell = Math.floor(length / width) - 1 - Math.floor((length - 1 - age) / width);
+        return (rings[ring]![rings[ring]!.length - 1 - cell] ?? Number.NaN) * scale;
+      }
+      return Number.NaN;
+    };
+    const last = finest.length - 1;
+    return { length, at: (age) => (age <= last ? finest[last - age]! * scale : far(age)) };
+  }
+
   /** What was one period before a step ahead; the last value where no period is known yet. In the series' unit. */
   naive(row: number, ahead: number): number {
     const at = this.seek(row);

@@ -3,7 +3,7 @@
  * and the ripple of a quiet night both keep three and a half digits. Code 0 is "not known", {@link HALF} is zero.
  */
 
-import { asinh } from './powers.ts';
+import { asinh } from '../powers.ts';
 
 /** The code of a missing value. */
 export const MISSING = 0;

@@ -4,8 +4,9 @@
  *
  * Bins are even on an asinh axis: fine where errors usually are, open to one of fifty times the usual.
  */
+
+import { asinh } from '../powers.ts';
 import { BINS } from './layout.ts';
-import { asinh } from './powers.ts';
 
 const STRETCH = 1.5;
 const PER_UNIT = 4;

@@ -5,8 +5,9 @@
  *
  * A slot holds what was answered at one step for one bucket of horizons until its truth comes.
  */
-import { blendAnswer, learnBlend } from './blend.ts';
 
+import { log, power } from '../powers.ts';
+import { blendAnswer, learnBlend } from './blend.ts';
 import { clampHigh, clampLow, predict } from './experts.ts';
 import { fromHalf, MISSING, sizeOf, toHalf, toSize } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
@@ -25,7 +26,6 @@ import {
   type Row,
 } from './layout.ts';
 import { keepOutside, settleOutside } from './outside.ts';
-import { log, power } from './powers.ts';
 import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
 
 /** What was tuned on public series (`bench/forecast`), in one place. */

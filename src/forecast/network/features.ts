@@ -8,6 +8,7 @@
  * (below {@link Z_MAX}); nothing depends on the unit of the series; a series of zeros has the scale 0, and with it is
  * answered 0; one without a known value has the scale NaN, and with it answers that are no vote.
  */
+import { asinh, log, power } from '../powers.ts';
 import {
   CANDIDATES,
   CHANGE_WINDOWS,
@@ -40,12 +41,9 @@ const PERIOD_STEPS_MIN = 2;
 /** Newest steps that levels, slopes and correlations look at. */
 const NEAR_STEPS = 160;
 
+/** After so many steps nothing is left of a damped trend's beginning. */
+const FADED_STEPS = 5000;
 const LOG2 = Math.LOG2E;
-
-/** A third of the time of Math.asinh; its absolute error is that of the rounding of 1. */
-function asinh(z: number): number {
-  return z < 0 ? -Math.log(Math.sqrt(z * z + 1) - z) : Math.log(Math.sqrt(z * z + 1) + z);
-}
 
 function limited(value: number, most: number): number {
   return value > most ? most : value < -most ? -most : value;
@@ -179,9 +177,9 @@ export class FeatureWriter {
     contexts[at++] = zeros / recent;
     contexts[at++] = recent > 1 ? same / (recent - 1) : 0;
     contexts[at++] = this.#share;
-    contexts[at++] = (Math.log(1 + n) * LOG2) / 9;
-    this.#lengthLog = Math.log(this.#past.series.length) * LOG2;
-    contexts[at++] = (Math.log(1 + this.#past.series.length) * LOG2) / 14;
+    contexts[at++] = (log(1 + n) * LOG2) / 9;
+    this.#lengthLog = log(this.#past.series.length) * LOG2;
+    contexts[at++] = (log(1 + this.#past.series.length) * LOG2) / 14;
     contexts[at++] = asinh(limited(-this.#centre / this.#scale, Z_MAX));
     return this.#writeCorrelation(contexts, at);
   }
@@ -246,8 +244,8 @@ export class FeatureWriter {
       }
       season.meetToday(this.#past);
       contexts[at++] = 1;
-      contexts[at++] = (Math.log(season.period) * LOG2) / 12;
-      contexts[at++] = Math.min(3, Math.log(1 + length / season.period) * LOG2) / 3;
+      contexts[at++] = (log(season.period) * LOG2) / 12;
+      contexts[at++] = Math.min(3, log(1 + length / season.period) * LOG2) / 3;
       contexts[at++] = known > 0 ? logShare(off / known / this.#scale) : 1;
       contexts[at++] = asinh(limited(season.added / this.#scale, Z_MAX));
     }
@@ -300,8 +298,14 @@ export class FeatureWriter {
     const raw = f + HORIZON_FEATURES;
     const levels = this.#levels;
     for (let i = 0; i < 5; i++) features[raw + i] = levels[i]!;
-    features[raw + 5] = limited(levels[1]! + this.#slope16 * 9 * (1 - 0.9 ** ahead), Z_MAX);
-    features[raw + 6] = limited(levels[2]! + this.#slope64 * 49 * (1 - 0.98 ** ahead), Z_MAX);
+    features[raw + 5] = limited(
+      levels[1]! + this.#slope16 * 9 * (1 - power(0.9, Math.min(ahead, FADED_STEPS))),
+      Z_MAX,
+    );
+    features[raw + 6] = limited(
+      levels[2]! + this.#slope64 * 49 * (1 - power(0.98, Math.min(ahead, FADED_STEPS))),
+      Z_MAX,
+    );
     const rest = f + CANDIDATES;
     const [first, second] = this.#seasons as [Season, Season];
     const fallback = levels[3]!;
@@ -340,10 +344,10 @@ export class FeatureWriter {
     features[rest + 3] = has;
     features[raw + 14] = this.#zero;
     features[rest + 4] = asinh(most);
-    const log = Math.log(ahead) * LOG2;
-    features[rest + 5] = log / 10;
+    const aheadLog = log(ahead) * LOG2;
+    features[rest + 5] = aheadLog / 10;
     features[rest + 6] = first.period > 0 ? Math.min(4, ahead / first.period) / 4 : 0;
-    features[rest + 7] = limited((log - this.#lengthLog) / 8, 2);
+    features[rest + 7] = limited((aheadLog - this.#lengthLog) / 8, 2);
     features[rest + 8] = second.period > 0 ? Math.min(4, ahead / second.period) / 4 : 0;
     for (let i = 0; i < 5; i++) features[f + i] = this.#levelsU[i]!;
     for (let i = 5; i < 14; i++) features[f + i] = asinh(features[raw + i]!);
@@ -357,7 +361,7 @@ export class FeatureWriter {
 
 /** Natural logarithm of a size in scales, about -7 to 7, halved. */
 function logShare(size: number): number {
-  return limited(Math.log(size + 1e-6) / 2, 7);
+  return limited(log(size + 1e-6) / 2, 7);
 }
 
 /** How far the cycles lie apart at a horizon; 1 where that is not known. */

@@ -10,6 +10,7 @@
  * Boundary: pure. Invariants: quantiles never cross, none is below zero load, and none is further from the largest
  * candidate than the bounds of layout.ts allow: nothing explodes. A series without a known value is answered NaN.
  */
+import { exp } from '../powers.ts';
 import {
   DenseWorkspace,
   type PackedMatrix,
@@ -34,6 +35,8 @@ import type { NetworkWeights } from './weights.ts';
 
 /** Series encoded at once: their rows and a panel of weights stay in the first-level cache. */
 const SERIES_AT_ONCE = 32;
+/** Shares of candidates this far below the likeliest, in logarithms, are none. */
+const EXPONENT_MAX = 600;
 /** Rows of horizons decoded at once. */
 const HORIZONS_AT_ONCE = 256;
 
@@ -193,7 +196,8 @@ export function writeAnswers(
   let shares = 0;
   let middle = 0;
   for (let i = 0; i < CANDIDATES; i++) {
-    const share = Math.exp(values[at + i]! - most);
+    const off = values[at + i]! - most;
+    const share = off < -EXPONENT_MAX ? 0 : exp(off);
     shares += share;
     middle += share * features[candidates + i]!;
   }

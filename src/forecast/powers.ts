@@ -5,13 +5,13 @@
 
 const BITS = 8;
 const SIZE = 1 << BITS;
-/** At the middle of each interval of the mantissa: its logarithm, and one over it. */
-const LOGS = Float64Array.from({ length: SIZE }, (_, i) => Math.log(1 + (i + 0.5) / SIZE));
-const INVERSES = Float64Array.from({ length: SIZE }, (_, i) => 1 / (1 + (i + 0.5) / SIZE));
+/** At the begin of each interval of the mantissa, so that one has the logarithm zero: it, and one over it. */
+const LOGS = Float64Array.from({ length: SIZE }, (_, i) => Math.log(1 + i / SIZE));
+const INVERSES = Float64Array.from({ length: SIZE }, (_, i) => 1 / (1 + i / SIZE));
 const POWERS = Float64Array.from({ length: SIZE }, (_, i) => 2 ** (i / SIZE));
-/** Exponents of all normal numbers. */
+/** Exponents of all normal numbers, and of one over them. */
 const EXPONENT_MIN = -1022;
-const WHOLES = Float64Array.from({ length: 2046 }, (_, i) => 2 ** (EXPONENT_MIN + i));
+const WHOLES = Float64Array.from({ length: 2047 }, (_, i) => 2 ** (EXPONENT_MIN + i));
 const PER_UNIT = SIZE / Math.LN2;
 
 const number = new Float64Array(1);
@@ -24,10 +24,10 @@ const HIGH = words[1] !== 0 ? 1 : 0;
 export function log(value: number): number {
   number[0] = value;
   const high = words[HIGH]!;
+  const exponent = (high >>> 20) - 1023;
   const i = (high >>> (20 - BITS)) & (SIZE - 1);
-  words[HIGH] = (high & 0xfffff) | 0x3ff00000;
-  const off = number[0]! * INVERSES[i]! - 1;
-  return ((high >>> 20) - 1023) * Math.LN2 + LOGS[i]! + off * (1 - off * (0.5 - off * (1 / 3)));
+  const off = value * WHOLES[-exponent - EXPONENT_MIN]! * INVERSES[i]! - 1;
+  return exponent * Math.LN2 + LOGS[i]! + off * (1 - off * (0.5 - off * (1 / 3)));
 }
 
 /** Of a number between -700 and 700. */
