@@ -66,8 +66,10 @@ export function serveDeltas(
             await pause();
             continue;
           }
-          const { entries } = await host.cell(cell).tail(order.shard, sentSeq, CATCH_UP_BYTES);
+          const tail = await host.cell(cell).tail(order.shard, sentSeq, CATCH_UP_BYTES);
           if (over) return;
+          // The log may have more than this primary was told of: who showed that would be ahead of its read index.
+          const entries = tail.entries.filter(({ seq }) => seq <= durableSeq);
           if (entries[0]?.seq !== sentSeq + 1) {
             finish(new Refusal('gap', `the log of ${order.shard} no longer holds ${sentSeq + 1}`));
             return;
