@@ -337,8 +337,18 @@ const signalSchema = z
 export { signalSchema };
 export const signalsSchema = z.object({ signals: z.array(signalSchema) }).openapi('Signals');
 
+const movedCellSchema = z
+  .string()
+  .min(1)
+  .optional()
+  .describe(
+    'one of the region’s cells, for the log; absent: it stays in its cell where that is of the region',
+  );
 export const moveInputSchema = z
-  .union([z.strictObject({ node: z.string().min(1) }), z.strictObject({ region: z.string().min(1) })])
+  .union([
+    z.strictObject({ node: z.string().min(1), cell: movedCellSchema }),
+    z.strictObject({ region: z.string().min(1), cell: movedCellSchema }),
+  ])
   .openapi('MoveInput');
 export const moveStartedSchema = z
   .object({ migration: z.string(), target: z.string() })

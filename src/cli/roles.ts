@@ -201,7 +201,7 @@ function addNode(program: Command): void {
   roleOptions(node)
     .description('run a node, which hosts shards; or see and order nodes by one of the verbs below')
     .option('--app <file>', 'module that exports the app as `app` or as default')
-    .option('--cell <name>', 'where logs of shards claimed here begin; the cell of its region where absent')
+    .option('--cell <name>', 'where logs of shards claimed here begin; any cell of its region where absent')
     .option('--cpu <cores>', 'capacity in core-seconds a second', positive, NODE_CPU_DEFAULT)
     .option('--memory-mb <count>', 'capacity in megabytes', positive, NODE_MEMORY_MB_DEFAULT)
     .option('--speed <factor>', 'CPU of the reference machine in one of this one', positive, 1)
@@ -225,7 +225,7 @@ function addNode(program: Command): void {
             zone: options.zone ?? `${region}a`,
             address: options.listen,
             httpAddress: options.http ?? '',
-            homeCell: options.cell ?? `cell-${region}`,
+            homeCell: options.cell,
             capacity: {
               cpu: options.cpu,
               memoryBytes: options.memoryMb * 1_000_000,

@@ -28,6 +28,10 @@ export function addShardCommand(program: Command): void {
   jsonOption(shard.command('move'))
     .argument('<shard>', '<service>/<key>')
     .requiredOption('--to <node|region>', 'name of a node, or a region')
+    .option(
+      '--cell <cell>',
+      'the cell of that region which holds its log; else it keeps its own, if of that region',
+    )
     .option('--wait', 'show its progress, and fail if it does not complete')
     .description('move a shard live; placement then leaves it there for five minutes')
     .action(async (id: string, _options, command: Command) => move(id, command));
@@ -121,7 +125,7 @@ function show(s: ShardView): string {
 }
 
 async function move(id: string, command: Command): Promise<void> {
-  const { to, wait, json } = optionsOf<{ to: string; wait?: boolean }>(command);
+  const { to, cell, wait, json } = optionsOf<{ to: string; cell?: string; wait?: boolean }>(command);
   const api = client(command);
   const { nodes } = await api.get<{ nodes: { name: string; region: string }[] }>('/v1/nodes');
   const names = nodes.map((node) => node.name);
@@ -131,10 +135,10 @@ async function move(id: string, command: Command): Promise<void> {
       next: `choose one of ${[...regions, ...names].join(', ')}`,
       exitCode: EXIT.usage,
     });
-  const started = await api.post<{ migration: string; target: string }>(
-    `/v1/shards/${shardPath(id)}/move`,
-    names.includes(to) ? { node: to } : { region: to },
-  );
+  const started = await api.post<{ migration: string; target: string }>(`/v1/shards/${shardPath(id)}/move`, {
+    ...(names.includes(to) ? { node: to } : { region: to }),
+    cell,
+  });
   if (!wait) {
     output(
       command,

@@ -5,7 +5,8 @@
  * in flight are left alone. Targets: the emptied node's region first, then the nearest; allowed regions and open nodes
  * only; spread by rendezvous. Pure.
  */
-import type { ProcessId, ShardId } from '../model/ids.ts';
+import { cellFor } from '../model/cells.ts';
+import type { CellId, ProcessId, ShardId } from '../model/ids.ts';
 import type { Move } from '../model/loop.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { Topology } from '../model/topology.ts';
@@ -56,6 +57,8 @@ export function moveFor(
   options: {
     view: Pick<ClusterView, 'assignment' | 'cells'>;
     stateBytes: (shard: ShardId) => number;
+    /** Where its log is to go; where its region says, if absent. */
+    cell?: CellId;
   },
   priority: Move['priority'],
   text: string,
@@ -65,21 +68,12 @@ export function moveFor(
     shard,
     source: source.processId,
     target: target.processId,
-    cell: cellOfRegion(options.view.cells, target.region) ?? assignment.cell,
+    cell: options.cell ?? cellFor(shard, assignment.cell, target.region, options.view.cells),
     epoch: assignment.epoch,
     reason: { text, gainUsdPerHour: 0, costUsdPerHour: 0, latencyMsNow: 0, latencyMsThen: 0 },
     priority,
     bytes: options.stateBytes(shard),
   };
-}
-
-/** The region's own cell; absent where the region has none. */
-export function cellOfRegion(
-  cells: ReadonlyMap<string, { region: string }>,
-  region: string,
-): string | undefined {
-  for (const [id, cell] of cells) if (cell.region === region) return id;
-  return undefined;
 }
 
 /** Shards left on draining nodes, for the API. */

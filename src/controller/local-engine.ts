@@ -8,6 +8,7 @@
 import { Packr } from 'msgpackr';
 import { type BatchExpert, type Forecaster, type OracleSource, withDeclared } from '../forecast/index.ts';
 import { type LoadStep, LoadWindows } from '../metrics/index.ts';
+import { cellFor } from '../model/cells.ts';
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
 import type { PlacementShard, Plan, ShardForecast } from '../model/loop.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
@@ -107,7 +108,7 @@ export class LocalEngine implements LoopEngine {
     const placementInput = this.#placementInput(input);
     this.#lastPlacement = placementInput;
     const forecastMs = monotonicMs() - startedMs;
-    const placement = this.#place(input, placementInput);
+    const placement = this.#withCells(this.#place(input, placementInput), input);
     const decided = this.#plan(input, placement);
     return {
       ...decided,
@@ -384,6 +385,18 @@ export class LocalEngine implements LoopEngine {
     }
     if (this.#config.policy === 'bestFixed') return this.#placeOnce(placementInput);
     return this.#policy.placer.place(placementInput);
+  }
+
+  /** Placement knows regions only; which of a region's cells holds a log is said here. */
+  #withCells(placement: PlacementResult, input: TickInput): PlacementResult {
+    const cells = new Map(Object.entries(input.cells).map(([id, region]) => [id, { region }]));
+    const regions = new Map(input.nodes.map(({ record }) => [record.processId, record.region]));
+    const relocations = placement.relocations.map((relocation) => {
+      const { shard, target } = relocation;
+      const present = this.#assignments.get(shard)?.cell ?? relocation.cell;
+      return { ...relocation, cell: cellFor(shard, present, regions.get(target) ?? '', cells) };
+    });
+    return { ...placement, relocations };
   }
 
   /** The one placement of `bestFixed`; what is not there yet goes there, within the budgets. */

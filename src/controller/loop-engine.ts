@@ -61,7 +61,7 @@ export interface TickInput {
   stepMs: number;
   mode: ControllerMode;
   nodes: EngineNode[];
-  /** Cell of each region. */
+  /** Where each cell is. */
   cells: Record<CellId, Region>;
   assignments: AssignmentChanges;
   /** One report a node that answered; an empty one says: there, and idle. */

@@ -6,8 +6,9 @@
  */
 
 import { randomId } from '../io/io.ts';
+import { cellsOf } from '../model/cells.ts';
 import { ProblemError } from '../model/errors.ts';
-import type { ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { CellId, ProcessId, Region, ShardId } from '../model/ids.ts';
 import { isServiceName, parseShardId, rendezvous } from '../model/ids.ts';
 import type { ControllerMode, Decision, Plan } from '../model/loop.ts';
 import { CONTROL_KEYS, encodeRecord, type NodeRecord, type QuarantineRecord } from '../model/records.ts';
@@ -187,7 +188,10 @@ export class Operations {
   }
 
   /** Starts a migration to a node, or to the best node of a region; the shard is then left there for a while. */
-  move(shard: ShardId, to: { node: string } | { region: string }): { migration: string; target: string } {
+  move(
+    shard: ShardId,
+    to: ({ node: string } | { region: string }) & { cell?: CellId },
+  ): { migration: string; target: string } {
     this.#requireLeading();
     const { view, config, io, executor, pins } = this.#controller;
     const assignment = this.#assigned(shard);
@@ -208,11 +212,12 @@ export class Operations {
     if (target.processId === source.processId)
       throw new ProblemError('conflict', `${shard} is on ${target.name} already`);
     this.#mayHost(shard, target);
+    if (to.cell !== undefined) this.#mayHold(to.cell, target.region);
     const move = moveFor(
       shard,
       source,
       target,
-      { view, stateBytes: (id) => this.#controller.stateBytes(id) },
+      { view, stateBytes: (id) => this.#controller.stateBytes(id), cell: to.cell },
       'manual',
       'moved by hand',
     );
@@ -395,6 +400,18 @@ export class Operations {
     if (manifest.allowedRegions && !manifest.allowedRegions.includes(target.region))
       throw new ProblemError('conflict', `shards of ${service} may not live in ${target.region}`);
     if (target.state === 'draining') throw new ProblemError('conflict', `${target.name} is being drained`);
+  }
+
+  #mayHold(cell: CellId, region: Region): void {
+    const { cells } = this.#controller.view;
+    if (cells.get(cell)?.region === region) return;
+    const there = cellsOf(region, cells).sort();
+    throw new ProblemError(
+      'conflict',
+      cells.has(cell)
+        ? `${cell} is in ${cells.get(cell)!.region}, not in ${region}, which has ${there.join(', ') || 'none'}`
+        : `there is no cell ${cell}; ${region} has ${there.join(', ') || 'none'}`,
+    );
   }
 
   #migrationsByShard(): Map<ShardId, MigrationView> {

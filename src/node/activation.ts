@@ -49,7 +49,8 @@ export interface ActivatorOptions {
   io: Io;
   self: ProcessId;
   region: Region;
-  homeCell: CellId;
+  /** Where logs of shards claimed here begin; absent: see {@link NodeConfig.homeCell}. */
+  homeCell: CellId | undefined;
   control: ControlStore;
   runtime: ShardRuntime;
   environment: ReplicaEnvironment;
@@ -114,7 +115,7 @@ export class Activator {
         primaryPresent,
         opened: environment.mutations?.has('epoch-reopened') ? undefined : opened.get(shard),
         accepting: this.#mayClaim(shard),
-        homeCell: this.#o.homeCell,
+        homeCell: this.#homeCell(shard),
       });
       switch (decision.action) {
         case 'forward':
@@ -155,6 +156,16 @@ export class Activator {
       kind: 'refused',
       reply: refuse('unavailable', `the ownership of ${shard} is changing; try again`),
     };
+  }
+
+  /** Where the log of a shard that nobody has begins: each in one of the region's cells, as long as that has room. */
+  #homeCell(shard: ShardId): CellId {
+    const { homeCell, region, assignments } = this.#o;
+    if (homeCell !== undefined) return homeCell;
+    const cells = assignments.cellsIn(region);
+    if (cells.length < 2) return cells[0] ?? `cell-${region}`;
+    const withRoom = cells.filter((id) => !this.#o.cell(id).pressure?.()?.high);
+    return rendezvous(shard, withRoom.length > 0 ? withRoom : cells, (id) => id)!;
   }
 
   #mayClaim(shard: ShardId): boolean {

@@ -5,7 +5,7 @@
  * change compares versions. An entry never goes back to an older version, whatever order look-ups and events come in.
  */
 import type { Io } from '../io/io.ts';
-import type { ProcessId, Region, ShardId } from '../model/ids.ts';
+import type { CellId, ProcessId, Region, ShardId } from '../model/ids.ts';
 import {
   type Assignment,
   type AssignmentRecord,
@@ -181,6 +181,12 @@ export class Assignments {
 
   cell(id: string): CellRecord | undefined {
     return this.#cells.get(id)?.record;
+  }
+
+  cellsIn(region: Region): CellId[] {
+    const found: CellId[] = [];
+    for (const [id, { record }] of this.#cells) if (record.region === region) found.push(id);
+    return found;
   }
 
   get anyQuarantined(): boolean {

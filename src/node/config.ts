@@ -50,8 +50,8 @@ export interface NodeConfig {
   address: string;
   /** Where plain HTTP is taken; empty where it is not. */
   httpAddress: string;
-  /** Logs of shards claimed here begin in this cell. */
-  homeCell: CellId;
+  /** Logs of shards claimed here begin in this cell; absent: in one of the region's, spread over those with room. */
+  homeCell?: CellId;
   capacity: Resources;
   usdPerHour: number;
   /** Shared by all processes of the cluster. */

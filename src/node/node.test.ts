@@ -55,6 +55,46 @@ describe('a shard nobody claimed', () => {
     });
   });
 
+  it('begins in one of the cells of its region, each in its own, and in none that is nearly full', async () => {
+    const cells = ['cell-a', 'cell-b', 'cell-c'];
+    for (const [i, id] of [...cells, 'cell-far'].entries())
+      await stores.control.transact({
+        compare: [],
+        operations: [
+          {
+            put: CONTROL_KEYS.cell(id),
+            value: encodeRecord({ region: i === 3 ? 'far' : 'here', address: id }),
+          },
+        ],
+      });
+    let full: string | undefined;
+    const { cells: directory } = stores;
+    stores.cells = {
+      cell: (id: string) =>
+        Object.assign(directory.cell(id), {
+          pressure: () => ({
+            databaseBytes: 1,
+            fileBytes: 1,
+            databaseBytesMax: 1,
+            high: id === full,
+            full: false,
+          }),
+        }),
+    };
+    const a = await start('a', { homeCell: undefined });
+    const begun = async (prefix: string) => {
+      const found = new Set<string>();
+      for (let i = 0; i < 40; i++) {
+        await a.node.execute(request(`count/${prefix}-${i}`, 'add'));
+        found.add((await stores.assignment(`count/${prefix}-${i}`))!.cell);
+      }
+      return [...found].sort();
+    };
+    expect(await begun('roomy')).toEqual(cells);
+    full = 'cell-b';
+    expect(await begun('tight')).toEqual(['cell-a', 'cell-c']);
+  });
+
   it('has one owner when two nodes claim it at once', async () => {
     const [a, b] = [await start('a'), await start('b')];
     await seen(a, b);

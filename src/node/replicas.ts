@@ -38,7 +38,7 @@ const CONFIRM_PAGE = 256;
 export interface ReplicasOptions {
   io: Io;
   self: Peer;
-  homeCell: CellId;
+  homeCell: CellId | undefined;
   limits: NodeLimits;
   control: ControlStore;
   cells: CellDirectory;

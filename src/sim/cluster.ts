@@ -344,7 +344,6 @@ export class SimCluster {
         zone: slot.zone,
         address: `${slot.name}:1`,
         httpAddress: '',
-        homeCell: `cell-${slot.region}`,
         capacity: { cpu: 1, memoryBytes: 2 ** 30, networkBytesPerSecond: 1e8 },
         usdPerHour: this.topology.nodeUsdPerHour[slot.region] ?? 0.1,
         token: TOKEN,

@@ -4,7 +4,7 @@ import { serveApi } from '../../src/api/server.ts';
 import { Operations } from '../../src/controller/operations.ts';
 import { isErrorCode } from '../../src/model/errors.ts';
 import { CONTROL_KEYS, encodeRecord } from '../../src/model/records.ts';
-import { assign, makeController, makeRig, type Rig } from './controller-kit.ts';
+import { addCell, assign, makeController, makeRig, type Rig } from './controller-kit.ts';
 
 let rig: Rig;
 let api: ReturnType<typeof makeApi>;
@@ -153,6 +153,25 @@ describe('ordering', () => {
     expect((await refused('POST', `/v1/migrations/${moved.body.migration}/cancel`)).code).toBe('conflict');
     expect((await refused('POST', '/v1/migrations/none/cancel')).code).toBe('not-found');
     expect((await refused('POST', '/v1/shards/room/a/move', { node: 'us' })).detail).toMatch(/already/);
+  });
+
+  it('moves the log to another cell with the shard, if it is of the region that the shard is to be in', async () => {
+    await rig.world.settle(addCell(rig.control, 'eu-b', 'eu-west-1'));
+    await rig.world.run(rig.world.nowMs + 1_000);
+    const to = (cell: string) => refused('POST', '/v1/shards/room/c%2Fd/move', { node: 'eu', cell });
+    expect(await to('eu-c')).toMatchObject({
+      code: 'conflict',
+      detail: 'there is no cell eu-c; eu-west-1 has cell-eu-west-1, eu-b',
+    });
+    expect((await to('cell-us-east-1')).detail).toBe(
+      'cell-us-east-1 is in us-east-1, not in eu-west-1, which has cell-eu-west-1, eu-b',
+    );
+    for (const cell of ['cell-eu-west-1', 'eu-b']) {
+      const moved = await call('POST', '/v1/shards/room/c%2Fd/move', { region: 'eu-west-1', cell });
+      expect(moved.status).toBe(202);
+      expect(rig.executor.started.at(-1)).toMatchObject({ shard: 'room/c%2Fd', cell });
+      await call('POST', `/v1/migrations/${moved.body.migration}/cancel`);
+    }
   });
 
   it('cordons, drains, sets the mode, releases and takes signals; all of it outlives this controller', async () => {

@@ -129,6 +129,13 @@ export async function assign(
   });
 }
 
+export async function addCell(control: ControlStore, id: string, region: string): Promise<void> {
+  await control.transact({
+    compare: [],
+    operations: [{ put: CONTROL_KEYS.cell(id), value: encodeRecord({ region, address: id }) }],
+  });
+}
+
 /** What nodes answer: the load that a test sets, and a note of what they were asked. */
 export class FakeNodes {
   readonly activated: { address: string; shards: string[] }[] = [];

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { controllerMetrics } from '../../src/api/metrics.ts';
 import type { Operations } from '../../src/controller/operations.ts';
+import { cellFor } from '../../src/model/cells.ts';
 import { CONTROL_KEYS, encodeRecord } from '../../src/model/records.ts';
-import { assign, makeController, makeRig, type Rig } from './controller-kit.ts';
+import { addCell, assign, makeController, makeRig, type Rig } from './controller-kit.ts';
 
 /** Two nodes in two regions, one shard in the first, its users in the second. */
 async function farFromItsUsers(change: Parameters<typeof makeRig>[0] = {}): Promise<Rig> {
@@ -43,6 +44,18 @@ describe('the loop', () => {
     expect(planned).toHaveLength(1);
     expect(planned[0]!.plan?.moves[0]?.reason.text).toMatch(/users will wait/);
     expect(rig.controller.decisions.at(-1)?.outcome).toBe('still');
+  });
+
+  it('brings the log to a cell of the region that the shard moves to, of several to its own', async () => {
+    const rig = await farFromItsUsers();
+    const names = ['cell-eu-west-1', 'eu-1', 'eu-2', 'eu-3', 'eu-4'];
+    for (const id of names.slice(1)) await rig.world.settle(addCell(rig.control, id, 'eu-west-1'));
+    await rig.world.run(rig.world.nowMs + 60_000);
+    const cells = new Map(names.map((id) => [id, { region: 'eu-west-1' }]));
+    const own = cellFor('room/far', 'cell-us-east-1', 'eu-west-1', cells);
+    expect(rig.executor.started.map(({ cell }) => cell)).toEqual([own]);
+    // Neither the first nor the last that there is, so that it was chosen.
+    expect(names.slice(1, -1)).toContain(own);
   });
 
   it('tells how its forecasts did against what came, by horizon, also as metrics', async () => {
@@ -191,6 +204,30 @@ describe('nodes that leave', () => {
     expect(Math.max(...activated.map((call) => call.shards.length))).toBeLessThanOrEqual(64);
     expect(rig.controller.view.deadPrimaries()).toEqual([]);
     expect(rig.controller.repairs.at(-1)).toMatchObject({ shards: 150, activated: 150, left: {} });
+  });
+
+  it('leaves logs in their cells within the region, and spreads those that leave it over the cells there', async () => {
+    const rig = await makeRig({ policy: 'static', mode: 'observe' });
+    const us = await rig.world.settle(rig.nodes.join('us', 'us-east-1'));
+    const us2 = await rig.world.settle(rig.nodes.join('us2', 'us-east-1'));
+    await rig.world.settle(rig.nodes.join('eu', 'eu-west-1'));
+    await rig.world.settle(addCell(rig.control, 'us-b', 'us-east-1'));
+    await rig.world.settle(addCell(rig.control, 'eu-b', 'eu-west-1'));
+    const begun = new Map(
+      Array.from({ length: 20 }, (_, i) => [`room/r${i}`, i % 2 ? 'cell-us-east-1' : 'us-b']),
+    );
+    for (const [shard, cell] of begun) await rig.world.settle(assign(rig.control, shard, 'us.1', 1, cell));
+    await rig.world.settle(rig.controller.start());
+    await rig.world.run(rig.world.nowMs + 1_000);
+    const cellsAfter = () => rig.executor.started.map(({ shard, cell }) => [shard, cell] as const);
+    await rig.world.settle(rig.nodes.put({ ...us, state: 'draining' }));
+    await rig.world.run(rig.world.nowMs + 5_000);
+    expect(new Map(cellsAfter())).toEqual(begun);
+    rig.executor.started.length = 0;
+    await rig.world.settle(rig.nodes.put({ ...us2, state: 'draining' }));
+    await rig.world.run(rig.world.nowMs + 5_000);
+    expect(cellsAfter()).toHaveLength(20);
+    expect(new Set(cellsAfter().map(([, cell]) => cell))).toEqual(new Set(['cell-eu-west-1', 'eu-b']));
   });
 
   it('moves the shards of a draining node away, in every mode', async () => {
