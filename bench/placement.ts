@@ -6,7 +6,7 @@
  * machines are shared. Memory is what is kept after the solve (heap and array buffers, collected; needs --expose-gc), less before
  * the instance, a shard; and the greatest resident size so far, less the one before, which is right for a process' first case.
  *
- * Run: node bench/placement.ts [--sizes 10000x100,100000x1000] [--seeds 10] [--utilisations .5,.6,.7] [--json FILE]
+ * Run: node bench/placement.ts [--sizes 10000x100,100000x1000] [--seeds 10 | 2,5,] [--utilisations .5,.6,.7] [--json FILE]
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -143,6 +143,15 @@ export function run(shards: number, nodes: number, utilisation: number, seed: nu
   };
 }
 
+/** `10`: the first ten; `2,5,`: those. */
+function seedsOf(given: string): number[] {
+  if (!given.includes(',')) return Array.from({ length: Number(given) }, (_, i) => i + 1);
+  return given
+    .split(',')
+    .filter((seed) => seed !== '')
+    .map(Number);
+}
+
 function main(): void {
   const { values } = parseArgs({
     options: {
@@ -155,7 +164,7 @@ function main(): void {
   const rows: Row[] = [];
   for (const size of values.sizes.split(','))
     for (const utilisation of values.utilisations.split(',').map(Number))
-      for (let seed = 1; seed <= Number(values.seeds); seed++) {
+      for (const seed of seedsOf(values.seeds)) {
         const [shards, nodes] = size.split('x').map(Number);
         const row = run(shards!, nodes!, utilisation, seed);
         rows.push(row);

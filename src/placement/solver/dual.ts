@@ -36,11 +36,15 @@ export class Dual {
   /** Prices of the shard at hand, by region, as far as they were asked: those whose mark is the current one. */
   readonly #primary: Float64Array;
   readonly #standby: Float64Array;
+  /** Least effective load of the shard's standby in any region, by dimension; of the shard of this mark. */
+  readonly #standbyLeast: Float64Array;
+  #leastMark = 0;
   readonly #primaryMark: Int32Array;
   readonly #standbyMark: Int32Array;
   #mark = 0;
-  /** Where each shard's primary was cheapest last: a good first guess spares looking at most regions. */
+  /** Where each shard's primary and first standby were cheapest last: a good first guess spares looking at most regions. */
   readonly #last: Uint16Array;
+  readonly #lastStandby: Uint16Array;
   readonly #taken: Int32Array;
   readonly #trial: Int32Array;
   /** How many replicas of one shard a region can hold: `[spread * regionCount + r]`. */
@@ -57,9 +61,11 @@ export class Dual {
     this.prices = prices ? Float64Array.from(prices) : new Float64Array(regionCount * dims);
     this.#primary = new Float64Array(regionCount);
     this.#standby = new Float64Array(regionCount);
+    this.#standbyLeast = new Float64Array(dims);
     this.#primaryMark = new Int32Array(regionCount);
     this.#standbyMark = new Int32Array(regionCount);
     this.#last = new Uint16Array(problem.shardCount);
+    this.#lastStandby = new Uint16Array(problem.shardCount);
     this.#scarce = new Uint8Array(regionCount);
     this.chosen = new Int32Array(width);
     this.#trial = new Int32Array(width);
@@ -135,7 +141,10 @@ export class Dual {
       best = usd;
       chosen[0] = r;
     }
-    if (best < Number.POSITIVE_INFINITY) this.#last[s] = chosen[0]!;
+    if (best < Number.POSITIVE_INFINITY) {
+      this.#last[s] = chosen[0]!;
+      if (count > 0) this.#lastStandby[s] = chosen[1]!;
+    }
     return best;
   }
 
@@ -329,6 +338,24 @@ export class Dual {
     );
   }
 
+  /** What a standby's load costs in a region at least; after {@link price}. */
+  #standbyAtLeast(r: number): number {
+    if (this.#priced[r] === 0) return 0;
+    const { dims } = this.problem;
+    const least = this.#standbyLeast;
+    if (this.#leastMark !== this.#mark) {
+      this.#leastMark = this.#mark;
+      for (let d = 0; d < dims; d++) {
+        const share = this.#share[d]!;
+        least[d] = this.supply.leastEffective(d, share * this.#mean[d]!, share * share * this.#variance[d]!);
+      }
+    }
+    const { prices } = this;
+    let usd = 0;
+    for (let d = 0, i = r * dims; d < dims; d++, i++) usd += prices[i]! * least[d]!;
+    return usd;
+  }
+
   /** Cheapest regions of the standbys of a shard whose primary is in `p`, into {@link #trial}; Infinity from `limit` on. */
   #chooseStandbys(s: number, p: number, count: number, source: number, limit: number): number {
     const { problem } = this;
@@ -339,17 +366,19 @@ export class Dual {
     taken.fill(0);
     taken[p] = 1;
     let total = 0;
+    const last = this.#lastStandby[s]!;
     for (let k = 1; k <= count; k++) {
       let best = limit - total;
       let at = NOWHERE;
-      // Beside the primary first: nothing is sent far from there, which rules out most others.
-      for (let i = -1; i < regionCount; i++) {
-        const r = i < 0 ? p : i;
-        if (i === p) continue;
+      // Where it was best last, and beside the primary: what is good rules out most others at once.
+      for (let i = -2; i < regionCount; i++) {
+        const r = i === -2 ? last : i === -1 ? p : i;
+        if (i >= 0 && (i === last || i === p)) continue;
         let usd = write * egressUsdPerGb[p * regionCount + r]!;
         if (usd >= best || taken[r]! >= this.#room[room + r]! || !regionAllowed(problem, s, r)) continue;
         if (source >= 0) usd += this.standbyMove(s, r, source);
-        if (usd >= best) continue;
+        // Most are ruled out by what they cost at least, which takes no root.
+        if (usd >= best || usd + this.#standbyAtLeast(r) >= best) continue;
         usd += this.standbyPrice(r);
         if (usd >= best) continue;
         best = usd;

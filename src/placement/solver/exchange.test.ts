@@ -6,6 +6,7 @@ import { generateInstance } from '../instance/generate.ts';
 import { SeededDraws } from '../instance/random.ts';
 import type { InstanceHeader, InstanceShard } from '../instance/types.ts';
 import { Candidates } from './candidates.ts';
+import { Company } from './company.ts';
 import { Dual, RATES_FRESH } from './dual.ts';
 import { apart, eligible } from './eligible.ts';
 import { Exchange } from './exchange.ts';
@@ -26,7 +27,9 @@ function exchangeOf(problem: Problem, place: Int32Array) {
     RATES_FRESH,
   );
   const state = new State(problem, place);
-  const search = new Search(new Inserter(state, dual, new Candidates(state, new SeededDraws(1))));
+  const search = new Search(
+    new Inserter(state, dual, new Candidates(state, new SeededDraws(1)), new Company(problem)),
+  );
   return { state, search, dual, exchange: new Exchange(search) };
 }
 

@@ -9,7 +9,7 @@
  * undone; no constraint is broken that was kept before; counts end it; no draws of its own.
  */
 import type { Dual } from './dual.ts';
-import { eligible } from './eligible.ts';
+import { apart, eligible } from './eligible.ts';
 import type { Inserter } from './insert.ts';
 import { primaryUsd, standbyUsd } from './objective.ts';
 import { NOWHERE, type Problem, regionAllowed, sourceRegion } from './problem.ts';
@@ -22,6 +22,8 @@ const EJECTED_MAX = 32;
 const NODES_LOOKED_AT = 5;
 /** Nodes of a region, by what their room would cost, on which an exchange is tried in full. */
 const NODES_TRIED = 2;
+/** Replicas in a row that are not worth sending away before no other is asked. */
+const REFUSED_MAX = 8;
 /** A step must save this share of what its shard costs: less is rounding. */
 const GAIN_SHARE_MIN = 1e-6;
 
@@ -41,7 +43,9 @@ export class Exchange {
   /** Loss of the replica in a slot, by the node it was computed on. */
   readonly #loss: Float64Array;
   readonly #lossOn: Int32Array;
+  /** Of the node at hand, by dimension: what is beyond full, and what a share of it is worth. */
   readonly #over: Float64Array;
+  readonly #worth: Float64Array;
   readonly #old: Int32Array;
 
   constructor(search: Search) {
@@ -53,6 +57,7 @@ export class Exchange {
     const { nodeCount, dims, shardCount, width } = this.problem;
     this.#from = new Int32Array(nodeCount + 1);
     this.#over = new Float64Array(dims);
+    this.#worth = new Float64Array(dims);
     this.#loss = new Float64Array(shardCount * width);
     this.#lossOn = new Int32Array(shardCount * width).fill(NOWHERE);
     this.#old = new Int32Array((1 + EJECTED_MAX) * width);
@@ -77,7 +82,7 @@ export class Exchange {
     this.index();
     for (let n = 0; n < problem.nodeCount; n++) {
       if (!state.isFull(n)) continue;
-      this.#measureOver(n);
+      this.#weigh(n);
       for (const slot of this.#byLoss(n, NOWHERE)) {
         if (!state.isFull(n)) break;
         const s = (slot / problem.width) | 0;
@@ -87,15 +92,16 @@ export class Exchange {
   }
 
   /**
-   * Tries to bring every primary whose priced best region is another one there, those first that pay most for being where they are.
+   * Tries to bring every replica whose priced best region is another one there, those first that pay most for being where they are.
    *
    * @param share of the shards that are tried at most
    * @returns dollars an hour saved
    */
   pass(share: number): number {
     const { dual, state, problem } = this;
-    const { shardCount, width, nodeRegion } = problem;
+    const { shardCount, width } = problem;
     const region = new Int32Array(shardCount);
+    const slot = new Uint8Array(shardCount);
     const slack = new Float64Array(shardCount);
     const wrong: number[] = [];
     this.index();
@@ -103,78 +109,134 @@ export class Exchange {
       const p = state.place[s * width]!;
       if (p < 0 || problem.frozen[s] === 1) continue;
       const best = dual.choose(s);
-      region[s] = dual.chosen[0]!;
-      if (best === Number.POSITIVE_INFINITY || region[s] === nodeRegion[p]) continue;
+      if (best === Number.POSITIVE_INFINITY) continue;
+      const k = this.#misplaced(s);
+      if (k < 0) continue;
+      region[s] = dual.chosen[k]!;
+      slot[s] = k;
       slack[s] = this.#pricedUsd(s) - best;
-      wrong.push(s);
+      if (slack[s]! > GAIN_SHARE_MIN * Math.abs(best)) wrong.push(s);
     }
     wrong.sort((a, b) => slack[b]! - slack[a]! || a - b);
     let saved = 0;
-    for (const s of wrong.slice(0, Math.ceil(share * shardCount))) saved += this.bringIn(s, region[s]!);
+    for (const s of wrong.slice(0, Math.ceil(share * shardCount)))
+      saved += this.bringIn(s, slot[s]!, region[s]!);
     return saved;
   }
 
+  /** The first slot whose region is none of those that were chosen; -1 where all are. */
+  #misplaced(s: number): number {
+    const { problem, state, dual } = this;
+    const base = s * problem.width;
+    const { nodeRegion } = problem;
+    if (nodeRegion[state.place[base]!] !== dual.chosen[0]) return 0;
+    for (let k = 1; k <= problem.standbys[s]!; k++) {
+      const wanted = dual.chosen[k]!;
+      let has = 0;
+      let wants = 0;
+      for (let j = 1; j <= problem.standbys[s]!; j++) {
+        const n = state.place[base + j]!;
+        if (n >= 0 && nodeRegion[n] === wanted) has++;
+        if (dual.chosen[j] === wanted) wants++;
+      }
+      if (has < wants) return k;
+    }
+    return -1;
+  }
+
   /**
-   * Brings the primary of `s` into a region, and lets others leave for it.
+   * Brings the replica in slot `k` of `s` into a region, and lets others leave for it.
    *
    * @returns dollars an hour saved; 0 where nothing was changed
    */
-  bringIn(s: number, region: number): number {
+  bringIn(s: number, k: number, region: number): number {
     const { problem, state, inserter } = this;
-    const { width } = problem;
+    const { width, nodeRegion } = problem;
     const base = s * width;
     if (problem.frozen[s] === 1 || state.place[base]! < 0) return 0;
+    const slot = k === 0 ? 0 : this.#leaving(s, region);
+    if (slot < 0) return 0;
     const mark = state.nodesUsd;
     const own = this.#ownUsd(s);
     const old = this.#old;
-    for (let k = 0; k < width; k++) {
-      old[k] = state.place[base + k]!;
-      if (old[k]! >= 0) state.remove(s, k);
+    for (let j = 0; j < width; j++) {
+      old[j] = state.place[base + j]!;
+      // With its primary all leave: standbys are chosen anew beside it.
+      if (old[j]! >= 0 && (slot === 0 || j === slot)) state.remove(s, j);
     }
+    const primary = nodeRegion[old[0]!]!;
     const limit = own - (state.nodesUsd - mark);
     const ways: { n: number; usd: number; out: number[] }[] = [];
     for (const n of inserter.candidates.of(region).slice(0, NODES_LOOKED_AT)) {
-      if (!eligible(problem, s, n, false)) continue;
-      const way = this.#roomFor(s, n, limit - primaryUsd(problem, s, n));
+      if (!eligible(problem, s, n, slot > 0)) continue;
+      let fine = true;
+      for (let j = 0; j < width; j++)
+        if (slot > 0 && j !== slot && !apart(problem, s, old[j]!, n)) fine = false;
+      if (!fine) continue;
+      const usd =
+        slot === 0 ? primaryUsd(problem, s, n) : this.#ownUsd(s) + standbyUsd(problem, s, primary, n);
+      const way = this.#roomFor(s, slot, n, limit - usd);
       if (way !== undefined) ways.push(way);
     }
     ways.sort((a, b) => a.usd - b.usd || a.n - b.n);
     for (const { n, out } of ways.slice(0, NODES_TRIED)) {
-      const usd = this.#exchange(s, n, out, mark, own);
+      const usd = this.#exchange(s, slot, n, out, mark, own);
       if (usd < 0) return -usd;
     }
-    for (let k = 0; k < width; k++) if (old[k]! >= 0) state.put(s, k, old[k]!);
+    for (let j = 0; j < width; j++) if (old[j]! >= 0 && state.place[base + j]! < 0) state.put(s, j, old[j]!);
     return 0;
   }
 
-  /** Who leaves `n` so that `s` (which is nowhere) fits, by prices; undefined where that loses more than `limit`. */
-  #roomFor(s: number, n: number, limit: number): { n: number; usd: number; out: number[] } | undefined {
+  /** The standby that leaves where another one is to come into `region`: the first that is in none of the chosen regions. */
+  #leaving(s: number, region: number): number {
+    const { problem, state } = this;
+    for (let k = 1; k <= problem.standbys[s]!; k++) {
+      const n = state.place[s * problem.width + k]!;
+      if (n >= 0 && problem.nodeRegion[n] !== region) return k;
+    }
+    return -1;
+  }
+
+  /** Who leaves `n` so that slot `k` of `s` (which is nowhere) finds room, by prices; undefined where that loses more than `limit`. */
+  #roomFor(
+    s: number,
+    k: number,
+    n: number,
+    limit: number,
+  ): { n: number; usd: number; out: number[] } | undefined {
     const { state, problem } = this;
     const { width } = problem;
     if (limit <= 0) return undefined;
     const mark = state.nodesUsd;
     const out: number[] = [];
     let lost = 0;
-    state.put(s, 0, n);
-    if (state.isFull(n)) {
-      this.#measureOver(n);
+    let refused = 0;
+    state.put(s, k, n);
+    if (state.overload[n]! > 0) {
+      this.#weigh(n);
       for (const slot of this.#byLoss(n, s)) {
+        const full = state.isFull(n);
+        const relief = state.remove((slot / width) | 0, slot % width);
+        // What fills a node beyond full must leave; what only crowds it leaves where that is worth it.
+        if (!full && relief + this.#loss[slot]! >= 0) {
+          state.put((slot / width) | 0, slot % width, n);
+          if (++refused === REFUSED_MAX) break;
+          continue;
+        }
         lost += this.#loss[slot]!;
-        if (lost >= limit) break;
-        state.remove((slot / width) | 0, slot % width);
         out.push(slot);
-        if (!state.isFull(n) || out.length === EJECTED_MAX) break;
+        if (lost >= limit || out.length === EJECTED_MAX || state.overload[n] === 0) break;
       }
     }
     const fits = !state.isFull(n);
     const usd = state.nodesUsd - mark + lost - limit;
     for (let i = out.length - 1; i >= 0; i--) state.put((out[i]! / width) | 0, out[i]! % width, n);
-    state.remove(s, 0);
+    state.remove(s, k);
     return fits && usd < 0 ? { n, usd, out } : undefined;
   }
 
-  /** Does it, and undoes it where the whole does not gain. `s` is nowhere; dollars are counted from `mark` and `own`. */
-  #exchange(s: number, n: number, out: readonly number[], mark: number, own: number): number {
+  /** Does it, and undoes it where the whole does not gain. Slot `k` of `s` is nowhere; dollars are counted from `mark` and `own`. */
+  #exchange(s: number, k: number, n: number, out: readonly number[], mark: number, own: number): number {
     const { state, problem, inserter } = this;
     const { width } = problem;
     const old = this.#old;
@@ -184,23 +246,23 @@ export class Exchange {
     for (let i = 0; i < shards.length; i++) {
       const e = shards[i]!;
       before += this.#ownUsd(e);
-      for (let k = 0; k < width; k++) {
-        old[(1 + i) * width + k] = state.place[e * width + k]!;
-        if (state.place[e * width + k]! >= 0) state.remove(e, k);
+      for (let j = 0; j < width; j++) {
+        old[(1 + i) * width + j] = state.place[e * width + j]!;
+        if (state.place[e * width + j]! >= 0) state.remove(e, j);
       }
     }
-    state.addUsd(s, n, false);
+    state.addUsd(s, n, k > 0);
     let fine = state.fits;
     if (fine) {
-      state.put(s, 0, n);
-      fine = inserter.placeStandbys(s);
+      state.put(s, k, n);
+      if (k === 0) fine = inserter.placeStandbys(s);
     }
     let after = fine ? this.#ownUsd(s) : 0;
     for (let i = 0; i < shards.length && fine; i++) {
       const e = shards[i]!;
       fine = inserter.find(e, old, (1 + i) * width) < Number.POSITIVE_INFINITY;
       if (!fine) break;
-      for (let k = 0; k <= problem.standbys[e]!; k++) state.put(e, k, inserter.found[k]!);
+      for (let j = 0; j <= problem.standbys[e]!; j++) state.put(e, j, inserter.found[j]!);
       after += this.#ownUsd(e);
     }
     const usd = state.nodesUsd - mark + after - before;
@@ -212,12 +274,13 @@ export class Exchange {
         if (old[i]! >= 0) inserter.candidates.changed(old[i]!);
       return usd;
     }
-    this.#takeOff(s);
+    if (k === 0) this.#takeOff(s);
+    else if (state.place[s * width + k]! >= 0) state.remove(s, k);
     for (const e of shards) this.#takeOff(e);
     shards.forEach((e, i) => {
-      for (let k = 0; k < width; k++) {
-        const was = old[(1 + i) * width + k]!;
-        if (was >= 0) state.put(e, k, was);
+      for (let j = 0; j < width; j++) {
+        const was = old[(1 + i) * width + j]!;
+        if (was >= 0) state.put(e, j, was);
       }
     });
     return 0;
@@ -267,38 +330,63 @@ export class Exchange {
     return usd;
   }
 
-  /** How far beyond full a node is, as shares of its capacity, by dimension. */
-  #measureOver(n: number): void {
+  /** What a share of each dimension of a node is worth now: dollars an hour; what is beyond full counts before all else. */
+  #weigh(n: number): void {
     const { problem, state } = this;
-    for (let d = 0; d < problem.dims; d++)
-      this.#over[d] = Math.max(0, state.shareOf(n, d) - problem.fullShare[d % 3]!);
+    const { dims, headroom, stepWeight, excessUsdPerHour } = problem;
+    const full = problem.overloadUsdPerHour[n]!;
+    for (let d = 0; d < dims; d++) {
+      const share = state.shareOf(n, d);
+      const over = Math.max(0, share - headroom) / (1 - headroom);
+      const weight = stepWeight[(d / 3) | 0]!;
+      this.#over[d] = Math.max(0, share - problem.fullShare[d % 3]!);
+      this.#worth[d] =
+        weight * ((2 * full * over) / (1 - headroom) + (this.#over[d]! > 0 ? excessUsdPerHour : 0));
+    }
   }
 
   /** Slots on `n` that may leave, those first that lose least for the room they give; without those of `but`. */
-  #byLoss(n: number, but: number): number[] {
+  *#byLoss(n: number, but: number): Generator<number> {
     const { problem, state } = this;
     const { width, dims, capacity, loadMean, standbyShare } = problem;
     const slots: number[] = [];
-    const rank = new Map<number, number>();
+    const ranks: number[] = [];
     const consider = (slot: number) => {
       const s = (slot / width) | 0;
       if (s === but || state.place[slot] !== n || problem.frozen[s] === 1) return;
       const standby = slot % width > 0;
       let room = 0;
       for (let d = 0; d < dims; d++) {
-        const over = this.#over[d]!;
-        if (over <= 0) continue;
+        const worth = this.#worth[d]!;
+        if (worth <= 0) continue;
         const part = standby ? standbyShare[d % 3]! : 1;
-        room += Math.min(1, (part * loadMean[s * dims + d]!) / capacity[n * 3 + (d % 3)]! / over);
+        const share = (part * loadMean[s * dims + d]!) / capacity[n * 3 + (d % 3)]!;
+        const over = this.#over[d]!;
+        room += worth * (over > 0 ? Math.min(share, over) : share);
       }
       const loss = this.#lossOf(slot, n);
       if (room <= 0 || loss === Number.POSITIVE_INFINITY) return;
       slots.push(slot);
-      rank.set(slot, loss / room);
+      ranks.push(loss / room);
     };
     for (let i = this.#from[n]!; i < this.#from[n + 1]!; i++) consider(this.#slots[i]!);
     for (const slot of this.#came.get(n) ?? []) if (!slots.includes(slot)) consider(slot);
-    return slots.sort((a, b) => rank.get(a)! - rank.get(b)! || a - b);
+    // Few are asked for: looking for the least each time is less work than sorting.
+    while (slots.length > 0) {
+      let least = 0;
+      for (let i = 1; i < slots.length; i++) {
+        const by = ranks[i]! - ranks[least]!;
+        if (by < 0 || (by === 0 && slots[i]! < slots[least]!)) least = i;
+      }
+      const slot = slots[least]!;
+      const last = slots.pop()!;
+      const lastRank = ranks.pop()!;
+      if (least < slots.length) {
+        slots[least] = last;
+        ranks[least] = lastRank;
+      }
+      yield slot;
+    }
   }
 
   /** What a replica's best other region costs more an hour than where it is, the price here not counted. */

@@ -7,6 +7,7 @@
  * `check.ts` reports.
  */
 import type { Candidates } from './candidates.ts';
+import type { Company } from './company.ts';
 import type { Dual } from './dual.ts';
 import { apart, eligible, startedOn } from './eligible.ts';
 import { primaryUsd, standbyUsd } from './objective.ts';
@@ -21,6 +22,9 @@ const STANDBY_REGIONS = 2;
 /** Evenness counts this share of a node's overload price where nothing else tells nodes apart. */
 const EVENNESS_SHARE = 1e-4;
 
+/** A standby's load is a small part of its primary's. */
+const STANDBY_LEAN = 0.1;
+
 const NONE = new Int32Array(256).fill(NOWHERE);
 
 export class Inserter {
@@ -28,6 +32,7 @@ export class Inserter {
   readonly state: State;
   readonly dual: Dual;
   readonly candidates: Candidates;
+  readonly company: Company;
   /** After {@link find}: the node of each slot. */
   readonly found: Int32Array;
   /** Nodes where shards would have gone but for their being full. */
@@ -38,11 +43,12 @@ export class Inserter {
   readonly #looked: Uint8Array;
   #usd = 0;
 
-  constructor(state: State, dual: Dual, candidates: Candidates) {
+  constructor(state: State, dual: Dual, candidates: Candidates, company: Company) {
     this.problem = state.problem;
     this.state = state;
     this.dual = dual;
     this.candidates = candidates;
+    this.company = company;
     const { width, regionCount } = state.problem;
     this.found = new Int32Array(width);
     this.#trial = new Int32Array(width);
@@ -96,6 +102,7 @@ export class Inserter {
     let best = NOWHERE;
     let bestScore = Number.POSITIVE_INFINITY;
     const look = this.candidates.of(region);
+    const weight = (standby ? STANDBY_LEAN : 1) * this.company.weight(s);
     for (let i = 0; i < look.length; i++) {
       const n = look[i]!;
       let fine = true;
@@ -106,7 +113,8 @@ export class Inserter {
         this.refusedFull++;
         continue;
       }
-      const score = usd + EVENNESS_SHARE * problem.overloadUsdPerHour[n]! * state.spreadScore;
+      const lean = weight > 0 ? weight * this.company.distance(s, n) : 0;
+      const score = usd + problem.overloadUsdPerHour[n]! * (lean + EVENNESS_SHARE * state.spreadScore);
       if (score < bestScore) {
         bestScore = score;
         best = n;

@@ -17,6 +17,7 @@
 import { SeededDraws } from '../instance/random.ts';
 import type { CostParts } from '../instance/types.ts';
 import { Candidates } from './candidates.ts';
+import { Company } from './company.ts';
 import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
 import { mayStay } from './eligible.ts';
 import { Exchange } from './exchange.ts';
@@ -39,8 +40,9 @@ export interface SolveBudget {
   /** Passes of a fresh search, and of a warm one. */
   passes: number;
   passesWarm: number;
-  /** Share of the shards that a pass tries to bring into full regions at most. */
+  /** Share of the shards that a pass tries to bring to their best region at most, in a fresh search and in a warm one. */
   exchangeShare: number;
+  exchangeShareWarm: number;
   /** Warm rounds after a fresh search until one moves nothing. */
   settleRounds: number;
 }
@@ -53,7 +55,8 @@ export const DEFAULT_BUDGET: SolveBudget = {
   iterationsFar: 100,
   passes: 8,
   passesWarm: 3,
-  exchangeShare: 0.02,
+  exchangeShare: 0.1,
+  exchangeShareWarm: 0.01,
   settleRounds: 6,
 };
 
@@ -82,8 +85,9 @@ const PASS_GAIN_MIN = 5e-5;
  * something must move.
  */
 const ROUND_GAIN_MIN = 1e-5;
-/** Last passes, on the objective alone. */
-const PASSES_PLAIN = 2;
+/** Last passes, on the objective alone: of a fresh search, and of a warm one. */
+const PASSES_PLAIN = 4;
+const PASSES_PLAIN_WARM = 2;
 /** Where staying costs this much more than the bound, a warm round asks the prices of what is scarce as well. */
 const SCARCITY_FROM_GAP = 0.02;
 /** And at this much its prices are sought for longer first. */
@@ -103,13 +107,14 @@ export function solve(problem: Problem, options: SolveOptions = {}): SolveResult
   const budget = { ...DEFAULT_BUDGET, ...options.budget };
   const progress: Progress = options.progress ?? (() => {});
   const seed = options.seed ?? 0;
+  const company = new Company(problem);
   if (problem.start.some((n, i) => i % problem.width === 0 && n >= 0))
-    return warmRound(problem, seed, budget, progress, true);
-  const fresh = solveFresh(problem, seed, budget, progress);
+    return warmRound(problem, company, seed, budget, progress, true);
+  const fresh = solveFresh(problem, company, seed, budget, progress);
   let { place, looked, accepted } = fresh;
   for (let round = 0; round < budget.settleRounds; round++) {
     progress('settling', round / budget.settleRounds);
-    const again = warmRound({ ...problem, start: place }, seed, budget, () => {}, false);
+    const again = warmRound({ ...problem, start: place }, company, seed, budget, () => {}, false);
     looked += again.looked;
     accepted += again.accepted;
     if (again.moved + again.promoted === 0) break;
@@ -129,14 +134,20 @@ export function solve(problem: Problem, options: SolveOptions = {}): SolveResult
   };
 }
 
-function solveFresh(problem: Problem, seed: string | number, budget: SolveBudget, progress: Progress) {
+function solveFresh(
+  problem: Problem,
+  company: Company,
+  seed: string | number,
+  budget: SolveBudget,
+  progress: Progress,
+) {
   const draws = new SeededDraws(seed);
   progress('prices', 0);
   const dual = new Dual(problem);
   const sample = sampleOf(problem, budget.sample, draws);
   dual.ascend(sample.shards, budget.iterationsFresh, RATES_FRESH, sample.weights);
   const state = new State(problem, startOf(problem));
-  const inserter = new Inserter(state, dual, new Candidates(state, draws));
+  const inserter = new Inserter(state, dual, new Candidates(state, draws), company);
   const search = new Search(inserter);
   const exchange = new Exchange(search);
   const order = bySize(problem);
@@ -167,6 +178,7 @@ function solveFresh(problem: Problem, seed: string | number, budget: SolveBudget
 
 function warmRound(
   problem: Problem,
+  company: Company,
   seed: string | number,
   budget: SolveBudget,
   progress: Progress,
@@ -181,7 +193,7 @@ function warmRound(
   const mayStayAll = isSound(state);
   priceFromLoads(dual, state);
   dual.ascend(sample.shards, budget.iterationsWarm, RATES_WARM, sample.weights);
-  const inserter = new Inserter(state, dual, new Candidates(state, draws));
+  const inserter = new Inserter(state, dual, new Candidates(state, draws), company);
   const search = new Search(inserter);
   const order = bySize(problem);
   insertNowhere(inserter, order, progress);
@@ -208,8 +220,8 @@ function warmRound(
   dual.scarcityShare = far ? 1 : 0;
   exchange.relieve();
   for (let pass = 0; pass < passes; pass++) {
-    dual.scarcityShare = far && pass < passes - PASSES_PLAIN ? 1 : 0;
-    if (dual.scarcityShare === 0) exchange.pass(budget.exchangeShare);
+    dual.scarcityShare = far && pass < passes - PASSES_PLAIN_WARM ? 1 : 0;
+    if (dual.scarcityShare === 0) exchange.pass(budget.exchangeShareWarm);
     const outOfLine = nodesOutOfLine(state, inserter.candidates);
     let count = 0;
     for (const s of order) if (wantsElsewhere(dual, state, s, outOfLine)) dirty[count++] = s;
@@ -338,7 +350,12 @@ export function repair(
   );
   const dual = new Dual(problem, undefined, REPAIR_STRIDE);
   priceFromLoads(dual, state);
-  const inserter = new Inserter(state, dual, new Candidates(state, new SeededDraws(seed)));
+  const inserter = new Inserter(
+    state,
+    dual,
+    new Candidates(state, new SeededDraws(seed)),
+    new Company(problem),
+  );
   insertNowhere(inserter, repaired, () => {});
   return { place: state.place, repaired };
 }

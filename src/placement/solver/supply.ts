@@ -36,6 +36,8 @@ export class Supply {
   readonly #common: Float64Array;
   /** z^2 over the reference load: `[r * dims + d]`. */
   readonly #perVariance: Float64Array;
+  /** The least of it over all regions: `[d]`. */
+  readonly #perVarianceLeast: Float64Array;
   /** Mean capacity of a region's nodes. */
   readonly #capacity: Float64Array;
 
@@ -54,6 +56,7 @@ export class Supply {
     this.#measureDispersion(stride);
     this.unitPrice = new Float64Array(regionCount * dims);
     this.#perVariance = new Float64Array(regionCount * dims);
+    this.#perVarianceLeast = new Float64Array(dims);
     this.#capacity = new Float64Array(regionCount * dims);
     this.#kinds = Array.from({ length: regionCount }, () => []);
     const known = new Map<string, Kind>();
@@ -84,6 +87,7 @@ export class Supply {
   /** Sets the reference loads to what a node would carry at these prices. */
   refer(prices: Float64Array): void {
     const { dims, headroom, fullShare, quantileZ } = this.#problem;
+    this.#perVarianceLeast.fill(Number.POSITIVE_INFINITY);
     for (let i = 0; i < prices.length; i++) {
       const capacity = this.#capacity[i]!;
       if (capacity === 0) continue;
@@ -93,12 +97,21 @@ export class Supply {
       const most = Math.max(headroom, fullShare[d % 3]!);
       const share = Math.max(Number.MIN_VALUE, Math.min(most, headroom + (1 - headroom) * over));
       this.#perVariance[i] = quantileZ ** 2 / (share * capacity);
+      this.#perVarianceLeast[d] = Math.min(this.#perVarianceLeast[d]!, this.#perVariance[i]!);
     }
   }
 
   /** What a load counts in region and dimension `i` (`r * dims + d`); its variance as {@link countedVariance} says. */
   effective(i: number, d: number, mean: number, variance: number): number {
-    const own = this.#perVariance[i]! * variance;
+    return this.#filling(d, mean, this.#perVariance[i]! * variance);
+  }
+
+  /** What it counts in any region at least. */
+  leastEffective(d: number, mean: number, variance: number): number {
+    return this.#filling(d, mean, this.#perVarianceLeast[d]! * variance);
+  }
+
+  #filling(d: number, mean: number, own: number): number {
     return (
       (2 * mean + own + Math.sqrt(this.#common[d]! * mean * mean + own * (4 * mean + own))) /
       (2 * this.#least[d]!)
