@@ -1,10 +1,15 @@
 /**
  * Wanted moves into time: which start now, which later and when, and which will be late.
  *
- * Time is laid out in ticks. Moves are taken in the order in which they are wanted (placement gives what must move first, then
- * by dollars gained for each second that a move takes), each at the first tick at which every budget has room for as long as it
- * takes: starts a tick, moves and bytes under way, moves at its source and its target. What is under way holds its slots until it is
- * done. A move that others make room for starts with or after them, never without.
+ * Time is laid out in ticks. First what is worth being done at once, in the order in which it is wanted (placement gives what must
+ * move first, then by dollars gained for each second that a move takes), each at the first tick at which every budget has room for
+ * as long as it takes: starts a tick, moves and bytes under way, moves at its source and its target. What is under way holds its
+ * slots until it is done. A move that others make room for starts with or after them, never without.
+ *
+ * Then what is worth it only from a moment on, backward from there: the latest need first, each at the last tick at which it
+ * is still done in time and the budgets have room. So a move waits until it has to start, and where many are needed at
+ * one moment some start earlier, as many as the budgets ask for; of those with the same moment the ones wanted most start
+ * last. What finds no such tick starts at the first one after.
  *
  * A move is due when it must start to be done before it is needed: its length is what its bytes take at the measured bandwidth
  * beside a fixed part. Pure and deterministic; nothing is moved twice. A move that cannot be done in time is kept and marked
@@ -21,6 +26,11 @@ export interface WantedMove {
   durationS: number;
   /** Seconds from now when it should be done: the step of the forecast that asks for it. */
   neededAtS: number;
+  /**
+   * Where being there is worth less than staying before {@link neededAtS}: seconds from now before which it is not worth starting.
+   * Absent: it is worth it at once.
+   */
+  earliestAtS?: number;
   /** Shards whose moves make room for it. */
   after?: readonly ShardId[];
 }
@@ -62,7 +72,7 @@ export interface Schedule<Move extends WantedMove = WantedMove> {
 }
 
 /** Ticks laid out at most: beyond, everything was decided anew many times. */
-const TICKS_MAX = 120;
+const TICKS_MAX = 300;
 /** Moves laid out at most; what comes after them starts in a later plan anyway. */
 const LAID_OUT_MAX = 5_000;
 
@@ -77,33 +87,23 @@ export function scheduleMoves<Move extends WantedMove>(
   const startTick = new Map<ShardId, number>();
   const moves: ScheduledMove<Move>[] = [];
   const leftOut: Schedule<Move>['leftOut'] = [];
-  for (const move of wanted) {
-    const because = moving.has(move.shard)
-      ? 'a move of the shard is under way'
-      : startTick.has(move.shard)
-        ? 'a move of the shard is planned'
-        : undefined;
-    if (because !== undefined) {
-      leftOut.push({ move, because });
-      continue;
-    }
-    const maker = (move.after ?? []).find((shard) => !moving.has(shard) && !startTick.has(shard));
-    if (maker !== undefined) {
-      leftOut.push({ move, because: 'room for it is made by moves that wait' });
-      continue;
-    }
-    let from = 0;
-    for (const shard of move.after ?? []) from = Math.max(from, startTick.get(shard) ?? 0);
-    const found = moves.length >= LAID_OUT_MAX ? undefined : slots.first(from, move);
-    const heldBy = found?.heldBy ?? (from > 0 ? 'room made by others' : undefined);
+  const lay = (move: Move, place: () => Found) => {
+    let because: string | undefined;
+    if (moving.has(move.shard)) because = 'a move of the shard is under way';
+    else if (startTick.has(move.shard)) because = 'a move of the shard is planned';
+    else if ((move.after ?? []).some((shard) => !moving.has(shard) && !startTick.has(shard)))
+      because = 'room for it is made by moves that wait';
+    else if (moves.length >= LAID_OUT_MAX) because = `${LAID_OUT_MAX} moves are laid out already`;
+    const found = because === undefined ? place() : undefined;
     if (found === undefined || found.tick < 0) {
-      leftOut.push({ move, because: heldBy ?? `${LAID_OUT_MAX} moves are laid out already` });
-      continue;
+      leftOut.push({ move, because: because ?? found?.heldBy ?? 'nothing has room for it' });
+      return;
     }
-    slots.take(found.tick, move, move.durationS);
-    slots.started[found.tick]!++;
-    startTick.set(move.shard, found.tick);
-    const startAtS = found.tick * budgets.tickS;
+    const { tick, heldBy } = found;
+    slots.take(tick, move, move.durationS);
+    slots.started[tick]!++;
+    startTick.set(move.shard, tick);
+    const startAtS = tick * budgets.tickS;
     const doneAtS = startAtS + move.durationS;
     moves.push({
       move,
@@ -111,12 +111,36 @@ export function scheduleMoves<Move extends WantedMove>(
       doneAtS,
       dueAtS: move.neededAtS - move.durationS,
       late: doneAtS > move.neededAtS + 1e-9,
-      ...(found.tick > 0 && heldBy !== undefined ? { heldBy } : {}),
+      ...(tick > 0 && heldBy !== undefined ? { heldBy } : {}),
     });
-  }
-  // Stable: within a tick they stay in the order in which they are wanted.
+  };
+  for (const move of wanted)
+    if (move.earliestAtS === undefined)
+      lay(move, () => {
+        let from = 0;
+        for (const shard of move.after ?? []) from = Math.max(from, startTick.get(shard) ?? 0);
+        const { tick, heldBy } = slots.first(from, move);
+        return { tick, heldBy: heldBy ?? (from > 0 ? 'room made by others' : undefined) };
+      });
+  const due = wanted.filter(({ earliestAtS }) => earliestAtS !== undefined);
+  // Stable: of those due at one moment the one wanted most is laid out first, so it starts last.
+  due.sort((a, b) => b.neededAtS - b.durationS - (a.neededAtS - a.durationS));
+  for (const move of due)
+    lay(move, () => {
+      const dueTick = Math.floor(Math.max(0, move.neededAtS - move.durationS) / budgets.tickS + 1e-9);
+      const from = Math.max(0, Math.ceil(move.earliestAtS! / budgets.tickS - 1e-9));
+      const found = slots.last(from, dueTick, move);
+      return found.tick >= 0 ? found : slots.first(Math.max(from, dueTick + 1), move);
+    });
+  // Stable: within a tick they stay in the order in which they were laid out.
   moves.sort((a, b) => a.startAtS - b.startAtS);
   return { moves, leftOut };
+}
+
+/** A tick at which a move may start (-1: none), and what held it back from the one where it would have been best. */
+interface Found {
+  tick: number;
+  heldBy?: string | undefined;
 }
 
 /** How much of every budget is used in each tick. */
@@ -138,13 +162,24 @@ class Slots {
     this.#bytes = new Float64Array(this.#ticks);
   }
 
-  /** The first tick from `from` on at which it may start (-1: none), and what held it back before that. */
-  first(from: number, move: WantedMove): { tick: number; heldBy?: string } {
+  /** The first tick from `from` on at which it may start. */
+  first(from: number, move: WantedMove): Found {
     const { startedPerTick } = this.#budgets;
     while (this.#firstOpen < this.#ticks && this.started[this.#firstOpen]! >= startedPerTick)
       this.#firstOpen++;
     let heldBy = this.#firstOpen > from ? 'moves started per tick' : undefined;
     for (let tick = Math.max(from, this.#firstOpen); tick < this.#ticks; tick++) {
+      const refused = this.#refusal(tick, move);
+      if (refused === undefined) return { tick, heldBy };
+      heldBy ??= refused;
+    }
+    return { tick: -1, heldBy };
+  }
+
+  /** The last tick in `from..until` at which it may start. What is due after what is laid out is not asked for yet: none. */
+  last(from: number, until: number, move: WantedMove): Found {
+    let heldBy: string | undefined;
+    for (let tick = until < this.#ticks ? until : -1; tick >= from; tick--) {
       const refused = this.#refusal(tick, move);
       if (refused === undefined) return { tick, heldBy };
       heldBy ??= refused;
