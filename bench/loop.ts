@@ -190,7 +190,8 @@ export function run(options: RunOptions): RunResult {
     ticks++;
     if (plan === undefined) continue;
     generation = plan.generation;
-    const costs = new Map(placement.relocations.map((relocation) => [relocation.shard, relocation]));
+    const wanted = [...placement.relocations, ...(placement.upcoming ?? [])];
+    const costs = new Map(wanted.map((relocation) => [relocation.shard, relocation]));
     for (const move of plan.moves) {
       const relocation = costs.get(move.shard)!;
       ledger.moved(move.shard, nowMs, relocation.costUsd, move.reason.gainUsdPerHour);

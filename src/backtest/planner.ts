@@ -97,7 +97,9 @@ export class Planner {
     });
     if (plan === undefined) return [];
     this.#generation = plan.generation;
-    const costs = new Map(placement.relocations.map(({ shard, costUsd }) => [shard, costUsd]));
+    const costs = new Map(
+      [...placement.relocations, ...(placement.upcoming ?? [])].map(({ shard, costUsd }) => [shard, costUsd]),
+    );
     return plan.moves.map((move) => ({
       shard: rowOf.get(move.shard)!,
       to: indexOf.get(move.target)!,

@@ -461,7 +461,9 @@ export class LocalEngine implements LoopEngine {
     if (!plan) return { outcome: 'still', reason };
     this.#generation = plan.generation;
     if (input.mode !== 'auto') return { outcome: 'recommended', reason, plan };
-    const costs = new Map(placement.relocations.map(({ shard, costUsd }) => [shard, costUsd]));
+    const costs = new Map(
+      [...placement.relocations, ...(placement.upcoming ?? [])].map(({ shard, costUsd }) => [shard, costUsd]),
+    );
     for (const { shard, reason: why } of plan.moves)
       this.#ledger.moved(shard, input.atMs, costs.get(shard) ?? 0, why.gainUsdPerHour);
     return { outcome: 'planned', reason, plan };

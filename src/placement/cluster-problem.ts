@@ -17,7 +17,15 @@ import { DEFAULT_PRICES, type Prices } from './defaults.ts';
 import type { PlacementInput } from './input.ts';
 import { DEFAULT_WEIGHTS, RESOURCES } from './instance/types.ts';
 import { promiseOf } from './promise.ts';
-import { flowsIn, intervalsS, moveCostUsd, type RegionFlows, valueByRegion } from './shard-value.ts';
+import {
+  flowsIn,
+  intervalsS,
+  type LaterMove,
+  laterMove,
+  moveCostUsd,
+  type RegionFlows,
+  valueByRegion,
+} from './shard-value.ts';
 import { type Names, NOWHERE, type Problem, SPREAD } from './solver/problem.ts';
 
 const BYTES_PER_GB = 1e9;
@@ -44,6 +52,8 @@ export class ClusterProblem {
   readonly windowS: number;
   readonly problem: Problem;
   readonly names: Names;
+  /** Moves that will be worth it in a later step, by shard, for those that stay until then; and what a move costs. */
+  readonly later = new Map<number, LaterMove & { againUsd: number }>();
   /** Mean user latency when a move would be done: `[shard * regions + region]`. */
   readonly #latencyMs: Float64Array;
   /** Seconds ahead at which a move that starts now would be done, and when a region is first better than where it is. */
@@ -295,7 +305,12 @@ export class ClusterProblem {
     }
     if (first > 0 && home >= 0)
       for (let r = 0; r < R; r++) for (let h = 0; h < first; h++) rates[r * H + h] = rates[home * H + h]!;
-    valueByRegion(rates, R, this.intervals, again, values, { first, open: this.#openTo(s) });
+    const open = this.#openTo(s);
+    valueByRegion(rates, R, this.intervals, again, values, { first, open });
+    if (home >= 0) {
+      const later = laterMove(rates, R, this.intervals, again, home, values, { first, open });
+      if (later !== undefined) this.later.set(s, { ...later, againUsd: again });
+    }
     const perHour = SECONDS_PER_HOUR / this.windowS;
     for (let r = 0; r < R; r++) p.value[s * R + r] = values[r]! * perHour;
     p.requestsPerSecond[s] = rate;

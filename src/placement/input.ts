@@ -55,6 +55,8 @@ export interface Relocation {
   /** Seconds ahead at which it should be done, and the earliest at which it can be. */
   neededAtS: number;
   doneS: number;
+  /** Of a move that is worth it only from {@link neededAtS} on: the earliest start, in seconds, that does not cost more than it saves. */
+  earliestAtS?: number;
   /** Shards whose moves make room for this one: it must not go without them. */
   after?: ShardId[];
 }
@@ -72,6 +74,8 @@ export interface PlacementResult {
   target: Map<ShardId, ProcessId>;
   /** Only those that should move, best first: every prefix keeps the hard constraints. */
   relocations: Relocation[];
+  /** Moves that will be worth it later, those needed first in front: some must start early where budgets are short. */
+  upcoming?: Relocation[];
   cost: { now: Cost; target: Cost };
   /** Absent where nothing was solved. */
   certificate?: Certificate;

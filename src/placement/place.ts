@@ -22,6 +22,7 @@ import { primariesOf, type Step, sequence } from './sequence.ts';
 import { eligible } from './solver/eligible.ts';
 import { costOf } from './solver/objective.ts';
 import { type SolveResult, solve } from './solver/solve.ts';
+import { upcomingMoves } from './upcoming.ts';
 
 /** The placer used by every policy that moves. */
 export function createPlacer(): Placer {
@@ -75,12 +76,14 @@ export function place(input: PlacementInput): PlacementResult {
   const after = costAt(cluster, state.place);
   const certificate = certify(cluster, solved, costOf(problem, state.place).total);
   const blocked = blockedBy(cluster, state);
+  const cannot = infeasibilities(cluster, state, stuck);
   return {
     target,
     relocations,
+    upcoming: upcomingMoves(cluster, state),
     cost: { now, target: after },
     certificate,
-    ...infeasibilities(cluster, state, stuck),
+    ...cannot,
     reason: reasonFor(relocations.length, now.total, after.total, certificate, blocked),
     blocked,
   };

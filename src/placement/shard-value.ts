@@ -115,3 +115,48 @@ export function valueByRegion(
       later[region] = Math.min(later[region]!, best + againUsd);
   }
 }
+
+/** The move that {@link valueByRegion} counts on for a shard that stays in `home` for the moment. */
+export interface LaterMove {
+  region: number;
+  /** The interval with which it should be done. */
+  step: number;
+  /** Dollars over the window that it saves against staying throughout, net of the move. */
+  gainUsd: number;
+  /** Dollars that being there from {@link valueByRegion}'s first interval on would cost more than waiting. */
+  earlyUsd: number;
+}
+
+/** Undefined where staying is as good. Arguments as those of {@link valueByRegion}; `values` is what that found. */
+export function laterMove(
+  rates: Float64Array,
+  regions: number,
+  intervals: readonly number[],
+  againUsd: number,
+  home: number,
+  values: Float64Array,
+  { first = 0, open }: { first?: number; open?: Uint8Array } = {},
+): LaterMove | undefined {
+  const horizons = intervals.length;
+  let stays = 0;
+  for (let h = 0; h < horizons; h++) stays += rates[home * horizons + h]! * intervals[h]!;
+  const gainUsd = stays - values[home]!;
+  if (gainUsd <= 1e-9 * Math.abs(stays)) return undefined;
+  const worth = new Float64Array(regions);
+  let found: LaterMove | undefined;
+  for (let h = horizons - 1; h > first; h--) {
+    let best = -1;
+    for (let region = 0; region < regions; region++) {
+      worth[region]! += rates[region * horizons + h]! * intervals[h]!;
+      if ((open === undefined || open[region] === 1) && (best < 0 || worth[region]! < worth[best]!))
+        best = region;
+    }
+    if (best < 0) return undefined;
+    const limit = worth[best]! + againUsd;
+    // The earliest interval counts: what was found for later ones is part of its worth.
+    if (limit < worth[home]!)
+      found = { region: best, step: h, gainUsd, earlyUsd: values[best]! + againUsd - values[home]! };
+    for (let region = 0; region < regions; region++) worth[region] = Math.min(worth[region]!, limit);
+  }
+  return found;
+}

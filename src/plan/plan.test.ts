@@ -5,7 +5,7 @@ import type { PlacementNode, PlacementShard } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import { CPU_SHARE_MAX } from '../placement/constraints/capacity.ts';
 import { createPlacer, horizonsFor, type PlacementInput } from '../placement/index.ts';
-import { valueByRegion } from '../placement/shard-value.ts';
+import { laterMove, valueByRegion } from '../placement/shard-value.ts';
 import { queueing } from '../placement/solver/objective.ts';
 import { MoveLedger, makePlan, repairLost } from './index.ts';
 
@@ -92,6 +92,9 @@ const plan = (input: PlacementInput) =>
     atMs: 0,
   });
 
+/** Dollars a second of three regions in four intervals. */
+const rates = fc.array(fc.double({ min: 0, max: 10, noNaN: true }), { minLength: 12, maxLength: 12 });
+
 describe('placement, on random clusters', () => {
   const clusters = fc.array(drawn, { minLength: 1, maxLength: 40 }).map((all) => all.map(toShard));
 
@@ -154,7 +157,6 @@ describe('placement, on random clusters', () => {
   });
 
   it('values a region as the best path of later moves does, found by trying all', () => {
-    const rates = fc.array(fc.double({ min: 0, max: 10, noNaN: true }), { minLength: 12, maxLength: 12 });
     fc.assert(
       fc.property(rates, fc.double({ min: 0, max: 10, noNaN: true }), (all, again) => {
         const intervals = [1, 2, 1, 3];
@@ -175,6 +177,40 @@ describe('placement, on random clusters', () => {
       }),
     );
   });
+
+  it('names the move it counts on: staying until then and going on from there costs what staying is worth', () => {
+    let named = 0;
+    fc.assert(
+      fc.property(
+        rates,
+        fc.double({ min: 0, max: 10, noNaN: true }),
+        fc.constantFrom(0, 1, 2),
+        (all, again, first) => {
+          const intervals = [1, 2, 1, 3];
+          const values = new Float64Array(3);
+          valueByRegion(Float64Array.from(all), 3, intervals, again, values, { first });
+          const best = (region: number, h: number): number => {
+            const here = all[region * 4 + h]! * intervals[h]!;
+            if (h === 3) return here;
+            return here + Math.min(...[0, 1, 2].map((r) => (r === region ? 0 : again) + best(r, h + 1)));
+          };
+          const until = (h: number) =>
+            intervals.slice(0, h).reduce((sum, seconds, i) => sum + seconds * all[i]!, 0);
+          const move = laterMove(Float64Array.from(all), 3, intervals, again, 0, values, { first });
+          if (move === undefined) {
+            expect(values[0]).toBeCloseTo(until(4), 6);
+            return;
+          }
+          named++;
+          expect(move.step).toBeGreaterThan(first);
+          expect(until(move.step) + again + best(move.region, move.step)).toBeCloseTo(values[0]!, 6);
+          expect(move.gainUsd).toBeCloseTo(until(4) - values[0]!, 9);
+          expect(move.earlyUsd).toBeCloseTo(values[move.region]! + again - values[0]!, 9);
+        },
+      ),
+    );
+    expect(named).toBeGreaterThan(10);
+  });
 });
 
 describe('a plan', () => {
@@ -182,6 +218,42 @@ describe('a plan', () => {
     Array.from({ length: count }, (_, i) =>
       toShard({ on: 0, rates: [0, 0, 1 + (i % 9)], allowed: 0, pinned: false, version: 1, flying: 40 }, i),
     );
+
+  it('starts some early of what many need at one moment, as many as the budgets ask for and no more', () => {
+    // Their users are in us until 7 s from now and in ap from then on; a little more is lost by going at once than by waiting.
+    const shards = Array.from({ length: 60 }, (_, i) => {
+      const horizonsS = horizonsFor(2);
+      const origin = (rate: (at: number) => number) => ({
+        commands: horizonsS.map(() => 0),
+        queries: horizonsS.map(rate),
+      });
+      const some = toShard({ on: 0, rates: [0, 0, 0], allowed: 0, pinned: false, version: 1, flying: 40 }, i);
+      const byOrigin = {
+        [REGIONS[0]!]: origin((at) => (at < 7 ? 0.02 : 0)),
+        [REGIONS[2]!]: origin((at) => (at < 7 ? 0 : 1)),
+      };
+      const profile = { cpuSeconds: 0.0005, bytesIn: 1, bytesOut: 1, stateBytes: 100, windowS: 10 };
+      return { ...some, forecast: flatForecast(some.shard, horizonsS, byOrigin, profile) };
+    });
+    const placement = createPlacer().place(inputOf(shards));
+    expect(placement.relocations).toEqual([]);
+    expect(placement.upcoming).toHaveLength(60);
+    // They should be done at 8 s and take 2: starts at 0 to 6 s are in time.
+    const startedNow = (startedPerTick: number) =>
+      makePlan({
+        placement,
+        inFlight: [],
+        epochOf: () => 3,
+        parent: 7,
+        atMs: 0,
+        budgets: { startedPerTick },
+      });
+    expect(startedNow(24).plan).toBeUndefined();
+    expect(startedNow(9).plan!.moves).toHaveLength(60 - 6 * 9);
+    expect(startedNow(9).plan!.moves[0]!.reason.text).toMatch(/from 8 s on .* some start early/);
+    expect(startedNow(7).plan!.moves).toHaveLength(7);
+    expect(startedNow(7).plan!.later!.filter(({ late }) => late)).toHaveLength(60 - 7 * 7);
+  });
 
   it('is immutable, names its parent, and carries epochs, cells and reasons', () => {
     const { plan: made } = plan(inputOf(away(3)));

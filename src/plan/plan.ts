@@ -2,7 +2,8 @@
  * Current placement against target: an immutable plan of the moves to start in this tick, and of what follows when.
  *
  * Guarantees: nothing starts beyond the budgets, what is in flight counted; a shard in flight is not planned again; every
- * move's gain pays for it and for what its last move still owes; order is placement's (what must move, then by gain for each
+ * move's gain pays for it and for what its last move still owes; what is needed later starts early only where budgets
+ * would not suffice then; order is placement's (what must move, then by gain for each
  * second a move takes); a move never starts without those that make room for it; the same input gives the same plan. When
  * nothing moves, the plan says why.
  */
@@ -55,7 +56,8 @@ export interface PlanResult {
 
 export function makePlan(input: PlanInput): PlanResult {
   const budgets: MoveBudgets = { ...DEFAULT_BUDGETS, ...input.budgets };
-  const wanted = input.placement.relocations.map((relocation) => ({
+  const { relocations, upcoming = [] } = input.placement;
+  const wanted = [...relocations, ...upcoming].map((relocation) => ({
     ...relocation,
     durationS: relocation.doneS,
   }));
@@ -63,7 +65,7 @@ export function makePlan(input: PlanInput): PlanResult {
   const schedule = scheduleMoves(wanted, underWay, {
     ...budgets,
     tickS: input.tickS ?? TICK_S,
-    horizonS: LAID_OUT_S,
+    horizonS: upcoming.reduce((most, { neededAtS }) => Math.max(most, neededAtS), LAID_OUT_S),
   });
   const limits: Record<string, number> = {};
   const count = (name: string) => {
@@ -76,7 +78,8 @@ export function makePlan(input: PlanInput): PlanResult {
       moves.push(toMove(move, input));
       continue;
     }
-    count(heldBy ?? 'moves started per tick');
+    // What is not due yet waits for nothing.
+    if (move.earliestAtS === undefined) count(heldBy ?? 'moves started per tick');
     if (later.length < LATER_MAX)
       later.push({
         shard: move.shard,
@@ -87,7 +90,8 @@ export function makePlan(input: PlanInput): PlanResult {
       });
   }
   const moving = new Set(input.inFlight.map(({ shard }) => shard));
-  for (const { move, because } of schedule.leftOut) if (!moving.has(move.shard)) count(because);
+  for (const { move, because } of schedule.leftOut)
+    if (!moving.has(move.shard) && move.earliestAtS === undefined) count(because);
   const waiting = Object.values(limits).reduce((a, b) => a + b, 0);
   const plan =
     moves.length === 0
