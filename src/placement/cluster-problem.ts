@@ -26,6 +26,7 @@ import {
   type RegionFlows,
   valueByRegion,
 } from './shard-value.ts';
+import { emptyColumns, numberZones } from './solver/columns.ts';
 import { type Names, NOWHERE, type Problem, SPREAD } from './solver/problem.ts';
 
 const BYTES_PER_GB = 1e9;
@@ -180,12 +181,6 @@ export class ClusterProblem {
     const dims = steps * RESOURCES.length;
     let width = 1;
     for (const { standbys } of shards) width = Math.max(width, 1 + (standbys?.length ?? 0));
-    const zones = new Map<string, number>();
-    const zoneOf = ({ region, zone }: PlacementNode) => {
-      const key = `${region}/${zone}`;
-      if (!zones.has(key)) zones.set(key, zones.size);
-      return zones.get(key)!;
-    };
     const usdPerMs = prices.latencyUsdPerMsPerMillion / 1e6;
     const words = Math.ceil(R / 32);
     const baseLoad = new Float64Array(N * dims);
@@ -193,6 +188,10 @@ export class ClusterProblem {
       const overhead = input.overheadCpu?.[processId] ?? 0;
       for (let t = 0; t < steps; t++) baseLoad[n * dims + t * 3] = overhead;
     });
+    const sizes = { regionCount: R, dims, regionWords: words, width };
+    const columns = emptyColumns(S, sizes);
+    // Standbys are not chosen here; a spread of zones is what their own rule keeps.
+    columns.spread.fill(SPREAD.zone);
     return {
       regionCount: R,
       nodeCount: N,
@@ -200,6 +199,7 @@ export class ClusterProblem {
       steps,
       dims,
       width,
+      regionWords: words,
       stepWeight: Float64Array.from(this.intervals, (seconds) => seconds / this.windowS),
       egressUsdPerGb: Float64Array.from({ length: R * R }, (_, i) => {
         const from = regions[Math.floor(i / R)]!;
@@ -217,7 +217,7 @@ export class ClusterProblem {
       queueUsdPerHour: 1000 * usdPerMs * SECONDS_PER_HOUR,
       excessUsdPerHour: EXCESS_FACTOR * prices.overloadUsdPerHour,
       nodeRegion: Int32Array.from(nodes, (node) => regions.indexOf(node.region)),
-      nodeZone: Int32Array.from(nodes, zoneOf),
+      nodeZone: numberZones(nodes).nodeZone,
       capacity: Float64Array.from(
         nodes.flatMap(({ capacity }) => [capacity.cpu, capacity.memoryBytes, capacity.networkBytesPerSecond]),
         (amount) => Math.max(amount, CAPACITY_MIN),
@@ -229,25 +229,7 @@ export class ClusterProblem {
       open: Uint8Array.from(nodes, (node) => (node.open && !node.draining ? 1 : 0)),
       draining: Uint8Array.from(nodes, (node) => (node.draining ? 1 : 0)),
       buildReads: new Uint8Array(N).fill(1),
-      value: new Float64Array(S * R),
-      userEgress: new Float32Array(S * R),
-      loadMean: new Float64Array(S * dims),
-      loadVariance: new Float64Array(S * dims),
-      writeGbPerHour: new Float64Array(S),
-      stateGb: new Float64Array(S),
-      requestsPerSecond: new Float64Array(S),
-      moveFarUsd: new Float64Array(S),
-      moveNearUsd: new Float64Array(S),
-      promotionUsd: new Float64Array(S),
-      standbys: new Uint8Array(S),
-      spread: new Uint8Array(S).fill(SPREAD.zone),
-      regionWords: words,
-      allowed: new Uint32Array(S * words),
-      pinnedTo: new Int32Array(S).fill(NOWHERE),
-      frozen: new Uint8Array(S),
-      buildClass: new Uint16Array(S),
-      saturating: new Uint8Array(S),
-      start: new Int32Array(S * width).fill(NOWHERE),
+      ...columns,
       cellRegion: Int32Array.from(regions, (_, r) => r),
     };
   }

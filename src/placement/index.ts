@@ -17,11 +17,11 @@ export { createPlacer, stillPlacer } from './place.ts';
 export { createPolicy, POLICIES, type Policy, type PolicyName, REACTIVE_HALF_LIFE_S } from './policies.ts';
 export { type Check, check, type Violation } from './solver/check.ts';
 export { nearestFeasible } from './solver/greedy.ts';
+export { repair } from './solver/missing.ts';
 export { costOf, movesOf } from './solver/objective.ts';
 export type { Names, Problem } from './solver/problem.ts';
 export {
   DEFAULT_BUDGET,
-  repair,
   type SolveBudget,
   type SolveOptions,
   type SolveResult,

@@ -6,14 +6,11 @@ import type { Infeasibility } from '../model/loop.ts';
 import type { ClusterProblem } from './cluster-problem.ts';
 import { PLACE_CONSTRAINTS } from './constraints/place-constraints.ts';
 import type { PlacementResult } from './input.ts';
-import { check } from './solver/check.ts';
+import { check, EXAMPLES_MAX, RESOURCE_NAMES } from './solver/check.ts';
 import { primaryMoveUsd } from './solver/objective.ts';
 import type { Problem } from './solver/problem.ts';
+import { type Remedy, refusals } from './solver/refusals.ts';
 import type { State } from './solver/state.ts';
-
-/** Shards named for each constraint; the count is whole. */
-const EXAMPLES_MAX = 20;
-const RESOURCE_NAMES = ['cpu', 'memory', 'network'];
 
 export function infeasibilities(
   cluster: ClusterProblem,
@@ -36,33 +33,15 @@ export function infeasibilities(
 }
 
 /** A shard that must leave or is nowhere, and that no node can take. */
-function whyStuck(cluster: ClusterProblem, state: State, s: number): { constraint: string; remedy: string } {
+function whyStuck(cluster: ClusterProblem, state: State, s: number): Remedy {
   const { problem, names } = cluster;
-  const here = problem.start[s * problem.width]!;
-  const refusals = new Map<string, number>();
-  const full: number[] = [];
-  for (let n = 0; n < problem.nodeCount; n++) {
-    if (n === here) continue;
-    const refused = PLACE_CONSTRAINTS.find((constraint) => !constraint.allows(problem, s, n, false));
-    if (refused === undefined) full.push(n);
-    else refusals.set(refused.name, (refusals.get(refused.name) ?? 0) + 1);
-  }
-  if (full.length > 0) {
-    const d = scarcest(problem, state, s, full);
-    const regions = [...new Set(full.map((n) => names.regions[problem.nodeRegion[n]!]!))].join(', ');
-    return {
-      constraint: 'capacity',
-      remedy: `every node that may hold it is full: more ${RESOURCE_NAMES[d % 3]} in ${regions}, such as another node`,
-    };
-  }
-  const [name] = [...refusals].sort((a, b) => b[1] - a[1])[0] ?? ['nodes'];
-  const constraint = PLACE_CONSTRAINTS.find((candidate) => candidate.name === name);
+  const { takers, why } = refusals(problem, s, false, problem.start[s * problem.width]!);
+  if (takers.length === 0) return why;
+  const d = scarcest(problem, state, s, takers);
+  const regions = [...new Set(takers.map((n) => names.regions[problem.nodeRegion[n]!]!))].join(', ');
   return {
-    constraint: name,
-    remedy:
-      constraint === undefined
-        ? 'there is no other node: add one'
-        : `no other node may hold it, since a shard ${constraint.description}: add or open a node that may`,
+    constraint: 'capacity',
+    remedy: `every node that may hold it is full: more ${RESOURCE_NAMES[d % 3]} in ${regions}, such as another node`,
   };
 }
 

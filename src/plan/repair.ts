@@ -7,7 +7,7 @@ import type { ProcessId, ShardId } from '../model/ids.ts';
 import { ClusterProblem } from '../placement/cluster-problem.ts';
 import { infeasibilities } from '../placement/infeasible.ts';
 import type { PlacementInput } from '../placement/input.ts';
-import { repair } from '../placement/solver/solve.ts';
+import { repair } from '../placement/solver/missing.ts';
 import { State } from '../placement/solver/state.ts';
 
 export interface Repair {

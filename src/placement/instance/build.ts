@@ -4,6 +4,7 @@
  *
  * Boundary: expects lines that `read.ts` found sound (or that a generator made); references between lines are resolved here.
  */
+import { emptyColumns, numberZones, resizeColumns } from '../solver/columns.ts';
 import { type Names, NOWHERE, type Problem, SPREAD } from '../solver/problem.ts';
 import {
   DEFAULT_WEIGHTS,
@@ -26,8 +27,6 @@ export interface Built {
   /** Bytes a second of one move: `[from * regions + to]`. */
   bandwidthBps: Float64Array;
 }
-
-type Growing = Float64Array | Float32Array | Int32Array | Uint32Array | Uint8Array | Uint16Array;
 
 export function weightsOf(header: InstanceHeader): Weights {
   const given = header.weights ?? {};
@@ -68,17 +67,11 @@ export class ProblemBuilder {
     this.#egress = new Float64Array(R);
     // What a header promises is believed up to a gigabyte.
     this.#room = Math.max(SHARDS_FIRST, Math.min(header.shards ?? 0, Math.floor(PROMISED_MAX / R)));
-    const zones = new Map<string, number>();
-    const zoneOf = ({ region, zone }: { region: string; zone: string }) => {
-      const key = `${region}/${zone}`;
-      if (!zones.has(key)) zones.set(key, zones.size);
-      return zones.get(key)!;
-    };
+    const { nodeZone, zones } = numberZones(nodes);
     const { weights } = this;
     const dims = steps * 3;
     const words = Math.ceil(R / 32);
     const cellRegions = header.cells.map(({ region }) => this.#regionIndex.get(region)!);
-    const S = this.#room;
     this.#problem = {
       regionCount: R,
       nodeCount: nodes.length,
@@ -86,6 +79,7 @@ export class ProblemBuilder {
       steps,
       dims,
       width: 1,
+      regionWords: words,
       stepWeight: Float64Array.from(this.#stepWeights),
       egressUsdPerGb: Float64Array.from(header.egressUsdPerGb.flat()),
       standbyShare: Float64Array.from(RESOURCES, (name) => weights.standbyShare[name]),
@@ -98,7 +92,7 @@ export class ProblemBuilder {
       queueUsdPerHour: 0,
       excessUsdPerHour: 0,
       nodeRegion: Int32Array.from(nodes, (node) => this.#regionIndex.get(node.region)!),
-      nodeZone: Int32Array.from(nodes, zoneOf),
+      nodeZone,
       capacity: Float64Array.from(nodes.flatMap((node) => RESOURCES.map((name) => node.capacity[name]))),
       baseLoad: new Float64Array(nodes.length * dims),
       nodeUsdPerHour: Float64Array.from(nodes, (node) => node.usdPerHour),
@@ -107,25 +101,7 @@ export class ProblemBuilder {
       open: Uint8Array.from(nodes, (node) => (node.cordoned === true || node.draining === true ? 0 : 1)),
       draining: Uint8Array.from(nodes, (node) => (node.draining === true ? 1 : 0)),
       buildReads: new Uint8Array(nodes.length).fill(1),
-      value: new Float64Array(S * R),
-      userEgress: new Float32Array(S * R),
-      loadMean: new Float64Array(S * dims),
-      loadVariance: new Float64Array(S * dims),
-      writeGbPerHour: new Float64Array(S),
-      stateGb: new Float64Array(S),
-      requestsPerSecond: new Float64Array(S),
-      moveFarUsd: new Float64Array(S),
-      moveNearUsd: new Float64Array(S),
-      promotionUsd: new Float64Array(S),
-      standbys: new Uint8Array(S),
-      spread: new Uint8Array(S),
-      regionWords: words,
-      allowed: new Uint32Array(S * words),
-      pinnedTo: new Int32Array(S),
-      frozen: new Uint8Array(S),
-      buildClass: new Uint16Array(S),
-      saturating: new Uint8Array(S),
-      start: new Int32Array(S),
+      ...emptyColumns(this.#room, { regionCount: R, dims, regionWords: words, width: 1 }),
       cellRegion: Int32Array.from(regions, (_, r) => nearestCell(r, cellRegions, this.#rtt, R)),
     };
     // More than any placement could save: a search leaves a node that is beyond full before it looks at anything else.
@@ -133,7 +109,7 @@ export class ProblemBuilder {
     this.#names = {
       regions,
       nodes: nodes.map(({ id }) => id),
-      zones: [...zones.keys()],
+      zones,
       shards: [],
       buildClasses: [''],
     };
@@ -264,47 +240,10 @@ export class ProblemBuilder {
   }
 
   #resize(shards: number): void {
-    const p = this.#problem as unknown as Record<string, unknown>;
-    const R = this.#problem.regionCount;
-    const per: Record<string, number> = {
-      value: R,
-      userEgress: R,
-      loadMean: this.#problem.dims,
-      loadVariance: this.#problem.dims,
-      allowed: this.#problem.regionWords,
-      start: this.#problem.width,
-    };
-    for (const name of PER_SHARD) {
-      const old = p[name] as Growing;
-      const length = shards * (per[name] ?? 1);
-      const grown = new (old.constructor as new (length: number) => Growing)(length);
-      grown.set(old.subarray(0, Math.min(old.length, length)) as never);
-      p[name] = grown;
-    }
+    resizeColumns(this.#problem, shards);
     this.#room = shards;
   }
 }
-
-const PER_SHARD = [
-  'value',
-  'userEgress',
-  'loadMean',
-  'loadVariance',
-  'writeGbPerHour',
-  'stateGb',
-  'requestsPerSecond',
-  'moveFarUsd',
-  'moveNearUsd',
-  'promotionUsd',
-  'standbys',
-  'spread',
-  'allowed',
-  'pinnedTo',
-  'frozen',
-  'buildClass',
-  'saturating',
-  'start',
-] as const;
 
 function nearestCell(region: number, cells: number[], rtt: Float64Array, regions: number): number {
   let best = region;

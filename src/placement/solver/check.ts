@@ -7,20 +7,18 @@
 import { PLACE_CONSTRAINTS } from '../constraints/place-constraints.ts';
 import { apart } from './eligible.ts';
 import { type Names, type Problem, SPREAD } from './problem.ts';
+import { type Remedy, refusals } from './refusals.ts';
 import { State } from './state.ts';
 
 /** Shards named for each violation; the count is whole. */
-const EXAMPLES_MAX = 20;
+export const EXAMPLES_MAX = 20;
 /** A shard that needs this share of the largest node is named: nothing stands beside it well. */
 const NODE_SIZED_SHARE = 0.5;
 
-export interface Violation {
-  constraint: string;
+export interface Violation extends Remedy {
   count: number;
   /** Ids of shards or nodes. */
   examples: string[];
-  /** What would make it feasible, in plain words. */
-  remedy: string;
 }
 
 export interface Check {
@@ -30,7 +28,7 @@ export interface Check {
   nodeSized: { shard: string; share: number; neighbours: number }[];
 }
 
-const RESOURCE_NAMES = ['cpu', 'memory', 'network'];
+export const RESOURCE_NAMES = ['cpu', 'memory', 'network'];
 
 export function check(problem: Problem, names: Names, place: Int32Array): Check {
   const { shardCount, width, nodeCount } = problem;
@@ -77,26 +75,9 @@ export function check(problem: Problem, names: Names, place: Int32Array): Check 
   };
 }
 
-function whyNowhere(problem: Problem, s: number, k: number): { constraint: string; remedy: string } {
-  const { nodeCount } = problem;
-  const refusals = new Map<string, number>();
-  let free = 0;
-  for (let n = 0; n < nodeCount; n++) {
-    const refused = PLACE_CONSTRAINTS.find((constraint) => !constraint.allows(problem, s, n, k > 0));
-    if (refused !== undefined) refusals.set(refused.name, (refusals.get(refused.name) ?? 0) + 1);
-    else free++;
-  }
-  if (free === 0) {
-    const [name] = [...refusals].sort((a, b) => b[1] - a[1])[0] ?? ['nodes'];
-    const constraint = PLACE_CONSTRAINTS.find((candidate) => candidate.name === name);
-    return {
-      constraint: name,
-      remedy:
-        constraint === undefined
-          ? 'there is no node at all: add one'
-          : `no node may hold it, since a shard ${constraint.description}: add or open a node that may`,
-    };
-  }
+function whyNowhere(problem: Problem, s: number, k: number): Remedy {
+  const { takers, why } = refusals(problem, s, k > 0);
+  if (takers.length === 0) return why;
   return {
     constraint: 'spread',
     remedy: `the nodes that may hold it are all in a ${spreadName(problem, s)} that another of its replicas is in: add one elsewhere, or ask for fewer standbys`,

@@ -11,9 +11,10 @@ import { check } from './check.ts';
 import { Dual } from './dual.ts';
 import { apart, eligible, mayStay } from './eligible.ts';
 import { nearestFeasible } from './greedy.ts';
+import { repair } from './missing.ts';
 import { costOf, movesOf } from './objective.ts';
 import type { Problem } from './problem.ts';
-import { repair, solve } from './solve.ts';
+import { solve } from './solve.ts';
 import { State } from './state.ts';
 import { whyPlaced } from './why.ts';
 

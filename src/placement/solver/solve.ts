@@ -19,11 +19,12 @@ import type { CostParts } from '../instance/types.ts';
 import { Candidates } from './candidates.ts';
 import { Company } from './company.ts';
 import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
-import { mayStay } from './eligible.ts';
 import { Exchange } from './exchange.ts';
 import { Inserter } from './insert.ts';
+import { insertNowhere, priceFromLoads, startOf } from './missing.ts';
 import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
-import { NOWHERE, type Problem } from './problem.ts';
+import type { Problem } from './problem.ts';
+import { bySize, sampleOf } from './sample.ts';
 import { Search } from './search.ts';
 import { State } from './state.ts';
 
@@ -97,9 +98,6 @@ const OUT_OF_LINE = 0.05;
 /** And where queues are priced, where it is used so many times as much as the least used one, and a bit. */
 const UNEVEN_FACTOR = 1.25;
 const UNEVEN_SHARE = 0.02;
-
-/** A repair cannot wait: of so many shards one tells how steady loads are. */
-const REPAIR_STRIDE = 16;
 
 type Progress = (phase: string, share: number) => void;
 
@@ -326,186 +324,4 @@ function busyShare(state: State, n: number): number {
   let most = 0;
   for (let d = 0; d < state.problem.dims; d += 3) most = Math.max(most, state.shareOf(n, d));
   return most;
-}
-
-/**
- * Emergency: what is nowhere (its node is gone or must be left) gets a place at once, everything else stays. Hard constraints
- * are kept; prices come from what nodes carry now.
- */
-export function repair(
-  problem: Problem,
-  seed: string | number = 0,
-): { place: Int32Array; repaired: Int32Array } {
-  const state = new State(problem, startOf(problem));
-  const lost: number[] = [];
-  const { width } = problem;
-  for (let s = 0; s < problem.shardCount; s++)
-    for (let k = 0; k <= problem.standbys[s]!; k++)
-      if (state.place[s * width + k]! < 0) {
-        lost.push(s);
-        break;
-      }
-  const repaired = Int32Array.from(lost).sort(
-    (a, b) => problem.requestsPerSecond[b]! - problem.requestsPerSecond[a]! || a - b,
-  );
-  const dual = new Dual(problem, undefined, REPAIR_STRIDE);
-  priceFromLoads(dual, state);
-  const inserter = new Inserter(
-    state,
-    dual,
-    new Candidates(state, new SeededDraws(seed)),
-    new Company(problem),
-  );
-  insertNowhere(inserter, repaired, () => {});
-  return { place: state.place, repaired };
-}
-
-/** Where shards are, without the replicas that must leave. */
-function startOf(problem: Problem): Int32Array {
-  const { start, width, shardCount } = problem;
-  const place = Int32Array.from(start);
-  for (let s = 0; s < shardCount; s++) {
-    if (problem.frozen[s] === 1) continue;
-    for (let k = 0; k < width; k++) {
-      const n = place[s * width + k]!;
-      if (k > problem.standbys[s]! || (n >= 0 && !mayStay(problem, s, n, k > 0)))
-        place[s * width + k] = NOWHERE;
-    }
-  }
-  return place;
-}
-
-/** The most any dimension of each shard needs of an average node. */
-function sizesOf(problem: Problem): Float64Array {
-  const { shardCount, nodeCount, dims, loadMean, capacity } = problem;
-  const inverse = new Float64Array(dims);
-  for (let d = 0; d < dims; d++) {
-    let sum = 0;
-    for (let n = 0; n < nodeCount; n++) sum += capacity[n * 3 + (d % 3)]!;
-    inverse[d] = nodeCount / Math.max(sum, Number.MIN_VALUE);
-  }
-  const size = new Float64Array(shardCount);
-  for (let s = 0; s < shardCount; s++)
-    for (let d = 0; d < dims; d++) size[s] = Math.max(size[s]!, loadMean[s * dims + d]! * inverse[d]!);
-  return size;
-}
-
-/** Largest first. */
-export function bySize(problem: Problem): Int32Array {
-  const size = sizesOf(problem);
-  return Int32Array.from(size, (_, s) => s).sort((a, b) => size[b]! - size[a]! || a - b);
-}
-
-function insertNowhere(
-  inserter: Inserter,
-  order: Int32Array,
-  progress: (phase: string, share: number) => void,
-): void {
-  const { problem, state, dual } = inserter;
-  const { width } = problem;
-  const old = new Int32Array(width);
-  for (let i = 0; i < order.length; i++) {
-    const s = order[i]!;
-    if ((i & 8191) === 0) progress('insertion', i / order.length);
-    let missing = false;
-    for (let k = 0; k <= problem.standbys[s]!; k++) if (state.place[s * width + k]! < 0) missing = true;
-    if (!missing || problem.frozen[s] === 1) continue;
-    old.set(state.place.subarray(s * width, (s + 1) * width));
-    for (let k = 0; k < width; k++) if (old[k]! >= 0) state.remove(s, k);
-    if (
-      old.every((n) => n < 0) &&
-      dual.choose(s) < Number.POSITIVE_INFINITY &&
-      inserter.placePrimary(s, dual.chosen[0]!)
-    )
-      continue;
-    if (inserter.find(s, old, 0) < Number.POSITIVE_INFINITY) {
-      for (let k = 0; k <= problem.standbys[s]!; k++) inserter.put(s, k, inserter.found[k]!);
-      continue;
-    }
-    placeLeastBad(inserter, s);
-  }
-  for (const s of order) {
-    if (problem.frozen[s] === 1 || problem.standbys[s] === 0 || state.place[s * width + 1]! >= 0) continue;
-    if (state.place[s * width]! < 0 || inserter.placeStandbys(s)) continue;
-    old.set(state.place.subarray(s * width, (s + 1) * width));
-    state.remove(s, 0);
-    if (inserter.find(s, old, 0) < Number.POSITIVE_INFINITY)
-      for (let k = 0; k <= problem.standbys[s]!; k++) inserter.put(s, k, inserter.found[k]!);
-    else placeLeastBad(inserter, s);
-  }
-}
-
-function placeLeastBad(inserter: Inserter, s: number): void {
-  const { problem } = inserter;
-  {
-    const taken = new Int32Array(problem.width).fill(NOWHERE);
-    for (let k = 0; k <= problem.standbys[s]!; k++) {
-      const n = inserter.leastBad(s, k, taken);
-      taken[k] = n;
-      if (n >= 0) inserter.put(s, k, n);
-    }
-  }
-}
-
-/** Shards that stand for all, and for how many each. */
-interface Sample {
-  shards: Int32Array;
-  weights: Float64Array;
-}
-
-/**
- * Shards drawn in proportion to their size (systematically: every so much load), the largest all: the few that carry most of the
- * load decide prices, and one in ten of those drawn evenly would say little.
- */
-function sampleOf(problem: Problem, most: number, draws: SeededDraws): Sample {
-  const { shardCount } = problem;
-  if (shardCount <= most)
-    return {
-      shards: Int32Array.from({ length: shardCount }, (_, s) => s),
-      weights: new Float64Array(shardCount).fill(1),
-    };
-  const size = sizesOf(problem);
-  let total = 0;
-  for (let s = 0; s < shardCount; s++) total += size[s]!;
-  // Small ones are many and count too: half of a shard's chance is even.
-  const even = total / shardCount;
-  for (let s = 0; s < shardCount; s++) size[s] = (size[s]! + even) / 2;
-  const step = total / most;
-  const shards = new Int32Array(most + 1);
-  const weights = new Float64Array(most + 1);
-  let count = 0;
-  let until = draws.next() * step;
-  for (let s = 0; s < shardCount && count <= most; s++) {
-    until -= size[s]!;
-    if (until > 0) continue;
-    until += step * Math.ceil((-until + Number.MIN_VALUE) / step);
-    shards[count] = s;
-    weights[count++] = Math.max(1, step / size[s]!);
-  }
-  return { shards: shards.slice(0, count), weights: weights.slice(0, count) };
-}
-
-/** Prices at which regions would carry what they carry: where a warm round begins. */
-function priceFromLoads(dual: Dual, state: State): void {
-  const { problem, supply } = dual;
-  const { dims, nodeCount, nodeRegion, regionCount, headroom, quantileZ } = problem;
-  const nodes = new Int32Array(regionCount);
-  const over = new Float64Array(regionCount * dims);
-  for (let n = 0; n < nodeCount; n++) {
-    nodes[nodeRegion[n]!]!++;
-    for (let d = 0; d < dims; d++) {
-      const m = state.mean[n * dims + d]!;
-      const load =
-        m +
-        quantileZ *
-          Math.sqrt(Math.max(0, state.variance[n * dims + d]!) + problem.commonSquared[d % 3]! * m * m);
-      const share = load / problem.capacity[n * 3 + (d % 3)]!;
-      over[nodeRegion[n]! * dims + d]! += Math.max(0, share - headroom) / (1 - headroom);
-    }
-  }
-  for (let i = 0; i < over.length; i++) {
-    const count = nodes[(i / dims) | 0]!;
-    dual.prices[i] = count > 0 ? (over[i]! / count) * supply.unitPrice[i]! : 0;
-  }
-  dual.refresh();
 }
