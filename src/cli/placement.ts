@@ -103,7 +103,11 @@ async function runSolve(command: Command): Promise<void> {
     cost: result.cost,
     lowerBound: result.lowerBound,
     gap: (result.cost.total - result.lowerBound) / result.lowerBound,
-    gapOverGreedy: (result.cost.total - result.lowerBound) / (greedy - result.lowerBound),
+    // Greedy may be as good as can be, or leave out what has no room: then there is no distance to compare with.
+    gapOverGreedy:
+      greedy > result.lowerBound
+        ? (result.cost.total - result.lowerBound) / (greedy - result.lowerBound)
+        : null,
     moves: result.moved + result.promoted,
   };
   await writePlacement(flags, built, result, header);
@@ -133,18 +137,22 @@ async function readInstance(file: string, say: (text: string) => void): Promise<
     await opened;
     let header: ReturnType<InstanceReader['header']> | undefined;
     for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
+      if (line.trim() === '') {
+        reader.skip();
+        continue;
+      }
       if (header === undefined) {
         header = reader.header(line);
         builder = new ProblemBuilder(header);
         continue;
       }
-      if (line.trim() === '') continue;
       const shard = reader.shard(line);
       builder!.add(shard);
       if (reader.line % PROGRESS_LINES === 0) say(`read ${reader.line} lines\n`);
     }
     // An empty file has no header: say so as of its first line.
     builder ??= new ProblemBuilder(reader.header(''));
+    reader.end();
     return builder.build();
   } catch (error) {
     if (error instanceof InstanceError)
@@ -238,7 +246,7 @@ function textOf(summary: {
   cost: SolveResult['cost'];
   lowerBound: number;
   gap: number;
-  gapOverGreedy: number;
+  gapOverGreedy: number | null;
   moves: number;
   promotions: number;
   shards: number;
@@ -250,7 +258,7 @@ function textOf(summary: {
 }): string {
   const { cost } = summary;
   const lines = [
-    `${summary.shards} shards on ${summary.nodes} nodes: $${cost.total.toFixed(4)} an hour, ${(100 * summary.gap).toFixed(3)} % above the certified bound $${summary.lowerBound.toFixed(4)} (${(100 * summary.gapOverGreedy).toFixed(2)} % of nearest-feasible greedy's distance)`,
+    `${summary.shards} shards on ${summary.nodes} nodes: $${cost.total.toFixed(4)} an hour, ${(100 * summary.gap).toFixed(3)} % above the certified bound $${summary.lowerBound.toFixed(4)}${summary.gapOverGreedy === null ? '' : ` (${(100 * summary.gapOverGreedy).toFixed(2)} % of nearest-feasible greedy's distance)`}`,
     `  ${(['latency', 'egress', 'replication', 'nodes', 'overload', 'moves'] as const).map((name) => `${name} $${cost[name].toFixed(4)}`).join(', ')}`,
     `  ${summary.moves} replicas move, ${summary.promotions} of them by promotion; solved in ${(summary.tookMs.solve / 1000).toFixed(2)} s`,
   ];

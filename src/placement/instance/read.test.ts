@@ -76,6 +76,24 @@ describe('an instance that is not sound', () => {
     );
   });
 
+  it('is refused where a field is misspelt, more or fewer lines come than promised, or the file is packed', () => {
+    const reader = new InstanceReader();
+    reader.skip();
+    expect(() => reader.header('\u001f\u008b')).toThrow(/line 2: .* plain text: unpack the file first/);
+    const nodes = [{ ...(header().nodes as Node[])[0], cordond: true }];
+    expect(() => new InstanceReader().header(JSON.stringify({ ...header(), nodes }))).toThrow(
+      /nodes\[0\]\.cordond: expected one of id, region, .*, got "cordond"/,
+    );
+    reader.header(`\uFEFF${JSON.stringify({ ...header(), shards: 2 })}`);
+    expect(() => reader.shard(JSON.stringify({ ...shard(), primry: 'a' }))).toThrow(
+      /line 4: primry: expected/,
+    );
+    reader.shard(JSON.stringify(shard()));
+    expect(() => reader.end()).toThrow(/shards: expected as many as lines follow \(1\), got 2/);
+    reader.shard(JSON.stringify({ ...shard(), id: 's/other' }));
+    reader.end();
+  });
+
   it('is refused where a line is no JSON, or an id comes twice', () => {
     const reader = new InstanceReader();
     reader.header(JSON.stringify(header()));
@@ -154,11 +172,10 @@ describe('the command line', () => {
     const missing = skein('solve', '--input', join(folder, 'none'), '--output', join(folder, 'out.jsonl'));
     expect(missing.status).toBe(1);
     expect(missing.stderr).toContain('cannot be read');
+    // A file that was cut between two lines; and no room is taken for what was only promised.
     const alone = { ...header(), shards: 5_000_000 };
-    writeFileSync(file, `${JSON.stringify(alone)}\n`);
-    const empty = skein('solve', '--input', file, '--output', join(folder, 'out.jsonl'), '--json', '--quiet');
-    expect(JSON.parse(empty.stdout)).toMatchObject({ shards: 0, feasible: true, gap: 0 });
-    writeFileSync(file, '');
-    expect(skein('solve', '--input', file, '--output', join(folder, 'out.jsonl')).stderr).toContain('line 1');
+    writeFileSync(file, `\uFEFF\n${JSON.stringify(alone)}\n`);
+    const cut = skein('solve', '--input', file, '--output', join(folder, 'out.jsonl'), '--quiet');
+    expect(cut.stderr).toContain('shards: expected as many as lines follow (0), got 5000000');
   });
 });

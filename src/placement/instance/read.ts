@@ -25,11 +25,28 @@ export class InstanceError extends Error {
 
 function show(value: unknown): string {
   if (value === undefined) return 'nothing';
+  // JSON has no infinity, but a number like 1e999 becomes one.
+  if (typeof value === 'number') return String(value);
   const text = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
 type Fields = Record<string, unknown>;
+
+/** A field that is not known is a typing error: a `primry` that is passed over would place a shard anew. */
+const HEADER_FIELDS = new Set(
+  'regions rttMs egressUsdPerGb bandwidthBps cells nodes steps stepWeights weights shards'.split(' '),
+);
+const NODE_FIELDS = new Set(
+  'id region zone capacity usdPerHour releasable cordoned draining versions'.split(' '),
+);
+const SHARD_FIELDS = new Set(
+  'id load commandsPerSecond queriesPerSecond bytesPerRequest stateBytes writeBytesPerSecond standbys allowedRegions primary standbyNodes inFlight pinnedTo quarantined version spread'.split(
+    ' ',
+  ),
+);
+/** First character of what gzip packs, read as text. */
+const GZIP = '\u001f';
 
 /** Checks one header line and then shard lines, in order. */
 export class InstanceReader {
@@ -44,8 +61,26 @@ export class InstanceReader {
     return this.#line;
   }
 
-  header(text: string): InstanceHeader {
+  /** Counts a line that holds nothing. */
+  skip(): void {
+    this.#line++;
+  }
+
+  /** To be called after the last line: a file that was cut between two lines is told by what its header promised. */
+  end(): void {
+    const promised = this.#header?.shards;
+    if (promised !== undefined && promised !== this.#ids.size)
+      throw new InstanceError(1, 'shards', `as many as lines follow (${this.#ids.size})`, promised);
+  }
+
+  header(line: string): InstanceHeader {
+    const text = line.replace(/^\uFEFF/, '');
+    if (text.startsWith(GZIP)) {
+      this.#line++;
+      this.#fail('', 'JSON Lines as plain text: unpack the file first', 'a gzip file');
+    }
     const h = this.#object(text);
+    this.#known(h, '', HEADER_FIELDS);
     const regions = this.#list(h.regions, 'regions', 1, LIMITS.regions).map((name, i) =>
       this.#text(name, `regions[${i}]`),
     );
@@ -80,6 +115,7 @@ export class InstanceReader {
   shard(text: string): InstanceShard {
     const header = this.#header!;
     const s = this.#object(text);
+    this.#known(s, '', SHARD_FIELDS);
     const id = this.#text(s.id, 'id');
     if (this.#ids.has(id)) this.#fail('id', 'an id that no earlier line has', id);
     if (this.#ids.size >= LIMITS.shards) this.#fail('', `at most ${LIMITS.shards} shards`, 'one more');
@@ -136,6 +172,7 @@ export class InstanceReader {
 
   #node(value: unknown, path: string): void {
     const node = this.#fields(value, path);
+    this.#known(node, `${path}.`, NODE_FIELDS);
     const id = this.#text(node.id, `${path}.id`);
     if (this.#nodes.has(id)) this.#fail(`${path}.id`, 'an id that no other node has', id);
     this.#nodes.add(id);
@@ -208,6 +245,11 @@ export class InstanceReader {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
       this.#fail(path, 'an object', value);
     return value as Fields;
+  }
+
+  #known(fields: Fields, path: string, names: ReadonlySet<string>): void {
+    for (const name in fields)
+      if (!names.has(name)) this.#fail(`${path}${name}`, `one of ${[...names].join(', ')}`, name);
   }
 
   #list(value: unknown, path: string, min: number, max: number): unknown[] {
