@@ -10,7 +10,8 @@ import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
 export const OUTSIDE_TUNED = {
   power: 3,
-  prior: 3,
+  /** Answers that the first say is worth: few losses tell little, least of all those of p99. */
+  prior: 10,
   /** Answers over which losses are averaged, where one is asked at every step. */
   memory: 200,
   /** Say of one that names none of its own, before it was held against anything. */
