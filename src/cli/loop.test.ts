@@ -44,7 +44,9 @@ it('plan show tells how good the target is, what cannot be kept and why, and wha
   };
   const later = [{ shard: 'room/b', target: 'u', startInS: 2, doneInS: 14, late: true }];
   const text = planText({ plan: { ...plan, later }, decision, last });
-  expect(text).toMatch(/at most 3.1 % above the best there can be/);
+  expect(text).toMatch(/at most 3.1 % above the best there can be; no placement costs less than/);
+  const wide = { ...last, certified: { gap: 1.78, lowerBoundUsdPerHour: 12 } };
+  expect(planText({ plan, decision, last: wide })).toMatch(/not bounded tightly: a few shards fill a node/);
   expect(text).toMatch(
     /cannot be kept: jurisdiction, 4 \(room\/law, room\/b, room\/c, ...\): add or open a node/,
   );

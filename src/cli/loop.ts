@@ -5,6 +5,7 @@ import { AHEAD_S_MAX } from '../controller/forecast-view.ts';
 import type { ForecastView } from '../controller/loop-engine.ts';
 import type { StatusView } from '../controller/operations.ts';
 import { type Decision, FORECAST_METRICS, type ForecastMetric, type Move, type Plan } from '../model/loop.ts';
+import { nearness } from '../placement/dollars.ts';
 import { chart, interpolate } from './chart.ts';
 import { client, jsonOption, output, shardPath, wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
@@ -139,10 +140,7 @@ function status(s: StatusView): string {
       `${usdPerHour(d.costUsdPerHour.now)} now, ${usdPerHour(d.costUsdPerHour.target)} at the target`,
     ]);
   if (d?.certified)
-    rows.push([
-      'target',
-      `at most ${(100 * d.certified.gap).toFixed(1)} % above the best there can be (${usdPerHour(d.certified.lowerBoundUsdPerHour)})`,
-    ]);
+    rows.push(['target', `${nearness(d.certified.gap)} (${usdPerHour(d.certified.lowerBoundUsdPerHour)})`]);
   for (const { constraint, count, remedy } of d?.infeasible ?? [])
     rows.push(['infeasible', `${constraint} (${count}): ${remedy}`]);
   if (d) rows.push(['last tick', `${d.outcome}: ${d.reason}`]);
@@ -189,7 +187,7 @@ function standing({ certified, infeasible = [], nodeSized = [] }: Decision): str
   const lines: string[] = [];
   if (certified !== undefined)
     lines.push(
-      `the target is at most ${(100 * certified.gap).toFixed(1)} % above the best there can be: no placement costs less than ${usdPerHour(certified.lowerBoundUsdPerHour)}`,
+      `the target is ${nearness(certified.gap)}; no placement costs less than ${usdPerHour(certified.lowerBoundUsdPerHour)}`,
     );
   for (const { constraint, count, examples, remedy } of infeasible)
     lines.push(

@@ -12,7 +12,7 @@
 import type { ProcessId, ShardId } from '../model/ids.ts';
 import { ClusterProblem } from './cluster-problem.ts';
 import { PLACE_CONSTRAINTS } from './constraints/place-constraints.ts';
-import { usd } from './dollars.ts';
+import { nearness, usd } from './dollars.ts';
 import { explainShard } from './explain.ts';
 import { blockedBy, infeasibilities } from './infeasible.ts';
 import type { Certificate, Cost, PlacementInput, PlacementResult, Placer, Relocation } from './input.ts';
@@ -176,10 +176,7 @@ function reasonFor(
     .map(([name, times]) => `${name} ${times}`)
     .join(', ');
   const why = named === '' ? '' : `; refused by constraints: ${named}`;
-  const bound =
-    certificate === undefined
-      ? ''
-      : `, at most ${(100 * certificate.gap).toFixed(1)} % above the best there can be`;
+  const bound = certificate === undefined ? '' : `, ${nearness(certificate.gap)}`;
   if (count === 0) return `every shard is where it should be, at $${now.toFixed(2)} an hour${bound}${why}`;
   return `${count} shards would be better elsewhere: $${now.toFixed(2)} an hour now, $${after.toFixed(2)} then${bound}${why}`;
 }
