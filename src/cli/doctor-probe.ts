@@ -1,15 +1,19 @@
 /** What `skein doctor` asks an etcd cluster: each member for itself, then the whole for a few hundred small writes. */
 import { Agent } from 'undici';
+import { sleep } from '../io/io.ts';
 import { realIo } from '../io/real.ts';
 import { type EtcdAddress, type EtcdCredentials, parseEtcdAddress } from '../store/etcd/access.ts';
 import { EtcdClient } from '../store/etcd/client.ts';
 import { get, nested, put, remove } from '../store/etcd/keys.ts';
 import { ETCD_DATABASE_BYTES_MAX } from '../store/etcd/upkeep.ts';
+import { StoreError } from '../store/store.ts';
 import { MAX_TXN_OPS } from '../supervisor/etcd-cluster.ts';
 import { type ClusterFacts, flagsOf, type MemberFacts } from './doctor-judge.ts';
 
 const ANSWER_MS_MAX = 3_000;
 const WRITES_DEFAULT = 200;
+const ATTEMPTS_MAX = 3;
+const RETRY_MS = 200;
 
 const io = realIo({ logLevel: 'silent' });
 
@@ -63,7 +67,8 @@ async function probeMember(
   });
   try {
     // Any answer to a reading counts; the status alone would not show a wrong password.
-    await client.range({ key: Buffer.from(`${address.root}/u/doctor`), serializable: true });
+    const key = Buffer.from(`${address.root}/u/doctor`);
+    await patiently(() => client.range({ key, serializable: true }));
     const status = await client.status();
     const more = status as typeof status & { dbSizeInUse?: string; errors?: string[] };
     facts.version = status.version;
@@ -81,6 +86,24 @@ async function probeMember(
   }
   await probeHttp(facts, address.tls, endpoint, credentials);
   return facts;
+}
+
+/**
+ * The first call of a user waits for the password's hash, which a busy member may take a second for. The first error
+ * says why; those of later attempts only that there still is no connection.
+ */
+async function patiently<T>(call: () => Promise<T>): Promise<T> {
+  let first: unknown;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      first ??= error;
+      const passing = error instanceof StoreError && error.code === 'unavailable';
+      if (!passing || attempt >= ATTEMPTS_MAX) throw passing ? first : error;
+      await sleep(io.clock, RETRY_MS);
+    }
+  }
 }
 
 /** Clock, quota and flags come by HTTP, on the same port; a member that hides them is no failure. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Etcd3, Range } from 'etcd3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { etcdIo, startEtcd, type TestEtcd } from '../../../test/integration/support/etcd.ts';
+import { examine } from '../../cli/doctor.ts';
 import { collect } from '../control-conformance.ts';
 import type { EtcdCredentials } from './access.ts';
 import { EtcdCellStore } from './cell-store.ts';
@@ -180,6 +181,34 @@ describe('etcd with certificates and users', () => {
     const store = control(given());
     await expect(store.get('a')).rejects.toMatchObject({ name: 'StoreError', code });
     store.close();
+  });
+
+  it('is looked at by `skein doctor` with the same, which says what is wrong with them', async () => {
+    writeFileSync(file('password'), 'a secret\n');
+    writeFileSync(file('guess'), 'guess\n');
+    const flags = {
+      control: etcd.cluster.address('skein'),
+      etcdCa: file('ca.pem'),
+      etcdCert: file('node.pem'),
+      etcdKey: file('node-key.pem'),
+      etcdUser: 'skein',
+      etcdPasswordFile: file('password'),
+    };
+    const look = (changed: Partial<typeof flags>) => examine({ ...flags, ...changed }, 5, () => {});
+    const { findings } = await look({});
+    expect(findings.filter(({ level }) => level === 'failure')).toEqual([]);
+    // What comes by HTTP comes with the certificate as well.
+    for (const check of ['version', 'clock', 'compaction', 'latency'])
+      expect(findings.map((one) => one.check)).toContain(check);
+    const failure = async (changed: Partial<typeof flags>) =>
+      (await look(changed)).findings.find(({ level }) => level === 'failure');
+    expect((await failure({ etcdPasswordFile: file('guess') }))!.next).toMatch(
+      /--etcd-user and its password/,
+    );
+    expect((await failure({ etcdCa: file('stranger.pem') }))!.next).toMatch(/--etcd-ca, --etcd-cert/);
+    const intruder = { etcdCert: file('intruder.pem'), etcdKey: file('intruder-key.pem') };
+    expect((await failure(intruder))!.next).toMatch(/--etcd-ca, --etcd-cert/);
+    expect((await failure({ control: etcd.cluster.address('beyond') }))!.next).toMatch(/below the root/);
   });
 
   it('refuses keys beyond the root that the user may use', async () => {
