@@ -2,6 +2,7 @@
  * The published scenarios of `skein backtest`, and what came of each beside what was expected; real traces where they are.
  *
  *   node --conditions=skein-source bench/backtest.ts [--scenarios a,b] [--seeds 3] [--traces ../shared/traces] [--json FILE]
+ *     [--set '{"days":4,"learnShare":0.75}']   other parameters: what comes of it is no figure of the published scenario
  *
  * A real trace is a file `<name>.jsonl.gz` of series; of those of the scenario's metric, the ones that cover 90 % of the
  * scenario's days. Figures are of virtual time and depend on the seeds alone; `cpu s` is this machine's.
@@ -10,7 +11,14 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
-import { clusterOf, experiment, parseJsonLines, SCENARIOS, type Series } from '../src/backtest/index.ts';
+import {
+  clusterOf,
+  experiment,
+  parseJsonLines,
+  parseScenario,
+  SCENARIOS,
+  type Series,
+} from '../src/backtest/index.ts';
 import { intervalText } from '../src/cli/backtest-output.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
@@ -20,6 +28,7 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '3' },
     traces: { type: 'string', default: join(import.meta.dirname, '..', '..', 'shared', 'traces') },
     json: { type: 'string' },
+    set: { type: 'string', default: '{}' },
   },
 });
 
@@ -45,8 +54,8 @@ console.log(
 );
 console.log('|---|---|---|---|---|---|---|---|---|---|---|');
 for (const published of chosen) {
-  const scenario = { ...published, seeds: Number(values.seeds) };
-  const series = scenario.trace === undefined ? undefined : readTrace(scenario.trace, scenario.days);
+  const scenario = parseScenario({ ...JSON.parse(values.set), seeds: Number(values.seeds) }, published);
+  const series = scenario.trace === undefined ? undefined : readTrace(scenario.trace, published.days);
   if (scenario.trace !== undefined && series === undefined) {
     console.log(`| ${scenario.name} | its trace ${scenario.trace} is not in ${values.traces} |`);
     continue;
