@@ -33,7 +33,7 @@ export const MIX_LEARN_STEPS = 16;
 
 /**
  * Shards with models of their own, and the rate in requests a step from which a shard's own series says something. One costs
- * some 25 kB and 30 us a step: at the limit 50 MB and, with steps of a second, a sixteenth of a core.
+ * some 25 kB and 30 us a step, with the network as much again: at the limit 50 MB and, with steps of a second, an eighth of a core.
  */
 export const HOT_SHARDS_MAX = 2048;
 export const HOT_REQUESTS_PER_STEP = 6;
