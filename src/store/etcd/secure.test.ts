@@ -183,7 +183,9 @@ describe('etcd with certificates and users', () => {
     store.close();
   });
 
-  it('is looked at by `skein doctor` with the same, which says what is wrong with them', async () => {
+  it('is looked at by `skein doctor` with the same, which says what is wrong with them', {
+    timeout: 60_000,
+  }, async () => {
     writeFileSync(file('password'), 'a secret\n');
     writeFileSync(file('guess'), 'guess\n');
     const flags = {
@@ -194,7 +196,14 @@ describe('etcd with certificates and users', () => {
       etcdUser: 'skein',
       etcdPasswordFile: file('password'),
     };
-    const look = (changed: Partial<typeof flags>) => examine({ ...flags, ...changed }, 5, () => {});
+    // A machine too busy for an answer in time is no finding here: asked again.
+    const look = async (changed: Partial<typeof flags>) => {
+      for (;;) {
+        const report = await examine({ ...flags, ...changed }, 5, () => {});
+        if (!report.findings.some(({ found }) => /no sign of life|Deadline exceeded/.test(found)))
+          return report;
+      }
+    };
     const { findings } = await look({});
     expect(findings.filter(({ level }) => level === 'failure')).toEqual([]);
     // What comes by HTTP comes with the certificate as well.
@@ -217,7 +226,12 @@ describe('etcd with certificates and users', () => {
       client: etcd.client('other', { credentials }),
       upkeep: false,
     });
-    await expect(store.get('a')).rejects.toMatchObject({ code: 'unauthorized' });
+    const refusal = async (): Promise<unknown> => {
+      const error = await store.get('a').catch((reason) => reason);
+      // Nobody was asked: the machine is busy.
+      return error?.code === 'unavailable' ? refusal() : error;
+    };
+    expect(await refusal()).toMatchObject({ code: 'unauthorized' });
     store.close();
   });
 });
