@@ -37,6 +37,7 @@ interface DevFlags {
   day: number;
   alpha: number;
   policy: string;
+  model?: string;
   trace?: string;
   for?: number;
   report?: string;
@@ -69,6 +70,10 @@ export function addDevCommand(program: Command): void {
     .option('--alpha <number>', 'how evenly a key is asked for from all regions', positive, 1)
     .addOption(
       new Option('--policy <name>', 'what the controller decides by').choices(POLICIES).default('predictive'),
+    )
+    .option(
+      '--model <file>',
+      'with --app: an ONNX model of your own for the forecaster, described by <file>.json',
     )
     .option('--trace <file>', 'take the rate from a series (JSON Lines, may be gzipped; FILE#id picks one)')
     .option('--for <duration>', 'end by itself, such as 180s or 3m', duration)
@@ -160,6 +165,7 @@ async function serveApp(flags: DevFlags, signal: AbortSignal): Promise<number> {
     nodes: flags.nodes,
     dataDirectory,
     policy: flags.policy,
+    modelFile: flags.model === undefined ? undefined : resolve(flags.model),
     stepMs: flags.stepMs,
     apiPort: flags.apiPort === 0 ? undefined : flags.apiPort,
     gatewayPorts:

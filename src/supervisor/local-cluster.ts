@@ -29,6 +29,8 @@ export interface LocalClusterOptions {
   dataDirectory: string;
   /** What the controller decides by. Default: `predictive`. Absent controller: `none`. */
   policy?: string;
+  /** An ONNX model of one's own beside the forecaster's experts. */
+  modelFile?: string;
   mode?: 'observe' | 'recommend' | 'auto';
   stepMs?: number;
   /** Round trips between regions are emulated. Default: true. */
@@ -319,7 +321,7 @@ class Starter {
   }
 
   async #controller(region: Region, apiAddress: string): Promise<ProcessSpec> {
-    const { policy = 'predictive', mode = 'auto', stepMs = 1000 } = this.#options;
+    const { policy = 'predictive', mode = 'auto', stepMs = 1000, modelFile } = this.#options;
     return {
       role: 'controller',
       name: 'controller',
@@ -335,6 +337,7 @@ class Starter {
         mode,
         '--step-ms',
         String(stepMs),
+        ...(modelFile === undefined ? [] : ['--model', modelFile]),
         // The loop's state: a controller that died goes on from what it had learnt.
         '--data',
         join(this.#data, region),
