@@ -44,7 +44,7 @@ export class SeriesRun {
   readonly #outside: BatchAnswers[];
   readonly #maxima: BatchMaxima[];
   readonly #askEvery: number;
-  /** There are events or covariates. */
+  /** The values have to be rid of what events or covariates did; events that are all to come did nothing yet. */
   readonly #beside: boolean;
   #next = 0;
   /** Values that the bank knows, the one being learnt included. */
@@ -83,7 +83,8 @@ export class SeriesRun {
       this.#stream.covariates?.put(ahead, out);
       return true;
     };
-    this.#beside = record.events.length > 0 || columns.length > 0;
+    const endS = record.t0 + record.v.length * record.step_s;
+    this.#beside = !record.events.every(({ from }) => from >= endS) || columns.length > 0;
   }
 
   /** Learns up to, not including, index `end` of the record's values. */
