@@ -46,9 +46,12 @@ export function power(base: number, exponent: number): number {
   return exp(exponent * log(base));
 }
 
-/** Of any size that is a number and whose square is one. */
+/** Beyond it a square is no number any more. */
+const SQUARED_MAX = 1e150;
+
 export function asinh(value: number): number {
   const size = value < 0 ? -value : value;
+  if (!(size <= SQUARED_MAX)) return Math.asinh(value);
   const steps = log(size + Math.sqrt(size * size + 1));
   return value < 0 ? -steps : steps;
 }
