@@ -10,14 +10,13 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { flatForecast, LoadWindows, type OracleSource } from '../src/forecast/index.ts';
-import type { PlacementNode, PlacementShard, ShardForecast } from '../src/model/loop.ts';
+import type { PlacementNode, PlacementShard, PolicyName, ShardForecast } from '../src/model/loop.ts';
 import { AWS_THREE_REGIONS, rttMs, type Topology } from '../src/model/topology.ts';
 import {
   bestFixedPlacement,
   createPolicy,
   horizonsFor,
   type PlacementInput,
-  type PolicyName,
 } from '../src/placement/index.ts';
 import { type InFlight, MoveLedger, makePlan } from '../src/plan/index.ts';
 import { DemoLoad } from '../test/scenarios/demo-load.ts';

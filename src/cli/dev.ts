@@ -9,6 +9,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { realIo } from '../io/real.ts';
+import { POLICIES } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import type { StoresConfig } from '../store/etcd/stores.ts';
 import {
@@ -25,7 +26,6 @@ const HTTP_PORT_DEFAULT = 8080;
 /** Where the other commands look for it by themselves. */
 const API_PORT_DEFAULT = 7460;
 const REGIONS_DEFAULT = 'us-east-1,eu-west-1,ap-northeast-1';
-const POLICIES = ['static', 'reactive', 'predictive', 'bestFixed', 'oracle'];
 const DEMO = fileURLToPath(new URL('../../examples/demo/main.ts', import.meta.url));
 
 interface DevFlags {
@@ -202,7 +202,7 @@ async function devStores(
   dataDirectory: string,
 ): Promise<{ stores: GivenStores; stop(): Promise<void> } | undefined> {
   if (flags.stores !== undefined) {
-    const chosen = chooseStores({ stores: flags.stores });
+    const chosen = await chooseStores({ stores: flags.stores });
     const stores = { controlAddress: chosen.controlAddress, file: resolve(flags.stores), etcd: chosen.etcd };
     return { stores, stop: async () => {} };
   }

@@ -37,7 +37,7 @@ export async function examine(
   writes: number,
   onProgress: (name: string) => void,
 ): Promise<DoctorReport> {
-  const { controlAddress, cells, etcd } = chooseStores(flags);
+  const { controlAddress, cells, etcd } = await chooseStores(flags);
   if (!isEtcdAddress(controlAddress))
     throw new CliError(`${controlAddress} is a store process, and doctor looks at etcd`, {
       next: 'give --stores <file> or --control etcd://host:2379; `skein status` shows a cluster of store processes',

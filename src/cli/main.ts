@@ -1,7 +1,8 @@
 /** `skein`: runs one command and ends with its exit status. */
 import { type Command, CommanderError } from 'commander';
 import { CliError, EXIT, formatError } from './errors.ts';
-import { makeProgram } from './program.ts';
+import { addRoleCommands, ROLE_COMMANDS } from './roles.ts';
+import { emptyProgram } from './root.ts';
 
 /** Reading from a pipe that was closed (`| head`) is no error. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -9,8 +10,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const { addDevCommand } = await import('./dev.ts');
-const program = makeProgram(addDevCommand);
+const program = ROLE_COMMANDS.has(process.argv[2] ?? '') ? roleProgram() : await wholeProgram();
 strict(program);
 
 try {
@@ -23,6 +23,19 @@ try {
     process.stderr.write(formatError(error));
     process.exitCode = error instanceof CliError ? error.exitCode : EXIT.failed;
   }
+}
+
+/** A role's process loads its own commands only: it is started again after a crash, while everybody waits for it. */
+function roleProgram(): Command {
+  const root = emptyProgram();
+  addRoleCommands(root);
+  return root;
+}
+
+async function wholeProgram(): Promise<Command> {
+  const { makeProgram } = await import('./program.ts');
+  const { addDevCommand } = await import('./dev.ts');
+  return makeProgram(addDevCommand);
 }
 
 /** Every command throws instead of exiting, so that exit statuses are decided in one place. */

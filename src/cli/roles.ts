@@ -1,7 +1,6 @@
 /** `skein store|node|gateway|controller`: each runs one role in this process until it is told to stop. */
 import type { Command } from 'commander';
-import { POLICIES } from '../controller/loop-engine.ts';
-import { serveFetch } from '../io/fetch-server.ts';
+import { POLICIES, type PolicyName } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import { wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
@@ -9,6 +8,9 @@ import { addNodeVerbs } from './node.ts';
 import { needed, type RoleOptions, roleOptions, runRole, secret } from './role-process.ts';
 import { chooseStores } from './stores.ts';
 import { packageVersion } from './version.ts';
+
+/** First words of a command line that need nothing but {@link addRoleCommands}. */
+export const ROLE_COMMANDS: ReadonlySet<string> = new Set(['store', 'node', 'gateway', 'controller']);
 
 export function addRoleCommands(program: Command): void {
   addStore(program);
@@ -60,6 +62,7 @@ function addStore(program: Command): void {
 /** Health and process metrics for a role without HTTP of its own. */
 async function serveHealth(address: string, ready: () => boolean) {
   const { collectDefaultMetrics, Registry } = await import('prom-client');
+  const { serveFetch } = await import('../io/fetch-server.ts');
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   return serveFetch({
@@ -112,7 +115,7 @@ function addController(program: Command): void {
     )
     .action(async (options: ControllerFlags, command: Command) => {
       needed('controller', options, 'control');
-      const stores = chooseStores(options);
+      const stores = await chooseStores(options);
       if (!(POLICIES as readonly string[]).includes(options.policy))
         throw new CliError(`${options.policy} is not a policy`, {
           next: `choose one of ${POLICIES.join(', ')}`,
@@ -174,7 +177,7 @@ function given<T extends object>(values: T): { [Name in keyof T]?: Exclude<T[Nam
 interface ControllerFlags extends RoleOptions {
   api?: string;
   apiTokenFile?: string;
-  policy: (typeof POLICIES)[number];
+  policy: PolicyName;
   mode: 'observe' | 'recommend' | 'auto';
   stepMs: number;
   seed: string;
@@ -213,7 +216,7 @@ function addNode(program: Command): void {
     .option('--trusted-proxy <cidr...>', 'proxies whose origin headers count')
     .action(async (options: NodeFlags) => {
       needed('node', options, 'name', 'region', 'control', 'app');
-      const stores = chooseStores(options);
+      const stores = await chooseStores(options);
       await runRole('node', options, async ({ io, name, region, processId, token, topology }) => {
         const { runNodeProcess } = await import('../node/process.ts');
         const running = await runNodeProcess({
@@ -260,9 +263,14 @@ function addGateway(program: Command): void {
   roleOptions(program.command('gateway'))
     .description('run a gateway: HTTP in, to the right node')
     .option('--trusted-proxy <cidr...>', 'proxies whose origin headers count')
-    .action(async (options: RoleOptions & { trustedProxy?: string[] }) => {
+    .option(
+      '--request-budget-s <seconds>',
+      'how long a request may outwait a failure before it is answered 503 (10)',
+      wholeNumber(1, 600),
+    )
+    .action(async (options: RoleOptions & { trustedProxy?: string[]; requestBudgetS?: number }) => {
       needed('gateway', options, 'name', 'region', 'control', 'http', 'data');
-      const stores = chooseStores(options);
+      const stores = await chooseStores(options);
       await runRole('gateway', options, async ({ io, name, region, token }) => {
         const { runGatewayProcess } = await import('../gateway/process.ts');
         const running = await runGatewayProcess({
@@ -276,6 +284,7 @@ function addGateway(program: Command): void {
           dataDirectory: options.data!,
           topology: AWS_THREE_REGIONS,
           trustedProxies: options.trustedProxy,
+          requestBudgetMs: options.requestBudgetS && options.requestBudgetS * 1_000,
         });
         return {
           httpAddress: running.httpAddress,

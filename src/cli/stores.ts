@@ -5,7 +5,7 @@ import { type Command, Option } from 'commander';
 import type { CellId } from '../model/ids.ts';
 import type { CellRecord } from '../model/records.ts';
 import { type EtcdCredentials, isEtcdAddress } from '../store/etcd/access.ts';
-import { parseStores, type StoresConfig } from '../store/etcd/stores.ts';
+import type { StoresConfig } from '../store/etcd/stores.ts';
 import { CliError, EXIT } from './errors.ts';
 
 export interface StoreFlags {
@@ -43,8 +43,8 @@ export function storeOptions(command: Command): Command {
 }
 
 /** @throws CliError where the flags contradict each other, or a file cannot be read. */
-export function chooseStores(flags: StoreFlags): ChosenStores {
-  const config = flags.stores === undefined ? undefined : readStores(flags.stores);
+export async function chooseStores(flags: StoreFlags): Promise<ChosenStores> {
+  const config = flags.stores === undefined ? undefined : await readStores(flags.stores);
   const controlAddress = flags.control ?? config?.control;
   if (controlAddress === undefined)
     throw new CliError('the control store is not named', {
@@ -65,12 +65,13 @@ export function chooseStores(flags: StoreFlags): ChosenStores {
   };
 }
 
-export function readStores(file: string): StoresConfig {
+async function readStores(file: string): Promise<StoresConfig> {
+  const { parseStores } = await import('../store/etcd/stores.ts');
   return parseStores(readText(file, 'the file of stores'), file);
 }
 
 /** Flags win over the file, whose paths start at its own folder. */
-export function credentials(flags: StoreFlags, config: StoresConfig | undefined): EtcdCredentials {
+function credentials(flags: StoreFlags, config: StoresConfig | undefined): EtcdCredentials {
   const from = config?.credentials;
   const folder = dirname(resolve(flags.stores ?? '.'));
   const pem = (flag: string | undefined, path: string | undefined, what: string) => {

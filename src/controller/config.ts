@@ -1,7 +1,6 @@
 /** Settings of a controller process, with their defaults for a local cluster. */
-import type { ControllerMode } from '../model/loop.ts';
+import type { ControllerMode, PolicyName } from '../model/loop.ts';
 import { AWS_THREE_REGIONS, type Topology } from '../model/topology.ts';
-import type { Policy } from './loop-engine.ts';
 
 export interface ControllerConfig {
   processId: string;
@@ -12,7 +11,7 @@ export interface ControllerConfig {
   httpAddress: string;
   /** Used until an operator sets another (`PUT /v1/mode`). */
   mode: ControllerMode;
-  policy: Policy;
+  policy: PolicyName;
   topology: Topology;
   /** Time between ticks, milliseconds. */
   stepMs: number;

@@ -13,17 +13,15 @@ import type {
   ForecastExplanation,
   ForecastMetric,
   PlacementNode,
+  PolicyName,
   ShardForecast,
 } from '../model/loop.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { Topology } from '../model/topology.ts';
-import type { PolicyName } from '../placement/index.ts';
 import type { AssignmentChanges } from './cluster-view.ts';
 import type { ForecastQuery } from './forecast-view.ts';
 import type { DeclaredSignal } from './signals.ts';
 import type { TransferRate } from './transfer-rate.ts';
-
-export { POLICIES, type PolicyName as Policy } from '../placement/index.ts';
 
 export interface EngineConfig {
   policy: PolicyName;

@@ -4,14 +4,13 @@ import { serveApi } from '../api/server.ts';
 import type { Io, Listener } from '../io/io.ts';
 import { MigrationExecutor, type MigrationLimits } from '../migration/driver.ts';
 import type { SettingsChange } from '../migration/settings.ts';
-import type { ControllerMode } from '../model/loop.ts';
+import type { ControllerMode, PolicyName } from '../model/loop.ts';
 import { Peers } from '../node/peers.ts';
 import { connectControl } from '../store/connect.ts';
 import type { EtcdCredentials } from '../store/etcd/access.ts';
 import { RpcClient, type RpcHandlers, serveRpc } from '../wire/rpc.ts';
 import { CONTROLLER_DEFAULTS, type ControllerConfig } from './config.ts';
 import { Controller } from './controller.ts';
-import type { Policy } from './loop-engine.ts';
 import { Operations } from './operations.ts';
 
 import { startWorkerEngine } from './worker-engine.ts';
@@ -34,7 +33,7 @@ export interface ControllerProcessOptions {
   apiToken?: string;
   /** Of the package. */
   version: string;
-  policy?: Policy;
+  policy?: PolicyName;
   mode?: ControllerMode;
   stepMs?: number;
   seed?: string;

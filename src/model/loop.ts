@@ -133,6 +133,10 @@ export interface LaterMove {
   late: boolean;
 }
 
+/** What the controller decides by. `static` and `bestFixed` move nothing; the others differ in what they know of the load. */
+export const POLICIES = ['static', 'bestFixed', 'reactive', 'predictive', 'oracle'] as const;
+export type PolicyName = (typeof POLICIES)[number];
+
 export type ControllerMode = 'observe' | 'recommend' | 'auto';
 
 /** Realised accuracy of one series' forecasts at a horizon; the last two hundred or so count. */

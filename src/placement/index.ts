@@ -14,7 +14,7 @@ export { type Generated, type GenerateOptions, generateInstance } from './instan
 export { InstanceError, InstanceReader, LIMITS } from './instance/read.ts';
 export * from './instance/types.ts';
 export { createPlacer, stillPlacer } from './place.ts';
-export { createPolicy, POLICIES, type Policy, type PolicyName, REACTIVE_HALF_LIFE_S } from './policies.ts';
+export { createPolicy, type Policy, REACTIVE_HALF_LIFE_S } from './policies.ts';
 export { type Check, check, type Violation } from './solver/check.ts';
 export { nearestFeasible } from './solver/greedy.ts';
 export { repair } from './solver/missing.ts';

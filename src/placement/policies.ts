@@ -9,11 +9,9 @@ import {
   type OracleSource,
   oracleForecaster,
 } from '../forecast/index.ts';
+import type { PolicyName } from '../model/loop.ts';
 import type { Placer } from './input.ts';
 import { createPlacer, stillPlacer } from './place.ts';
-
-export const POLICIES = ['static', 'bestFixed', 'reactive', 'predictive', 'oracle'] as const;
-export type PolicyName = (typeof POLICIES)[number];
 
 export interface Policy {
   name: PolicyName;
