@@ -6,6 +6,7 @@
  * environment or a file: on a command line every user of the machine could read them.
  */
 import { readFileSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { type Command, Option } from 'commander';
 import { EmulatedNetwork } from '../io/emulated-network.ts';
 import { type Io, randomId } from '../io/io.ts';
@@ -158,6 +159,8 @@ export async function runRole(
       processId,
     })}\n`,
   );
+  // Where the supervisor gave a folder for compiled code: written now, since many a process is not asked before it ends.
+  flushCompileCache?.();
   const signal = await Promise.race([stopping, running.ended ?? new Promise<never>(() => {})]);
   io.log.info({ signal: String(signal ?? 'ended') }, 'ending');
   await running.close();

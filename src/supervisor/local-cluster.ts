@@ -144,7 +144,12 @@ class Starter {
       entry: ENTRY,
       nodeFlags: NODE_FLAGS,
       logDirectory: join(this.#data, 'logs'),
-      environment: { ...options.environment, SKEIN_CLUSTER_TOKEN: this.#token },
+      environment: {
+        // A process that is started again finds its code compiled: half of what a start takes.
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(this.#data, 'compile-cache'),
+        ...options.environment,
+        SKEIN_CLUSTER_TOKEN: this.#token,
+      },
       onExit: ({ spec, processId }) => this.#revoke(spec, processId),
     });
     if (options.onEvent) this.#supervisor.onEvent(options.onEvent);
