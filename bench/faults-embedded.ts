@@ -49,6 +49,7 @@ const faults: Fault[] = [
   standsStill('controller', 'the controller', 6_000),
   slowStore(CELL_REGION, 'a cell', 150, 6_000),
   slowStore(CONTROL_REGION, BOTH, 150, 6_000),
+  slowStore(CELL_REGION, 'a cell', 4_000, 6_000),
 ].filter(({ name }) => values.only === undefined || name.includes(values.only));
 
 const machine = machineFacts();

@@ -31,7 +31,10 @@ import {
 
 export const READY_TIMEOUT_MS_DEFAULT = 30_000;
 export const STOP_TIMEOUT_MS_DEFAULT = 10_000;
-/** A child whose event loop stood still for this long is killed: nothing else would end a handler that loops. */
+/**
+ * A child whose event loop stood still for this long is killed: nothing else would end a handler that loops. Not a
+ * store: it stands still while its disk does not answer, and a start would only come on top of that.
+ */
 export const BLOCKED_MS_MAX = 3_000;
 const USAGE_EVERY_MS = 1_000;
 const LOG_TAIL_BYTES = 2_000;
@@ -337,7 +340,7 @@ export class LocalSupervisor implements Supervisor {
       if (!report || child.processId !== processId) return;
       child.bytesBetweenRegions = report.bytesBetweenRegions;
       const { blockedMs } = report;
-      if (blockedMs < maxMs || child.state !== 'serving') return;
+      if (blockedMs < maxMs || child.state !== 'serving' || child.spec.role === 'store') return;
       this.#emit({ type: 'blocked', role: child.spec.role, name: child.spec.name, processId, blockedMs });
       process_.kill('SIGKILL');
     });

@@ -104,6 +104,15 @@ describe('a supervisor', () => {
     expect((await exited).reason).toContain('SIGKILL');
   });
 
+  it('leaves a store alone that stands still, as it does while its disk does not answer', async () => {
+    // It blocks first, so its turn would come first.
+    await supervisor.start(spec('s1', 'block', { role: 'store' }));
+    const blocked = nextEvent('blocked');
+    await supervisor.start(spec('n1', 'block'));
+    expect((await blocked).name).toBe('n1');
+    expect(supervisor.processes()[0]).toMatchObject({ name: 's1', state: 'serving', restarts: 0 });
+  });
+
   it('stops role after role, and kills what does not end', async () => {
     for (const role of ['store', 'controller', 'node', 'gateway'] satisfies Role[]) {
       await supervisor.start(spec(`a-${role}`, 'serve', { role }));
