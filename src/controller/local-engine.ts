@@ -14,6 +14,7 @@ import type { PlacementShard, Plan, ShardForecast } from '../model/loop.ts';
 import type { Assignment, NodeRecord } from '../model/records.ts';
 import {
   bestFixedPlacement,
+  commonVariation,
   createPolicy,
   horizonsFor,
   type PlacementInput,
@@ -34,14 +35,7 @@ import {
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
-import {
-  bandwidthOf,
-  commonVariation,
-  cpuOf,
-  latencyNowMs,
-  longestTransferS,
-  windowS,
-} from './placement-facts.ts';
+import { bandwidthOf, cpuOf, latencyNowMs, longestTransferS, windowS } from './placement-facts.ts';
 import { SignalMemory, type SignalMemoryState } from './signal-memory.ts';
 import type { DeclaredSignal } from './signals.ts';
 

@@ -1,4 +1,4 @@
-/** What placement is told beside forecasts, from samples, aggregates and measured transfers. Pure. */
+/** What placement is told beside forecasts, from samples and measured transfers. Pure. */
 import type { Region } from '../model/ids.ts';
 import type { NodeSample } from '../model/load.ts';
 import type { PlacementShard } from '../model/loop.ts';
@@ -6,11 +6,6 @@ import { rttMs } from '../model/topology.ts';
 import type { PlacementInput } from '../placement/index.ts';
 import { intervalsS } from '../placement/shard-value.ts';
 import { type TransferRate, UNMEASURED_BYTES_PER_SECOND } from './transfer-rate.ts';
-
-/** Standard deviations from the median to p90. */
-const P90_Z = 1.2816;
-/** Loads that vary more than this together are seen by headroom, not by the band. */
-const COMMON_VARIATION_MAX = 0.5;
 
 /** Bytes a second of a move between two regions: measured, or what transfers are limited to. */
 export function bandwidthOf(rates: readonly TransferRate[] = []): (from: Region, to: Region) => number {
@@ -23,27 +18,6 @@ export function longestTransferS(bytes: number, rates: readonly TransferRate[] =
   let slowest = UNMEASURED_BYTES_PER_SECOND;
   for (const { bytesPerSecond } of rates) slowest = Math.min(slowest, bytesPerSecond);
   return bytes / Math.max(1, slowest);
-}
-
-/**
- * What all loads have in common: the band of all requests, which is forecast as one series, beyond the bands of shards as if
- * they varied apart. A standard deviation as a share of the mean.
- */
-export function commonVariation(
-  shards: readonly PlacementShard[],
-  total: { p50: number[]; p90: number[] },
-): number {
-  let own = 0;
-  for (const { forecast } of shards) own += bandOf(forecast.metrics.requests.quantiles) ** 2;
-  const mean = total.p50[0] ?? 0;
-  if (mean <= 0) return 0;
-  const shared = bandOf([total.p50, total.p90]) ** 2 - own;
-  return Math.min(COMMON_VARIATION_MAX, Math.sqrt(Math.max(0, shared)) / P90_Z / mean);
-}
-
-/** From p50 to p90, at the first horizon. */
-function bandOf([p50, p90]: readonly (readonly number[])[]): number {
-  return Math.max(0, (p90![0] ?? 0) - (p50![0] ?? 0));
 }
 
 /** Core-seconds a second of a node's event loop. */

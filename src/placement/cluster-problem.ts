@@ -98,7 +98,7 @@ export class ClusterProblem {
     const rates = new Float64Array(this.regions.length * steps);
     const values = new Float64Array(this.regions.length);
     for (let s = 0; s < this.shards.length; s++) {
-      this.#doneS[s] = horizonsS[0]! + this.#transferS(s);
+      this.#doneS[s] = (input.moveFixedS ?? horizonsS[0]!) + this.#transferS(s);
       this.#addLoad(s);
       this.#addValue(s, rates, values);
       this.#addPlace(s, builds);
@@ -249,8 +249,10 @@ export class ClusterProblem {
         const spread = (step: number) =>
           Math.max(0, (p90[step] ?? p50[step] ?? 0) - (p50[step] ?? 0)) / P90_Z;
         if (t <= first) return spread(t);
-        const growth = Math.max(1, (p50[t] ?? 0) / Math.max(p50[first] ?? 0, Number.MIN_VALUE));
-        return Math.min(spread(t), growth * spread(first));
+        const base = p50[first] ?? 0;
+        // Of a shard that sleeps now nothing tells how wide it is for its mean.
+        if (!(base > 0)) return spread(t);
+        return Math.min(spread(t), Math.max(1, (p50[t] ?? 0) / base) * spread(first));
       };
       p.loadMean[at] = cpu.quantiles[0][t] ?? 0;
       p.loadVariance[at] = band(cpu) ** 2;

@@ -7,6 +7,7 @@
  * const { relocations, reason } = placer.place({ nodes, shards, topology, cells });
  */
 export { bestFixedPlacement } from './best-fixed.ts';
+export { commonVariation } from './common-variation.ts';
 export * from './defaults.ts';
 export * from './input.ts';
 export { type Built, ProblemBuilder, weightsOf } from './instance/build.ts';

@@ -145,6 +145,21 @@ describe('what is not known yet', () => {
       expect(some[t]).toBeCloseTo(seconds, 6);
     });
   });
+
+  it('is its own spread for a shard that sleeps now: nothing tells how wide it is for its mean', () => {
+    const asleep = shard('a', 'n1', { [us]: (h) => (h < 6 ? 0 : 200) });
+    const [sd] = asleep.forecast.metrics.cpu.quantiles[1].slice(-1);
+    const { problem } = new ClusterProblem(input([node('n1', us)], [asleep]));
+    const variances = asleep.forecast.horizonsS.map((_, t) => problem.loadVariance[t * 3]!);
+    expect(variances.slice(0, 3)).toEqual([0, 0, 0]);
+    const mean = problem.loadMean[5 * 3]!;
+    expect(1.2816 * Math.sqrt(variances[5]!)).toBeCloseTo(sd! - mean, 9);
+    // Four of them are too much for one node, and it is seen.
+    const four = ['a', 'b', 'c', 'd'].map((key) =>
+      shard(key, 'n1', { [us]: (h) => (h < 3 ? 0 : 600) }, { cpu: 0.0005 }),
+    );
+    expect(createPlacer().place(input([node('n1', us), node('n2', us)], four)).relocations).toHaveLength(2);
+  });
 });
 
 describe('full nodes', () => {
