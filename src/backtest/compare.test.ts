@@ -14,6 +14,8 @@ function run(policy: PolicyId, usd: number, minutesOver: number): RunResult {
     requestsOverShare: 0,
     rejectedShare: 0,
     moves: 0,
+    promotions: 0,
+    bytesCopied: 0,
     pingPong: 0,
     bytesMoved: 0,
     nodesMean: 1,

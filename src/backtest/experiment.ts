@@ -14,6 +14,7 @@ import {
   type Verdict,
   verdict,
 } from './compare.ts';
+import { isPlanned } from './forecasters.ts';
 import { generate } from './generate.ts';
 import type { ClusterModel, PolicyId, RunResult } from './model.ts';
 import { leadSeconds, learn, replay } from './run.ts';
@@ -165,6 +166,12 @@ function cut(series: readonly Series[], days: number): Series[] {
   }));
 }
 
+/** How long a policy's runs take beside others, in steps of one planned arm: what the progress is measured in. */
+function workOf(policy: PolicyId, headrooms: number, steps: number): number {
+  if (!isPlanned(policy)) return 0.03 * headrooms * steps;
+  return (headrooms + (policy === 'predictive' ? 3 : 0.5)) * steps;
+}
+
 function* runSeed(
   scenario: Scenario,
   model: ClusterModel,
@@ -172,8 +179,14 @@ function* runSeed(
   span: Span,
   seed: string,
 ): Generator<Progress, SeedReport> {
-  const others = scenario.policies;
-  const jobs = others.length + HALF_LIVES_STEPS.length / 2;
+  const headroomsOf = (policy: PolicyId) =>
+    FIXED.has(policy) ? scenario.fixedHeadrooms : scenario.headrooms;
+  const tuningHeadrooms = scenario.headrooms.filter((_, i) => i % TUNING_STRIDE === 0);
+  const tuningWork = workOf('reactive', tuningHeadrooms.length, span.score - span.tuneFrom);
+  const works = scenario.policies.map((policy) =>
+    workOf(policy, headroomsOf(policy).length, span.to - span.from),
+  );
+  const jobs = works.reduce((a, b) => a + b, HALF_LIVES_STEPS.length * tuningWork);
   let done = 0;
   const learnt = learn(model, workload, 0, span.score);
   const run = function* (
@@ -195,6 +208,7 @@ function* runSeed(
       scoreFromStep: score,
       toStep: to,
       halfLifeS,
+      network: scenario.network,
       learnt,
     });
     for (;;) {
@@ -208,7 +222,6 @@ function* runSeed(
   };
   // Tuned on the earlier days.
   const tuned: { halfLifeS: number; runs: RunResult[] }[] = [];
-  const tuningHeadrooms = scenario.headrooms.filter((_, i) => i % TUNING_STRIDE === 0);
   for (const halfLifeSteps of HALF_LIVES_STEPS) {
     const halfLifeS = halfLifeSteps * workload.stepS;
     const runs = yield* run(
@@ -218,16 +231,18 @@ function* runSeed(
       span.tune,
       span.score,
       halfLifeS,
-      0.5,
+      tuningWork,
       `tuning reactive (${halfLifeS} s)`,
     );
     tuned.push({ halfLifeS, runs });
   }
   const best = bestTuned(tuned);
   const runs: RunResult[] = [];
-  for (const policy of others) {
-    const headrooms = FIXED.has(policy) ? scenario.fixedHeadrooms : scenario.headrooms;
-    runs.push(...(yield* run(policy, headrooms, span.from, span.score, span.to, best.halfLifeS, 1, policy)));
+  for (const [i, policy] of scenario.policies.entries()) {
+    const headrooms = headroomsOf(policy);
+    runs.push(
+      ...(yield* run(policy, headrooms, span.from, span.score, span.to, best.halfLifeS, works[i]!, policy)),
+    );
   }
   const accepted = (scenario.accepted * (span.to - span.score) * workload.stepS) / 60;
   return { ...compareSeed(seed, runs, accepted), runs, reactiveHalfLifeS: best.halfLifeS };

@@ -10,6 +10,7 @@ import {
   flatForecast,
   type LoadStep,
   lastValueForecaster,
+  networkExpert,
   type OriginRates,
 } from '../forecast/index.ts';
 import type { LoadSample } from '../model/load.ts';
@@ -23,18 +24,22 @@ export function isPlanned(policy: PolicyId): boolean {
   return ['reactive', 'seasonalNaive', 'predictive', 'oracle'].includes(policy);
 }
 
-/**
- * @param halfLifeS smoothing of `reactive`
- * @param horizons steps ahead that are going to be asked for, ascending
- */
+export interface ForecasterOptions {
+  /** Smoothing of `reactive`. */
+  halfLifeS: number;
+  /** Steps ahead that are going to be asked for, ascending. */
+  horizons: readonly number[];
+  /** `predictive` asks the trained network beside its own experts, as a controller does. */
+  network: boolean;
+}
+
 export function makeForecaster(
   policy: PolicyId,
   model: ClusterModel,
   workload: Workload,
-  halfLifeS: number,
-  horizons: readonly number[],
+  { halfLifeS, horizons, network }: ForecasterOptions,
 ): Forecaster {
-  if (policy === 'predictive') return engineForecaster();
+  if (policy === 'predictive') return engineForecaster({ experts: network ? [networkExpert()] : [] });
   if (policy === 'reactive') return lastValueForecaster({ halfLifeS });
   const dayS = Math.round(DAY_S / workload.stepS);
   const asked = (step: number, h: number, into: Float64Array): boolean => {
@@ -70,9 +75,14 @@ function lookUpForecaster(
   const count = workload.regions.length;
   const rowOf = new Map(workload.shards.map((shard, s) => [shard, s]));
   let step = 0;
+  /** By horizon, of this step: shards and the total ask for the same. */
+  const loads: Float64Array[] = [];
   const load = (h: number): Float64Array => {
+    const known = loads[h];
+    if (known !== undefined) return known;
     const into = new Float64Array(workload.shards.length * count);
     if (!asked(step, h, into)) workload.fill(step, into);
+    loads[h] = into;
     return into;
   };
   const cost = (s: number) => ({
@@ -85,6 +95,7 @@ function lookUpForecaster(
   return {
     observe(observed) {
       step = Math.round((observed.atMs - workload.t0Ms) / (workload.stepS * 1000)) - 1;
+      loads.length = 0;
     },
     forecast(shards, horizonsS) {
       const ahead = horizonsS.map((_, h) => load(h));
@@ -110,11 +121,12 @@ function lookUpForecaster(
     save: () => step,
     load(state) {
       step = state as number;
+      loads.length = 0;
     },
   };
 }
 
-/** One step's load as nodes report it. */
+/** One step's load as nodes report it; what forecasters learn from. */
 export function measuredStep(
   model: ClusterModel,
   workload: Workload,

@@ -40,6 +40,10 @@ export interface ClusterModel {
   failuresPerNodeMonth: number;
   /** From a node's failure until another begins to read its shards' state, seconds. */
   failoverS: number;
+  /** Copies of each shard on another node of its region. */
+  standbys: number;
+  /** CPU that following a shard takes, as a share of what the shard itself takes. */
+  standbyCpuShare: number;
   /** Scaling down waits until capacity was not wanted for this long, seconds (Kubernetes' default: 300). */
   scaleDownS: number;
 }
@@ -71,6 +75,9 @@ export const DEFAULT_CLUSTER: ClusterModel = {
   failuresPerNodeMonth: 0,
   // The time to live of a lease, for a host that is lost; a process that exits is noticed at once.
   failoverS: 10,
+  standbys: 0,
+  // As placement counts it (docs/placement.md, standbyShare).
+  standbyCpuShare: 0.1,
   scaleDownS: 600,
 };
 
@@ -99,16 +106,25 @@ export interface RunResult {
   requestsOverShare: number;
   rejectedShare: number;
   moves: number;
-  /** Moves of a shard back to where it came from within an hour. */
+  /** Of a shard to its standby: no bytes. */
+  promotions: number;
+  /** Bytes of copies for standbys. */
+  bytesCopied: number;
+  /** Moves and promotions of a shard back to where it came from within an hour. */
   pingPong: number;
   bytesMoved: number;
   nodesMean: number;
   nodesStarted: number;
   /**
-   * How far placement's targets were from the certified bound, (cost - bound) / bound, over the rounds that counted: in the middle and
-   * at most. Absent for policies that do not place by the optimiser.
+   * How far placement's targets were from the certified bound, (cost - bound) / bound, over the rounds that counted: in the middle, at
+   * most, and each with its second of the scored time. Absent for policies that do not place by the optimiser.
    */
-  certifiedGap?: { median: number; worst: number; rounds: number };
+  certifiedGap?: {
+    median: number;
+    worst: number;
+    rounds: number;
+    byRound: [atS: number, gap: number][];
+  };
 }
 
 export const POLICY_IDS = [

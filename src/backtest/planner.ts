@@ -9,12 +9,14 @@ import { flatForecast, type OriginRates } from '../forecast/index.ts';
 import type { PlacementNode, PlacementShard, ShardForecast } from '../model/loop.ts';
 import {
   bestFixedPlacement,
+  commonVariation,
   createPlacer,
   DEFAULT_PRICES,
   type PlacementInput,
   type Placer,
 } from '../placement/index.ts';
 import { MoveLedger, makePlan } from '../plan/index.ts';
+import type { TotalDemand } from './fleet.ts';
 import type { ClusterModel } from './model.ts';
 import type { Workload } from './workload.ts';
 import type { Wish, World } from './world.ts';
@@ -31,7 +33,7 @@ const NO_BUDGETS = {
 
 export class Planner {
   readonly #world: World;
-  readonly #headroom: number;
+  readonly #prices: PlacementInput['prices'];
   readonly #placer: Placer = createPlacer();
   readonly #ledger = new MoveLedger();
   readonly #shards: PlacementShard[];
@@ -40,7 +42,7 @@ export class Planner {
 
   constructor(world: World, headroom: number) {
     this.#world = world;
-    this.#headroom = headroom;
+    this.#prices = pricesFor(world.model, world.workload, headroom);
     this.#cells = Object.fromEntries(world.workload.regions.map((region) => [region, `cell-${region}`]));
     this.#shards = world.workload.shards.map((shard, s) => ({
       shard,
@@ -55,8 +57,13 @@ export class Planner {
     }));
   }
 
-  /** Moves that are worth it on these forecasts (one a shard, in the workload's order), best first. */
-  plan(forecasts: readonly ShardForecast[]): Wish[] {
+  /**
+   * Moves that are worth it on these forecasts, best first.
+   *
+   * @param forecasts one a shard, in the workload's order
+   * @param total of all requests, forecast as one series
+   */
+  plan(forecasts: readonly ShardForecast[], total: TotalDemand): Wish[] {
     const world = this.#world;
     const { byIndex } = world;
     const regions = world.workload.regions;
@@ -68,6 +75,8 @@ export class Planner {
       shard.forecast = forecasts[s]!;
       const target = world.movingTo[s]!;
       shard.inFlightTo = target === -1 ? undefined : byIndex[target]!.name;
+      const standby = byIndex[world.standbys.on[s]!];
+      shard.standbys = standby === undefined || standby === node ? undefined : [standby.name];
     });
     const nodes = placementNodes(world);
     const indexOf = new Map(world.nodes.map((node) => [node.name, node.index]));
@@ -78,7 +87,10 @@ export class Planner {
       shards: this.#shards,
       topology: world.model.topology,
       cells: this.#cells,
-      prices: pricesFor(world.model, world.workload, this.#headroom),
+      prices: this.#prices,
+      commonVariation: commonVariation(this.#shards, total),
+      bandwidthBps: () => world.model.moveBytesPerSecond,
+      moveFixedS: world.model.moveFixedS,
       owedUsd: (shard) => this.#ledger.owedUsd(shard, atMs),
     });
     if (placement.certificate !== undefined) world.score.certified(placement.certificate.gap);
@@ -94,6 +106,7 @@ export class Planner {
       parent: this.#generation,
       atMs,
       budgets: NO_BUDGETS,
+      tickS: world.workload.stepS,
     });
     if (plan === undefined) return [];
     this.#generation = plan.generation;

@@ -55,6 +55,11 @@ function limitsOf(model: ClusterModel) {
   };
 }
 
+/** What standbys ask for beside the shards themselves, as a multiple of these. */
+function withStandbys({ standbys, standbyCpuShare }: ClusterModel): { cpu: number; bytes: number } {
+  return { cpu: 1 + standbys * standbyCpuShare, bytes: 1 + standbys };
+}
+
 /** The fleet of a beginning: enough for what is at home in each region. */
 function firstFleet(world: World, cpuOf: (region: number) => number, headroom: number): void {
   const { workload, model } = world;
@@ -62,7 +67,12 @@ function firstFleet(world: World, cpuOf: (region: number) => number, headroom: n
     let bytes = 0;
     for (let s = 0; s < workload.shards.length; s++)
       if (workload.home[s] === region) bytes += workload.stateBytes[s]!;
-    const nodes = nodesFor(cpuOf(region), bytes, headroom, limitsOf(model));
+    const nodes = nodesFor(
+      cpuOf(region) * withStandbys(model).cpu,
+      bytes * withStandbys(model).bytes,
+      headroom,
+      limitsOf(model),
+    );
     for (let n = 0; n < nodes; n++) world.startNode(region, true);
   });
 }
@@ -172,7 +182,7 @@ class Autoscaled implements Controller {
         used += node.waitS > 0 ? model.nodeCpu : Math.min(model.nodeCpu, world.demandCpu(node));
     const ratio = used / (Math.max(1, ready.length) * model.nodeCpu) / this.#headroom;
     let bytes = 0;
-    for (const node of here) bytes += node.stateBytes;
+    for (const node of here) bytes += node.stateBytes + node.standbyBytes;
     const least = nodesFor(0, bytes, 1, limitsOf(model));
     const now = ready.length + coming.length;
     const steady = Math.abs(ratio - 1) <= HPA_TOLERANCE && coming.length === 0;
@@ -303,7 +313,7 @@ class Planned implements Controller {
   }
 
   nodeReady(): void {
-    this.#world.wish(this.#planner.plan(this.#view!.forecasts!));
+    this.#world.wish(this.#planner.plan(this.#view!.forecasts!, this.#view!.total!));
   }
 
   /** Each region's demand: of the shards whose users will mostly be nearest to it. */
@@ -313,6 +323,7 @@ class Planned implements Controller {
     const count = regions.length;
     const forecasts = view.forecasts!;
     const horizons = forecasts[0]?.horizonsS.length ?? 0;
+    const more = withStandbys(model);
     const demands = regions.map(() => ({
       nowCpu: 0,
       aheadCpu: new Array<number>(horizons).fill(0),
@@ -323,10 +334,10 @@ class Planned implements Controller {
       const region = this.#regionOf(s, forecast);
       const demand = demands[region]!;
       for (let o = 0; o < count; o++)
-        demand.nowCpu += view.rates[s * count + o]! * model.cpuSecondsPerRequest;
+        demand.nowCpu += view.rates[s * count + o]! * model.cpuSecondsPerRequest * more.cpu;
       const p50 = forecast.metrics.cpu.quantiles[0];
       for (let h = 0; h < horizons; h++) demand.aheadCpu[h]! += p50[h]!;
-      demand.stateBytes += workload.stateBytes[s]!;
+      demand.stateBytes += workload.stateBytes[s]! * more.bytes;
     }
     // The sum of shards' medians only says how the demand is shared: skewed loads have medians below their means.
     const provided = view.total && providedFor(view.total, this.#headroom);
@@ -334,7 +345,9 @@ class Planned implements Controller {
       let all = 0;
       for (const demand of demands) all += demand.aheadCpu[h]!;
       const factor =
-        all > 0 && provided !== undefined ? (provided[h]! * model.cpuSecondsPerRequest) / all : 1;
+        all > 0 && provided !== undefined
+          ? (provided[h]! * model.cpuSecondsPerRequest * more.cpu) / all
+          : more.cpu;
       for (const demand of demands) demand.aheadCpu[h]! *= factor;
     }
     return demands;

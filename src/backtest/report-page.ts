@@ -5,10 +5,12 @@
 import { frontier } from './compare.ts';
 import type { Report } from './experiment.ts';
 import { POLICY_TEXT, type PolicyId } from './model.ts';
+import { RUN_COLUMNS } from './run-columns.ts';
 
 const WIDTH = 860;
 const HEIGHT = 380;
-const MARGIN = { left: 70, right: 150, top: 16, bottom: 46 };
+const MARGIN = { left: 70, right: 130, top: 16, bottom: 46 };
+const PLOT_POINTS = 1500;
 const COLOURS: Record<PolicyId, string> = {
   hash: '#b0a99f',
   static: '#8c8577',
@@ -25,29 +27,58 @@ const COLOURS: Record<PolicyId, string> = {
 export function reportPage(report: Report): string {
   const { scenario } = report;
   return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Backtest: ${safe(scenario.name)}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Backtest: ${safe(scenario.name)}</title>
 <style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:900px;margin:2rem auto;padding:0 1rem;color:#1c1b19;background:#fff}
-table{border-collapse:collapse;font-size:14px}td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}pre{background:#f5f3ef;padding:1rem;overflow:auto;font-size:13px}
-svg{max-width:100%;height:auto}
+body{font:16px/1.5 system-ui,sans-serif;max-width:1060px;margin:2rem auto;padding:0 1rem;color:#1c1b19;background:#fff}
+h1{font-size:1.7rem}h2{font-size:1.2rem;margin-top:2.2rem}
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}td,th{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th{vertical-align:bottom;font-weight:600}td:first-child,th:first-child{text-align:left}td.text{text-align:left;white-space:normal}
+tr.first td{border-top:2px solid #bbb}.scroll{overflow-x:auto}.note{color:#5d574c;font-size:14px}
+pre{background:#f5f3ef;padding:1rem;overflow:auto;font-size:13px}
+svg{display:block;max-width:100%;height:auto}i.key{display:inline-block;width:14px;height:4px;margin-right:.5rem;vertical-align:middle}
 </style></head><body>
 <h1>Backtest: ${safe(scenario.name)}</h1>
-<p>${safe(scenario.text)}. ${report.shards} shards, ${report.scoredDays.toFixed(1)} days scored in steps of ${report.stepS} s, ${report.seeds.length} seeds; a new node has its shards ${Math.round(report.leadS)} s after it is asked for.</p>
+<p>${safe(facts(report))}</p>
 <ul>${report.verdict.text.map((line) => `<li>${safe(line)}</li>`).join('')}</ul>
+<h2>Policies</h2>
+${policyTable(report)}
+<p class="note">Minutes over the objective: mean over the dollars compared and all seeds.</p>
 <h2>Dollars against minutes over the objective</h2>
 ${frontierPlot(report)}
-<p>Seed 1. Each mark is a run at one headroom; lower and further left is better. The shaded dollars are those compared over.</p>
+<p class="note">Seed 1. Each mark is a run at one headroom; lower and further left is better. The shaded dollars are those compared over.</p>
 <h2>Load</h2>
 ${loadPlot(report)}
-<h2>Every run</h2>
-${table(report)}
-<h2>Policies</h2>
-<ul>${scenario.policies.map((policy) => `<li><b>${policy}</b>: ${safe(POLICY_TEXT[policy])}</li>`).join('')}</ul>
+${gapPlot(report)}
+<h2>Every run of seed 1</h2>
+${runTable(report)}
+<p class="note">${safe(standbyNote(report))}</p>
 <h2>Parameters</h2>
 <pre>${safe(JSON.stringify(scenario, null, 2))}</pre>
 </body></html>
 `;
+}
+
+/** What was replayed, in a sentence. */
+export function facts(report: Report): string {
+  const { scenario, seeds } = report;
+  return `${scenario.text}. ${report.shards} shards, ${report.scoredDays.toFixed(1)} days scored in steps of ${report.stepS} s, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}; a new node has its shards ${Math.round(report.leadS)} s after it is asked for.`;
+}
+
+/** Why there are promotions or none. */
+export function standbyNote({ scenario }: Report): string {
+  return scenario.cluster.standbys > 0
+    ? 'Each shard has a standby on another node of its region: a move to it is a promotion, which takes no bytes. "Copied" are bytes for standbys.'
+    : 'The scenario has no standbys, so no move is a promotion (cluster.standbys, --standbys 1).';
+}
+
+function policyTable(report: Report): string {
+  const rows = report.scenario.policies.map((policy) => {
+    const values = report.seeds.flatMap((seed) => seed.minutes[policy] ?? []);
+    const mean = values.reduce((a, b) => a + b, 0) / values.length;
+    const minutes = values.length === report.seeds.length ? mean.toFixed(1) : 'not so cheap';
+    return `<tr><td><i class="key" style="background:${COLOURS[policy]}"></i>${policy}</td><td>${minutes}</td><td class="text">${safe(POLICY_TEXT[policy])}</td></tr>`;
+  });
+  return `<table><thead><tr><th>policy</th><th>minutes over</th><th></th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
 }
 
 function frontierPlot(report: Report): string {
@@ -76,7 +107,7 @@ function frontierPlot(report: Report): string {
   });
   const ticksX = ticks(usdMin, usdMax, 6).map(
     (usd) =>
-      `<text x="${x(usd).toFixed(1)}" y="${HEIGHT - MARGIN.bottom + 18}" font-size="12" text-anchor="middle">$${usd.toFixed(usdMax < 20 ? 1 : 0)}</text>`,
+      `<text x="${x(usd).toFixed(1)}" y="${HEIGHT - MARGIN.bottom + 18}" font-size="12" text-anchor="middle">$${usd}</text>`,
   );
   const ticksY = [0, 1 / 16, 1 / 4, 9 / 16, 1].map((share) => {
     const minutes = share * most;
@@ -90,38 +121,78 @@ function frontierPlot(report: Report): string {
 }
 
 function loadPlot(report: Report): string {
-  const values = report.load.requestsPerSecond;
-  const most = Math.max(1e-9, ...values);
+  const { stepS, requestsPerSecond } = report.load;
+  const most = Math.max(1e-9, ...requestsPerSecond);
   const height = 180;
-  const x = scale(0, Math.max(1, values.length - 1), MARGIN.left, WIDTH - 20);
-  const stride = Math.max(1, Math.floor(values.length / 1500));
-  const points: string[] = [];
-  for (let i = 0; i < values.length; i += stride) {
-    // The most of each stride: a spike must not vanish from the picture.
-    const value = Math.max(...values.slice(i, i + stride));
-    points.push(`${x(i).toFixed(1)},${(height - 30 - (value / most) * (height - 46)).toFixed(1)}`);
-  }
+  const x = scale(0, requestsPerSecond.length * stepS, MARGIN.left, WIDTH - 20);
+  const y = (value: number) => height - 30 - (value / most) * (height - 46);
+  const points = thinned(
+    requestsPerSecond.map((value, i) => [(i + 0.5) * stepS, value] as const),
+    PLOT_POINTS,
+  ).map(([atS, value]) => `${x(atS).toFixed(1)},${y(value).toFixed(1)}`);
   const labels = [0, most].map(
     (value) =>
-      `<text x="${MARGIN.left - 8}" y="${(height - 26 - (value / most) * (height - 46)).toFixed(1)}" font-size="12" text-anchor="end">${value.toFixed(0)}</text>`,
-  );
-  const days = ticks(0, report.scoredDays, 6).map(
-    (day) =>
-      `<text x="${x((day * 86_400) / report.load.stepS).toFixed(1)}" y="${height - 10}" font-size="12" text-anchor="middle">day ${day.toFixed(1)}</text>`,
+      `<text x="${MARGIN.left - 8}" y="${(y(value) + 4).toFixed(1)}" font-size="12" text-anchor="end">${value.toFixed(0)}</text><line x1="${MARGIN.left}" x2="${WIDTH - 20}" y1="${y(value).toFixed(1)}" y2="${y(value).toFixed(1)}" stroke="#ddd"/>`,
   );
   return svg(
     'requests a second over the scored days',
-    `<polyline points="${points.join(' ')}" fill="none" stroke="#0b6bcb" stroke-width="1.2"/>${labels.join('')}${days.join('')}`,
+    `${labels.join('')}${dayLabels(report, x, height)}<polyline points="${points.join(' ')}" fill="none" stroke="#0b6bcb" stroke-width="1.2"/><text x="14" y="${height / 2}" font-size="13" text-anchor="middle" transform="rotate(-90 14 ${height / 2})">requests/s</text>`,
     height,
   );
 }
 
-function table(report: Report): string {
-  const rows = report.seeds[0]!.runs.map(
-    (run) =>
-      `<tr><td>${run.policy}</td><td>${run.headroom}</td><td>${run.usd.total.toFixed(2)}</td><td>${run.usd.nodes.toFixed(2)}</td><td>${run.usd.egress.toFixed(2)}</td><td>${run.usd.moves.toFixed(2)}</td><td>${run.minutesOver.toFixed(1)}</td><td>${run.latencyMs.p50.toFixed(0)}</td><td>${run.latencyMs.p99.toFixed(0)}</td><td>${run.moves}</td><td>${(run.bytesMoved / 1e9).toFixed(0)}</td><td>${run.pingPong}</td><td>${run.nodesMean.toFixed(1)}</td><td>${run.certifiedGap === undefined ? '' : `${(100 * run.certifiedGap.median).toFixed(1)} %`}</td></tr>`,
+/** The certified gap of every round of the predictive policy, or of the first that has one, at its middle headroom. */
+function gapPlot(report: Report): string {
+  const runs = report.seeds[0]!.runs.filter((run) => run.certifiedGap !== undefined);
+  const policy = runs.some((run) => run.policy === 'predictive') ? 'predictive' : runs[0]?.policy;
+  const own = runs.filter((run) => run.policy === policy);
+  const run = own[own.length >> 1];
+  if (run === undefined) return '';
+  const gaps = run.certifiedGap!.byRound;
+  const height = 150;
+  const most = Math.max(0.01, ...gaps.map(([, gap]) => gap));
+  const x = scale(0, run.scoredS, MARGIN.left, WIDTH - 20);
+  const y = (gap: number) => height - 30 - (gap / most) * (height - 46);
+  const points = thinned(gaps, PLOT_POINTS).map(([atS, gap]) => `${x(atS).toFixed(1)},${y(gap).toFixed(1)}`);
+  const labels = [0, most].map(
+    (gap) =>
+      `<text x="${MARGIN.left - 8}" y="${(y(gap) + 4).toFixed(1)}" font-size="12" text-anchor="end">${(100 * gap).toFixed(most < 0.1 ? 1 : 0)} %</text>`,
   );
-  return `<table><thead><tr><th>policy</th><th>headroom</th><th>$</th><th>nodes $</th><th>egress $</th><th>moves $</th><th>minutes over</th><th>p50 ms</th><th>p99 ms</th><th>moves</th><th>GB</th><th>back in 1 h</th><th>nodes</th><th>gap</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<h2>Certified gap</h2>
+${svg('certified gap of each round', `${labels.join('')}${dayLabels(report, x, height)}<polyline points="${points.join(' ')}" fill="none" stroke="${COLOURS[run.policy]}" stroke-width="1.2"/>`, height)}
+<p class="note">${run.policy} at headroom ${run.headroom}, round by round: no placement whatever is more than that much cheaper than the one aimed at. The JSON has it for every run.</p>`;
+}
+
+function dayLabels(report: Report, x: (seconds: number) => number, height: number): string {
+  return dayTicks(report.scoredDays)
+    .map(
+      (day) =>
+        `<text x="${x(day * 86_400).toFixed(1)}" y="${height - 10}" font-size="12" text-anchor="middle">day ${day}</text>`,
+    )
+    .join('');
+}
+
+/** The greatest of each group: a spike must not vanish from the picture. */
+function thinned(
+  points: readonly (readonly [number, number])[],
+  count: number,
+): (readonly [number, number])[] {
+  const stride = Math.max(1, Math.ceil(points.length / count));
+  return Array.from({ length: Math.ceil(points.length / stride) }, (_, i) =>
+    points.slice(i * stride, (i + 1) * stride).reduce((a, b) => (b[1] > a[1] ? b : a)),
+  );
+}
+
+function runTable(report: Report): string {
+  let before = '';
+  const rows = report.seeds[0]!.runs.map((run) => {
+    const first = run.policy !== before;
+    before = run.policy;
+    const cells = RUN_COLUMNS.map(({ of }) => `<td>${safe(of(run))}</td>`).join('');
+    return `<tr${first ? ' class="first"' : ''}>${cells}</tr>`;
+  });
+  const heads = RUN_COLUMNS.map(({ name }) => `<th>${safe(name)}</th>`).join('');
+  return `<div class="scroll"><table><thead><tr>${heads}</tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
 }
 
 function svg(label: string, content: string, height = HEIGHT): string {
@@ -132,8 +203,20 @@ function scale(from: number, to: number, low: number, high: number): (value: num
   return (value) => low + ((value - from) / Math.max(1e-12, to - from)) * (high - low);
 }
 
-function ticks(from: number, to: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => from + ((to - from) * i) / (count - 1));
+/** Round numbers within a range: at most so many. */
+function ticks(from: number, to: number, most: number): number[] {
+  const raw = Math.max(1e-9, (to - from) / most);
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const by = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw) ?? 10);
+  const found: number[] = [];
+  for (let i = Math.ceil(from / by - 1e-9); i * by <= to + 1e-9; i++)
+    found.push(Number((i * by).toPrecision(12)));
+  return found;
+}
+
+/** Whole days, or hours as shares of one where there is less than two. */
+function dayTicks(days: number): number[] {
+  return ticks(0, days, 8);
 }
 
 function safe(text: string): string {

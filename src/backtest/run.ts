@@ -23,8 +23,13 @@ export interface RunOptions {
   toStep: number;
   /** Smoothing of `reactive`, seconds. */
   halfLifeS: number;
+  /** `predictive` asks the trained network as well. */
+  network: boolean;
   learnt: Learnt;
 }
+
+/** Work of a step that is only learnt from, as a share of one that is decided in: for the progress alone. */
+const LEARNING_SHARE = 0.3;
 
 /** Seconds from a decision until a new node has half a node's state: what "ahead" must cover. */
 export function leadSeconds(model: ClusterModel, workload: Workload, peakCpu: number): number {
@@ -54,19 +59,28 @@ export function learn(model: ClusterModel, workload: Workload, fromStep: number,
 
 /** Yields after every step, from 0 to 1; returns one result a headroom. */
 export function* replay(options: RunOptions): Generator<number, RunResult[]> {
-  const { policy, model, workload, headrooms, fromStep, scoreFromStep, toStep, learnt } = options;
+  const { policy, model, workload, headrooms, fromStep, scoreFromStep, toStep } = options;
+  const { halfLifeS, network, learnt } = options;
   const planned = isPlanned(policy);
   const peak = learnt.peakCpu.reduce((a, b) => a + b, 0);
   const ahead = horizonSteps(workload.stepS, leadSeconds(model, workload, peak));
   const horizonsS = horizonSeconds(workload.stepS, ahead);
-  const forecaster = planned ? makeForecaster(policy, model, workload, options.halfLifeS, ahead) : undefined;
+  const forecaster = planned
+    ? makeForecaster(policy, model, workload, { halfLifeS, network, horizons: ahead })
+    : undefined;
   const startS = fromStep * workload.stepS;
   const arms = headrooms.map((headroom) => {
     const world = new World(model, workload, startS);
     return { headroom, world, controller: makeController(policy, world, headroom, learnt) as Controller };
   });
   const buffers = [0, 1].map(() => new Float64Array(workload.shards.length * workload.regions.length));
-  for (let step = policy === 'predictive' ? 0 : fromStep - 1; step < toStep; step++) {
+  const firstStep = policy === 'predictive' ? 0 : fromStep - 1;
+  // Steps that are only learnt from are sooner done than those that are decided in.
+  const learning = LEARNING_SHARE * (fromStep - 1 - firstStep);
+  const all = learning + toStep - fromStep + 1;
+  const done = (step: number) =>
+    (step < fromStep - 1 ? LEARNING_SHARE * (step - firstStep) : learning + step - fromStep + 2) / all;
+  for (let step = firstStep; step < toStep; step++) {
     const rates = buffers[step & 1]!;
     workload.fill(step, rates);
     if (step >= fromStep)
@@ -78,7 +92,7 @@ export function* replay(options: RunOptions): Generator<number, RunResult[]> {
       }
     forecaster?.observe(measuredStep(model, workload, step, rates));
     if (step < fromStep - 1 || step === toStep - 1) {
-      if (step % 16 === 0) yield step / toStep;
+      if (step % 16 === 0) yield done(step);
       continue;
     }
     const view: StepView = { rates };
@@ -90,9 +104,10 @@ export function* replay(options: RunOptions): Generator<number, RunResult[]> {
       if (step === fromStep - 1) {
         world.setRates(rates);
         controller.begin(view);
+        world.putStandbys();
       } else controller.decide(view);
     }
-    yield step / toStep;
+    yield done(step);
   }
   return arms.map(({ world, headroom }) => world.score.result(policy, headroom));
 }

@@ -38,6 +38,8 @@ export interface Scenario {
   stateGb: number;
   stateSpread: number;
   policies: PolicyId[];
+  /** `predictive` asks the trained network, as a controller does; without it it learns in half the time. */
+  network: boolean;
   headrooms: number[];
   fixedHeadrooms: number[];
   /** Share of the time that is learnt from and tuned on; the rest is scored. */
@@ -66,6 +68,7 @@ export const DEFAULT_SCENARIO: Scenario = {
   stateGb: 2,
   stateSpread: 0.5,
   policies: [...POLICY_IDS],
+  network: true,
   headrooms: [0.3, 0.45, 0.6, 0.8],
   fixedHeadrooms: [0.6, 0.9, 1.3, 2],
   learnShare: 0.5,
@@ -126,6 +129,7 @@ const CHECKS: Record<Exclude<keyof Scenario, 'cluster'>, Check> = {
   stateGb: number(0, 10_000),
   stateSpread: number(0, 3),
   policies: listOf(oneOf(POLICY_IDS), `policies: ${POLICY_IDS.join(', ')}`),
+  network: flag,
   headrooms: listOf(number(0.05, 1), 'shares from 0.05 to 1'),
   fixedHeadrooms: listOf(number(0.05, 10), 'shares from 0.05 to 10'),
   learnShare: number(0.1, 0.9),
@@ -151,6 +155,8 @@ const CLUSTER_CHECKS: Record<keyof Scenario['cluster'], Check> = {
   waitMaxS: number(0.1, 3600),
   failuresPerNodeMonth: number(0, 1000),
   failoverS: number(0, 3600),
+  standbys: whole(0, 1),
+  standbyCpuShare: number(0, 1),
   scaleDownS: number(0, 86_400),
 };
 

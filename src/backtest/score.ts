@@ -49,8 +49,11 @@ export class Score {
   usdEgress = 0;
   usdMoves = 0;
   moves = 0;
+  promotions = 0;
+  /** For standbys. */
+  bytesCopied = 0;
   pingPong = 0;
-  readonly #gaps: number[] = [];
+  readonly #gaps: [atS: number, gap: number][] = [];
   bytesMoved = 0;
   nodesStarted = 0;
   nodeSeconds = 0;
@@ -125,7 +128,12 @@ export class Score {
 
   /** One round's certified gap. */
   certified(gap: number): void {
-    if (this.active) this.#gaps.push(gap);
+    if (this.active) this.#gaps.push([this.seconds, gap]);
+  }
+
+  promotion(back: boolean): void {
+    this.promotions++;
+    if (back) this.pingPong++;
   }
 
   move(bytes: number, usdPerGb: number, back: boolean): void {
@@ -152,6 +160,8 @@ export class Score {
       requestsOverShare: this.over / Math.max(1e-9, this.requests),
       rejectedShare: this.rejected / Math.max(1e-9, this.requests),
       moves: this.moves,
+      promotions: this.promotions,
+      bytesCopied: this.bytesCopied,
       pingPong: this.pingPong,
       bytesMoved: this.bytesMoved,
       nodesMean: this.nodeSeconds / Math.max(1e-9, this.seconds),
@@ -161,9 +171,14 @@ export class Score {
   }
 
   #certifiedGap(): RunResult['certifiedGap'] {
-    const gaps = this.#gaps.toSorted((a, b) => a - b);
+    const gaps = this.#gaps.map(([, gap]) => gap).sort((a, b) => a - b);
     if (gaps.length === 0) return undefined;
-    return { median: gaps[gaps.length >> 1]!, worst: gaps.at(-1)!, rounds: gaps.length };
+    return {
+      median: gaps[gaps.length >> 1]!,
+      worst: gaps.at(-1)!,
+      rounds: gaps.length,
+      byRound: this.#gaps.map(([atS, gap]) => [Math.round(atS), Number(gap.toPrecision(4))]),
+    };
   }
 
   #count(ms: number, requests: number): void {

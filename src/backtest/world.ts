@@ -5,6 +5,9 @@
  * everything counted is exact for the model. Moves share their ends' bandwidth evenly, load both ends, wait in order of
  * the plan while the limits are reached, and switch their shard's requests when the last byte and the fixed part are done.
  *
+ * With standbys, each shard has a copy on another node of its region as soon as its bytes are there (standbys.ts): a move to it
+ * takes no bytes, and it takes over where the primary's node fails.
+ *
  * A node that fails takes its shards with it. Where they go is not a policy's choice: as in the product, requests make the
  * rendezvous choice among healthy nodes of the region take over, which reads the state first; until then they wait. The
  * failed node is started again.
@@ -16,51 +19,16 @@ import { rttMs } from '../model/topology.ts';
 import type { ClusterModel } from './model.ts';
 import { backlogAfter } from './queueing.ts';
 import { PING_PONG_S, Score } from './score.ts';
+import { Standbys } from './standbys.ts';
 import type { Workload } from './workload.ts';
+import { type Flight, lifeS, rendezvous, type Wish, type WorldNode } from './world-parts.ts';
 
-const MONTH_S = 30 * 86_400;
+export { rendezvous, type Wish, type WorldNode } from './world-parts.ts';
+
 /** Nodes that one run may have had at once. */
 const NODES_MAX = 65_536;
 /** Events closer than this are handled together. Seconds. */
 const GRAIN_S = 1;
-
-export type NodeState = 'starting' | 'ready' | 'draining' | 'gone';
-
-export interface WorldNode {
-  /** Unique over the run; the place in {@link World.nodes}. */
-  index: number;
-  name: string;
-  region: number;
-  state: NodeState;
-  readyAtS: number;
-  shards: number;
-  stateBytes: number;
-  /** When it fails; infinite for one that does not. */
-  failsAtS: number;
-  /** Backlog, seconds of work. */
-  waitS: number;
-  flightsOut: number;
-  flightsIn: number;
-  /** Requests a second by origin. */
-  rates: Float64Array;
-}
-
-export interface Flight {
-  shard: number;
-  /** -1: reopened from the log, since its node failed. */
-  from: number;
-  to: number;
-  bytesLeft: number;
-  fixedLeftS: number;
-}
-
-export interface Wish {
-  shard: number;
-  /** Index of the target node. */
-  to: number;
-  /** Told when the move begins; a wish may be forgotten before. */
-  started?: () => void;
-}
 
 export class World {
   readonly model: ClusterModel;
@@ -74,6 +42,7 @@ export class World {
   /** Target of the shard's move under way, or -1. */
   readonly movingTo: Int32Array;
   flights: Flight[] = [];
+  readonly standbys: Standbys;
   nowS: number;
   readonly #wayMs: Float64Array;
   readonly #egress: Float64Array;
@@ -92,6 +61,7 @@ export class World {
     const count = workload.regions.length;
     this.place = new Int32Array(shards).fill(-1);
     this.movingTo = new Int32Array(shards).fill(-1);
+    this.standbys = new Standbys(this);
     this.#lastFrom = new Int32Array(shards).fill(-1);
     this.#lastAtS = new Float64Array(shards);
     this.#rates = new Float64Array(shards * count);
@@ -118,6 +88,8 @@ export class World {
       failsAtS: Number.POSITIVE_INFINITY,
       shards: 0,
       stateBytes: 0,
+      standbyBytes: 0,
+      standbyRate: 0,
       waitS: 0,
       flightsOut: 0,
       flightsIn: 0,
@@ -132,8 +104,11 @@ export class World {
 
   /** It takes no new shards and ends once empty. */
   drain(node: WorldNode): void {
-    if (node.state === 'ready') node.state = 'draining';
-    else if (node.state === 'starting') this.#end(node);
+    if (node.state === 'ready') {
+      node.state = 'draining';
+      this.standbys.leave(node);
+      this.#follow();
+    } else if (node.state === 'starting') this.#end(node);
     this.#collect();
   }
 
@@ -150,14 +125,13 @@ export class World {
     this.nodes = this.nodes.filter((one) => one !== node);
     if (starting) return;
     // Moves to it stay where they came from; what came from it is lost with it and reopened like the rest.
-    this.flights = this.flights.filter(({ shard, from, to }) => {
-      if (from !== node.index && to !== node.index) return true;
-      if (from >= 0) this.byIndex[from]!.flightsOut--;
-      this.byIndex[to]!.flightsIn--;
-      this.movingTo[shard] = -1;
-      if (from === -1) this.#homeless.push({ shard, region: node.region });
+    this.flights = this.flights.filter((flight) => {
+      if (flight.from !== node.index && flight.to !== node.index) return true;
+      this.#release(flight);
+      if (flight.kind === 'reopen') this.#homeless.push({ shard: flight.shard, region: node.region });
       return false;
     });
+    this.standbys.leave(node);
     for (let s = 0; s < this.place.length; s++) {
       if (this.place[s] !== node.index) continue;
       this.place[s] = -1;
@@ -165,6 +139,54 @@ export class World {
     }
     this.startNode(node.region);
     this.#takeOver();
+    this.#follow();
+  }
+
+  /** A flight is over or called off: its slots are free. */
+  #release({ kind, shard, from, to }: Flight): void {
+    if (from >= 0) this.byIndex[from]!.flightsOut--;
+    this.byIndex[to]!.flightsIn--;
+    if (kind === 'copy') this.standbys.copyEnded(shard);
+    else this.movingTo[shard] = -1;
+  }
+
+  /** Copies for shards that lack a standby, as far as the limits of moves go. */
+  #follow(): void {
+    for (const { shard, from, to } of this.standbys.wanted()) {
+      const source = this.byIndex[from]!;
+      const target = this.byIndex[to]!;
+      if (this.#isBusy(source, target)) continue;
+      this.standbys.copyBegan(shard);
+      this.#fly({
+        kind: 'copy',
+        shard,
+        from,
+        to,
+        bytesLeft: this.workload.stateBytes[shard]!,
+        fixedLeftS: 0,
+      });
+    }
+  }
+
+  #isBusy(source: WorldNode, target: WorldNode): boolean {
+    const { movesPerNode, movesInFlight } = this.model;
+    return (
+      this.flights.length >= movesInFlight ||
+      source.flightsOut >= movesPerNode ||
+      target.flightsIn >= movesPerNode
+    );
+  }
+
+  #fly(flight: Flight): void {
+    if (flight.from >= 0) this.byIndex[flight.from]!.flightsOut++;
+    this.byIndex[flight.to]!.flightsIn++;
+    if (flight.kind !== 'copy') this.movingTo[flight.shard] = flight.to;
+    this.flights.push(flight);
+  }
+
+  /** Where every shard's standby is at the beginning of the run; free and at once. */
+  putStandbys(): void {
+    for (const { shard, to } of this.standbys.wanted()) this.standbys.put(shard, this.byIndex[to]!);
   }
 
   #takeOver(): void {
@@ -172,14 +194,14 @@ export class World {
     this.#homeless = this.#homeless.filter(({ shard, region }) => {
       const near = ready.filter((node) => node.region === region);
       if (ready.length === 0) return true;
-      const target = rendezvous(shard, near.length > 0 ? near : ready);
-      target.flightsIn++;
-      this.movingTo[shard] = target.index;
-      this.flights.push({
+      const standby = this.byIndex[this.standbys.on[shard]!];
+      const target = standby ?? rendezvous(shard, near.length > 0 ? near : ready);
+      this.#fly({
+        kind: 'reopen',
         shard,
         from: -1,
         to: target.index,
-        bytesLeft: this.workload.stateBytes[shard]!,
+        bytesLeft: standby === undefined ? this.workload.stateBytes[shard]! : 0,
         fixedLeftS: Math.max(this.model.failoverS, 1e-6),
       });
       return false;
@@ -214,20 +236,26 @@ export class World {
       if (node === undefined) continue;
       for (let o = 0; o < count; o++) node.rates[o]! += rates[s * count + o]!;
     }
+    this.standbys.refreshRates();
   }
 
-  /** CPU asked of a node by its shards, core-seconds a second. */
-  demandCpu(node: WorldNode): number {
+  /** Requests a second of a shard. */
+  shardRate(shard: number): number {
+    const count = this.workload.regions.length;
     let rate = 0;
+    for (let o = 0; o < count; o++) rate += this.#rates[shard * count + o]!;
+    return rate;
+  }
+
+  /** CPU asked of a node by its shards and standbys, core-seconds a second. */
+  demandCpu(node: WorldNode): number {
+    let rate = this.model.standbyCpuShare * node.standbyRate;
     for (const value of node.rates) rate += value;
     return rate * this.model.cpuSecondsPerRequest;
   }
 
   shardCpu(shard: number): number {
-    const count = this.workload.regions.length;
-    let rate = 0;
-    for (let o = 0; o < count; o++) rate += this.#rates[shard * count + o]!;
-    return rate * this.model.cpuSecondsPerRequest;
+    return this.shardRate(shard) * this.model.cpuSecondsPerRequest;
   }
 
   /** @returns 'ready' as soon as a node became ready before `untilS`; 'end' at `untilS` */
@@ -247,6 +275,7 @@ export class World {
         }
       if (ready) this.#takeOver();
       if (landed) this.#pump();
+      if (landed || ready) this.#follow();
       if (ready) return 'ready';
     }
     return 'end';
@@ -354,20 +383,27 @@ export class World {
     return landed;
   }
 
-  #switch({ shard, from, to }: Flight): void {
+  #switch(flight: Flight): void {
+    const { kind, shard, from, to } = flight;
     const target = this.byIndex[to]!;
-    target.flightsIn--;
-    this.movingTo[shard] = -1;
+    this.#release(flight);
+    if (kind === 'copy') {
+      // A move of the shard may have called for another place meanwhile.
+      if (this.place[shard] === from && target.state === 'ready') this.standbys.put(shard, target);
+      if (this.score.active) this.score.bytesCopied += this.workload.stateBytes[shard]!;
+      return;
+    }
     const source = this.byIndex[from];
     if (source === undefined) {
       this.place[shard] = to;
       this.#attach(shard, target, 1);
+      this.standbys.moved(shard);
       return;
     }
-    source.flightsOut--;
     this.#attach(shard, source, -1);
     this.place[shard] = to;
     this.#attach(shard, target, 1);
+    this.standbys.moved(shard, source);
     if (!this.score.active) {
       this.#lastFrom[shard] = from;
       this.#lastAtS[shard] = this.nowS;
@@ -375,11 +411,13 @@ export class World {
     }
     const count = this.workload.regions.length;
     const back = this.#lastFrom[shard] === to && this.nowS - this.#lastAtS[shard]! < PING_PONG_S;
-    this.score.move(
-      this.workload.stateBytes[shard]!,
-      this.#egress[source.region * count + target.region]!,
-      back,
-    );
+    if (kind === 'promotion') this.score.promotion(back);
+    else
+      this.score.move(
+        this.workload.stateBytes[shard]!,
+        this.#egress[source.region * count + target.region]!,
+        back,
+      );
     this.#lastFrom[shard] = from;
     this.#lastAtS[shard] = this.nowS;
     for (let o = 0; o < count; o++) {
@@ -403,7 +441,6 @@ export class World {
   /** Starts what the limits allow, in order. */
   #pump(): void {
     if (this.#wishes.length === 0) return;
-    const { movesPerNode, movesInFlight, moveFixedS } = this.model;
     const left: Wish[] = [];
     for (const wish of this.#wishes) {
       const { shard, to } = wish;
@@ -413,23 +450,18 @@ export class World {
       if (source === undefined || target === undefined || from === to || this.movingTo[shard] !== -1)
         continue;
       if (target.state !== 'ready') continue;
-      if (
-        this.flights.length >= movesInFlight ||
-        source.flightsOut >= movesPerNode ||
-        target.flightsIn >= movesPerNode
-      ) {
+      if (this.#isBusy(source, target)) {
         left.push(wish);
         continue;
       }
-      source.flightsOut++;
-      target.flightsIn++;
-      this.movingTo[shard] = to;
-      this.flights.push({
+      const promotes = this.standbys.on[shard] === to;
+      this.#fly({
+        kind: promotes ? 'promotion' : 'move',
         shard,
         from,
         to,
-        bytesLeft: this.workload.stateBytes[shard]!,
-        fixedLeftS: Math.max(moveFixedS, 1e-6),
+        bytesLeft: promotes ? 0 : this.workload.stateBytes[shard]!,
+        fixedLeftS: Math.max(this.model.moveFixedS, 1e-6),
       });
       wish.started?.();
     }
@@ -446,30 +478,4 @@ export class World {
   #end(node: WorldNode): void {
     node.state = 'gone';
   }
-}
-
-/** Exponential, the same for the same place in the order of asking: policies with like fleets have like luck. */
-function lifeS(failuresPerMonth: number, index: number): number {
-  if (failuresPerMonth <= 0) return Number.POSITIVE_INFINITY;
-  let h = Math.imul(index + 1, 0x9e3779b1);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-  h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
-  return (-Math.log(1 - ((h ^ (h >>> 15)) >>> 0) / 2 ** 32) * MONTH_S) / failuresPerMonth;
-}
-
-/** Highest random weight (Thaler and Ravishankar, 1998): a node more or less moves only its own share. */
-export function rendezvous(shard: number, nodes: readonly WorldNode[]): WorldNode {
-  let best = nodes[0]!;
-  let most = -1;
-  for (const node of nodes) {
-    let h = Math.imul(shard + 1, 0x9e3779b1) ^ Math.imul(node.index + 1, 0x85ebca6b);
-    h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-    h = Math.imul(h ^ (h >>> 12), 0x297a2d39);
-    h = (h ^ (h >>> 15)) >>> 0;
-    if (h > most) {
-      most = h;
-      best = node;
-    }
-  }
-  return best;
 }

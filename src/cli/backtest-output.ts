@@ -4,11 +4,13 @@ import {
   type Interval,
   POLICY_TEXT,
   type Report,
+  RUN_COLUMNS,
   type RunResult,
   type Scenario,
+  standbyNote,
 } from '../backtest/index.ts';
 import { scatter } from './chart.ts';
-import { bytes, duration, table } from './table.ts';
+import { duration, table } from './table.ts';
 
 const CHART_HEIGHT = 16;
 /** One letter a policy in the plot. */
@@ -54,7 +56,7 @@ export function reportText(report: Report, page?: string): string {
     width: Math.min(process.stdout.columns ?? 100, 120),
     height: CHART_HEIGHT,
   });
-  return `${facts}\n${verdict}\nMinutes over the objective (up, root scale) for dollars (right); compared from $${from.toFixed(2)} to $${to.toFixed(2)}; seed 1\n${letters}\n${plot}\nMean over these dollars and all seeds\n${summary(report)}\nEvery run of seed 1\n${runsTable(first.runs)}${page ? `\nthe page with plots is ${page}\n` : ''}`;
+  return `${facts}\n${verdict}\nMinutes over the objective (up, root scale) for dollars (right); compared from $${from.toFixed(2)} to $${to.toFixed(2)}; seed 1\n${letters}\n${plot}\nMean over these dollars and all seeds\n${summary(report)}\nEvery run of seed 1\n${runsTable(first.runs)}${standbyNote(report)}\n${page ? `\nthe page with plots is ${page}\n` : ''}`;
 }
 
 function summary(report: Report): string {
@@ -75,38 +77,8 @@ function summary(report: Report): string {
 
 function runsTable(runs: readonly RunResult[]): string {
   return table(
-    [
-      'POLICY',
-      'HEADROOM',
-      'DOLLARS',
-      'NODES',
-      'EGRESS',
-      'MOVES',
-      'MIN OVER',
-      'P50 MS',
-      'P99 MS',
-      'MOVES',
-      'BYTES',
-      'BACK IN 1 H',
-      'MEAN NODES',
-      'GAP',
-    ],
-    runs.map((run) => [
-      run.policy,
-      String(run.headroom),
-      run.usd.total.toFixed(2),
-      run.usd.nodes.toFixed(2),
-      run.usd.egress.toFixed(2),
-      run.usd.moves.toFixed(2),
-      run.minutesOver.toFixed(1),
-      run.latencyMs.p50.toFixed(0),
-      run.latencyMs.p99.toFixed(0),
-      String(run.moves),
-      bytes(run.bytesMoved),
-      String(run.pingPong),
-      run.nodesMean.toFixed(1),
-      run.certifiedGap === undefined ? '-' : `${(100 * run.certifiedGap.median).toFixed(1)} %`,
-    ]),
+    RUN_COLUMNS.map(({ name }) => name.toUpperCase()),
+    runs.map((run) => RUN_COLUMNS.map(({ of }) => of(run))),
   );
 }
 

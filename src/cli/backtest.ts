@@ -46,11 +46,13 @@ interface Options {
   peakNodes?: number;
   nodeUsdPerHour?: number;
   nodeStart?: number;
+  standbys?: number;
   objectiveMs?: number;
   days?: number;
   seeds?: number;
   policies?: string;
   headrooms?: string;
+  network?: boolean;
   report?: string;
   json?: boolean;
   quiet?: boolean;
@@ -81,6 +83,7 @@ export function addBacktestCommand(program: Command): void {
     .option('--peak-nodes <count>', 'nodes that the busiest step fills', number('--peak-nodes', 0.1, 10_000))
     .option('--node-usd-per-hour <usd>', 'price of a node', number('--node-usd-per-hour', 0, 10_000))
     .option('--node-start <seconds>', 'until a new node takes shards', number('--node-start', 0, 86_400))
+    .option('--standbys <count>', 'copies of each shard on another node, 0 or 1', number('--standbys', 0, 1))
     .option(
       '--objective-ms <ms>',
       'what the 99th percentile should stay below',
@@ -90,6 +93,7 @@ export function addBacktestCommand(program: Command): void {
     .option('--seeds <count>', 'how often, with other homes, sizes and noise', wholeNumber(1, 100))
     .option('--policies <names>', `comma separated, of ${POLICY_IDS.join(', ')}`)
     .option('--headrooms <shares>', 'shares of a node that may be used, comma separated')
+    .option('--no-network', 'forecast without the trained network: faster, and less than a controller knows')
     .option('--report <file>', 'write a page with plots (.html) ')
     .option('--quiet', 'no progress')
     .action(async (_options, command: Command) => {
@@ -248,9 +252,12 @@ function scenarioOf(options: Options, series: readonly Series[] | undefined): Sc
     'policies',
     options.policies?.split(',').map((name) => name.trim()),
   );
+  // The default is the scenario's, which may go without as well.
+  if (options.network === false) given.network = false;
   set('headrooms', options.headrooms?.split(',').map(Number));
   const cluster: Record<string, unknown> = {};
   if (options.nodeStart !== undefined) cluster.nodeStartS = options.nodeStart;
+  if (options.standbys !== undefined) cluster.standbys = options.standbys;
   if (options.objectiveMs !== undefined) cluster.objectiveMs = options.objectiveMs;
   if (Object.keys(cluster).length > 0) given.cluster = cluster;
   try {

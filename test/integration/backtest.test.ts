@@ -138,8 +138,13 @@ describe('skein backtest', LONG, () => {
     expect(report.verdict.text.length).toBeGreaterThan(1);
     for (const line of report.verdict.text) expect(text.stdout).toContain(line);
     const html = readFileSync(page, 'utf8');
-    expect(html.match(/<polyline/g)!.length).toBe(4);
-    expect(html).toContain('Dollars against minutes');
+    // Three frontiers, the load, the certified gap.
+    expect(html.match(/<polyline/g)!.length).toBe(5);
+    for (const text of ['Dollars against minutes', 'Certified gap', 'promotions/h', 'no standbys'])
+      expect(html).toContain(text);
+    expect(text.stdout).toContain('PROMOTIONS/H');
+    const { byRound, rounds } = report.seeds[0]!.runs.at(-1)!.certifiedGap!;
+    expect(byRound).toHaveLength(rounds);
     expect(html).not.toMatch(/<script|NaN|undefined/);
   });
 
@@ -168,7 +173,7 @@ describe('skein backtest', LONG, () => {
     const origins = file('origins.csv', 'id,origin\na,eu-west-1\nb,us-east-1\n');
     const more = [
       ...['--shards', '20', '--regions', 'us-east-1,eu-west-1', '--origins', origins, '--state-gb', '1'],
-      ...['--node-usd-per-hour', '1', '--node-start', '60', '--json', ...SMALL, ...FEW],
+      ...['--node-usd-per-hour', '1', '--node-start', '60', '--standbys', '1', '--json', ...SMALL, ...FEW],
     ];
     const [one, two] = await Promise.all([
       backtest('--traces', csv, ...more),
@@ -179,6 +184,10 @@ describe('skein backtest', LONG, () => {
     expect(first!.shards).toBe(20);
     const run = first!.seeds[0]!.runs[0]!;
     expect(run.usd.nodes).toBeCloseTo((run.nodesMean * run.scoredS) / 3600, 6);
+    // Standbys of nodes that were given back are copied, and moves to one are promotions.
+    const runs = first!.seeds[0]!.runs;
+    expect(runs.every(({ bytesCopied }) => bytesCopied > 0)).toBe(true);
+    expect(runs.some(({ promotions }) => promotions > 0)).toBe(true);
     // Both regions have a node at least.
     expect(run.nodesMean).toBeGreaterThanOrEqual(2);
   });
@@ -226,6 +235,8 @@ describe('bad input', LONG, () => {
       refused(['--scenario', 'nope'], 2, /there is no scenario "nope"/, /synchronised-starts/),
       refused(['--scenario', 'steady', '--policies', 'oracle,magic'], 2, /\$\.policies: expected/),
       refused(['--scenario', 'steady', '--state-gb', 'much'], 2, /--state-gb: "much" is not a number from 0/),
+      refused(['--scenario', 'steady', '--standbys', '2'], 2, /--standbys: "2" is not a number from 0 to 1/),
+      refused(['--scenario', 'steady', '--standbys', '0.5'], 2, /\$\.cluster\.standbys: expected a whole/),
       refused(['--scenario', 'real-vm-cpu'], 2, /real trace/, /--traces FILE/),
       refused(['--prometheus', url], 2, /needs --query/),
       refused(
