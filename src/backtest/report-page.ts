@@ -9,7 +9,7 @@ import { RUN_COLUMNS } from './run-columns.ts';
 
 const WIDTH = 860;
 const HEIGHT = 380;
-const MARGIN = { left: 70, right: 130, top: 16, bottom: 46 };
+const MARGIN = { left: 70, right: 152, top: 16, bottom: 46 };
 const PLOT_POINTS = 1500;
 const COLOURS: Record<PolicyId, string> = {
   hash: '#b0a99f',
@@ -29,9 +29,9 @@ export function reportPage(report: Report): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Backtest: ${safe(scenario.name)}</title>
 <style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:1060px;margin:2rem auto;padding:0 1rem;color:#1c1b19;background:#fff}
+body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c1b19;background:#fff}
 h1{font-size:1.7rem}h2{font-size:1.2rem;margin-top:2.2rem}
-table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}td,th{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}td,th{padding:.2rem .4rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{vertical-align:bottom;font-weight:600}td:first-child,th:first-child{text-align:left}td.text{text-align:left;white-space:normal}
 tr.first td{border-top:2px solid #bbb}.scroll{overflow-x:auto}.note{color:#5d574c;font-size:14px}
 pre{background:#f5f3ef;padding:1rem;overflow:auto;font-size:13px}
@@ -61,7 +61,7 @@ ${runTable(report)}
 /** What was replayed, in a sentence. */
 export function facts(report: Report): string {
   const { scenario, seeds } = report;
-  return `${scenario.text}. ${report.shards} shards, ${report.scoredDays.toFixed(1)} days scored in steps of ${report.stepS} s, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}; a new node has its shards ${Math.round(report.leadS)} s after it is asked for.`;
+  return `${scenario.text[0]!.toUpperCase()}${scenario.text.slice(1)}. ${report.shards} shards, ${report.scoredDays.toFixed(1)} days scored in steps of ${report.stepS} s, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}; a new node has its shards ${Math.round(report.leadS)} s after it is asked for.`;
 }
 
 /** Why there are promotions or none. */
@@ -164,10 +164,11 @@ ${svg('certified gap of each round', `${labels.join('')}${dayLabels(report, x, h
 }
 
 function dayLabels(report: Report, x: (seconds: number) => number, height: number): string {
-  return dayTicks(report.scoredDays)
+  const [unitS, unit] = report.scoredDays < 2 ? [3600, 'h'] : [86_400, 'd'];
+  return ticks(0, (report.scoredDays * 86_400) / unitS, 8)
     .map(
-      (day) =>
-        `<text x="${x(day * 86_400).toFixed(1)}" y="${height - 10}" font-size="12" text-anchor="middle">day ${day}</text>`,
+      (at) =>
+        `<text x="${x(at * unitS).toFixed(1)}" y="${height - 10}" font-size="12" text-anchor="middle">${at} ${unit}</text>`,
     )
     .join('');
 }
@@ -212,11 +213,6 @@ function ticks(from: number, to: number, most: number): number[] {
   for (let i = Math.ceil(from / by - 1e-9); i * by <= to + 1e-9; i++)
     found.push(Number((i * by).toPrecision(12)));
   return found;
-}
-
-/** Whole days, or hours as shares of one where there is less than two. */
-function dayTicks(days: number): number[] {
-  return ticks(0, days, 8);
 }
 
 function safe(text: string): string {
