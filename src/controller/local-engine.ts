@@ -245,7 +245,8 @@ export class LocalEngine implements LoopEngine {
 
   /** Requests of the newest closed step; undefined where none was closed. */
   #learn(input: TickInput): number | undefined {
-    for (const { source, atMs, shards } of input.reports) this.#windows.ingest(shards, source, atMs);
+    for (const { source, atMs, shards, mix } of input.reports)
+      this.#windows.ingest(shards, source, atMs, mix);
     this.#measureOverhead(input);
     let requests: number | undefined;
     for (const step of this.#windows.close(input.atMs)) {

@@ -6,12 +6,13 @@
  * (`worker-engine.ts`), and in the simulated world in the same process (`local-engine.ts`).
  */
 import type { CellId, NodeName, ProcessId, Region, ShardId } from '../model/ids.ts';
-import type { LoadSample, NodeSample } from '../model/load.ts';
+import type { NodeSample } from '../model/load.ts';
 import type {
   ControllerMode,
   Decision,
   ForecastExplanation,
   ForecastMetric,
+  HandlerShare,
   PlacementNode,
   PolicyName,
   ShardForecast,
@@ -20,6 +21,7 @@ import type { NodeRecord } from '../model/records.ts';
 import type { Topology } from '../model/topology.ts';
 import type { AssignmentChanges } from './cluster-view.ts';
 import type { ForecastQuery } from './forecast-view.ts';
+import type { NodeReport } from './sampler.ts';
 import type { DeclaredSignal } from './signals.ts';
 import type { TransferRate } from './transfer-rate.ts';
 
@@ -63,7 +65,7 @@ export interface TickInput {
   cells: Record<CellId, Region>;
   assignments: AssignmentChanges;
   /** One report a node that answered; an empty one says: there, and idle. */
-  reports: { source: ProcessId; atMs: number; shards: LoadSample[] }[];
+  reports: NodeReport[];
   /** Migrations under way: placement counts the shard at its target and leaves it alone. */
   inFlight: { shard: ShardId; source: ProcessId; target: ProcessId; startedAtMs?: number }[];
   /** Bytes a second that moves were measured to get across; a pair that is not here was not measured. */
@@ -122,6 +124,8 @@ export interface ForecastView {
   p50: number[];
   p90: number[];
   p99: number[];
+  /** Of a shard: by which handlers its service is asked, largest share first. Absent where nodes do not tell. */
+  mix?: HandlerShare[];
   explanation?: ForecastExplanation;
 }
 

@@ -5,13 +5,21 @@
  */
 import type { Clock } from '../io/io.ts';
 import type { ProcessId } from '../model/ids.ts';
-import type { LoadSample, NodeSample } from '../model/load.ts';
+import type { HandlerMix, LoadSample, NodeSample } from '../model/load.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { NodePeer } from '../node/participant.ts';
 
+export interface NodeReport {
+  source: ProcessId;
+  atMs: number;
+  shards: LoadSample[];
+  /** Absent from a node that does not tell its handlers apart. */
+  mix?: HandlerMix;
+}
+
 export interface SamplingResult {
   /** One report a node that answered; an empty one says: there, and idle. */
-  reports: { source: ProcessId; atMs: number; shards: LoadSample[] }[];
+  reports: NodeReport[];
   nodes: Map<ProcessId, NodeSample>;
   missing: ProcessId[];
 }
@@ -41,7 +49,13 @@ export class Sampler {
           this.#heardToMs.set(node.processId, answer.node.atMs);
           this.missedInARow.delete(node.processId);
           result.nodes.set(node.processId, answer.node);
-          result.reports.push({ source: node.processId, atMs: answer.node.atMs, shards: answer.shards });
+          const { shards, mix } = answer;
+          result.reports.push({
+            source: node.processId,
+            atMs: answer.node.atMs,
+            shards,
+            ...(mix === undefined ? {} : { mix }),
+          });
         } catch {
           this.missedInARow.set(node.processId, (this.missedInARow.get(node.processId) ?? 0) + 1);
           result.missing.push(node.processId);

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { LoadSample } from '../model/load.ts';
+import type { HandlerLoad, LoadSample } from '../model/load.ts';
+import { HANDLERS_TAKEN_MAX } from './handler-mix.ts';
+import type { LoadStep } from './step.ts';
 import { LATE_STEPS_MAX, LoadWindows, WINDOW_STEPS } from './windows.ts';
 
 function sample(shard: string, atMs: number, counts: Partial<LoadSample> = {}): LoadSample {
@@ -164,6 +166,97 @@ describe('LoadWindows', () => {
         // Doubles across more than one closed step cannot be told; whatever else was sent is counted.
         expect(counted + windows.problems.lateDropped + windows.problems.duplicates).toBe(events.length);
         expect(counted + windows.problems.lateDropped).toBeGreaterThanOrEqual(sent.size);
+      }),
+    );
+  });
+});
+
+describe('mixes of handlers', () => {
+  const load = (handler: string, requests: number, fields: Partial<HandlerLoad> = {}): HandlerLoad => ({
+    service: 'room',
+    handler,
+    requests,
+    commands: 0,
+    cpuSeconds: requests / 1000,
+    bytesIn: 0,
+    bytesOut: 0,
+    writeBytes: 0,
+    ...fields,
+  });
+  const mix = (atMs: number, handlers: HandlerLoad[], stepMs = 1000) => ({ atMs, stepMs, handlers });
+  const asked = (steps: LoadStep[]) =>
+    steps.map((step) => step.mix?.map(({ handler, requests }) => `${handler} ${requests}`));
+
+  it('of several nodes are one, and a step of which none told has none', () => {
+    const windows = new LoadWindows({ stepMs: 1000 });
+    windows.ingest([sample('room/a', 5000)], 'n1', 5000, mix(5000, [load('get', 3), load('add', 1)]));
+    windows.ingest([sample('room/b', 5000)], 'n2', 5000, mix(5000, [load('get', 4)]));
+    windows.ingest([sample('room/b', 6000)], 'n3', 6000);
+    const steps = windows.close(6000);
+    expect(asked(steps)).toEqual([['get 7', 'add 1'], undefined]);
+    expect(steps[0]!.mix![0]!.cpuSeconds).toBeCloseTo(0.007);
+    expect(steps[1]).not.toHaveProperty('mix');
+  });
+
+  it('are spread, late, double and too late as samples are', () => {
+    const windows = new LoadWindows({ stepMs: 1000 });
+    windows.ingest([], 'n1', 6000, mix(6000, [load('get', 30)], 3000));
+    windows.ingest([], 'n1', 6000, mix(6000, [load('get', 30)], 3000));
+    expect(asked(windows.close(6000))).toEqual([['get 10'], ['get 10'], ['get 10']]);
+    windows.ingest([], 'n2', 5000, mix(5000, [load('get', 1)]));
+    windows.ingest([], 'n3', 2000, mix(2000, [load('get', 1)]));
+    expect(asked(windows.close(7000))).toEqual([['get 1']]);
+    expect(windows.problems.duplicates).toBe(1);
+    // Once each for the report and for its mix.
+    expect(windows.problems).toMatchObject({ late: 2, lateDropped: 2 });
+  });
+
+  it('hold no numbers but finite ones from zero up, no names beyond measure, and a bounded count', () => {
+    const windows = new LoadWindows({ stepMs: 1000 });
+    const many = Array.from({ length: 5000 }, (_, i) => load(`h${i}`, 1));
+    windows.ingest([], 'n1', 5000, mix(5000, many));
+    windows.ingest(
+      [],
+      'n2',
+      5000,
+      mix(5000, [load('one-more', 1), load('h0', Number.NaN, { cpuSeconds: -1 })]),
+    );
+    windows.ingest([], 'n3', 5000, mix(5000, [load('', 1), load('x'.repeat(65), 1), null as never]));
+    windows.ingest([], 'n4', 5000, mix(5000, undefined as never));
+    windows.ingest([], 'n5', 5000, mix(Number.NaN, []));
+    const [step] = windows.close(5000);
+    expect(step!.mix).toHaveLength(HANDLERS_TAKEN_MAX);
+    expect(step!.mix![0]).toMatchObject({ handler: 'h0', requests: 1, cpuSeconds: 0.001 });
+    expect(windows.problems).toMatchObject({
+      malformed: 5000 - HANDLERS_TAKEN_MAX + 1 + 3 + 2,
+      notNumbers: 1,
+      resets: 1,
+    });
+  });
+
+  it('enter exactly one step each, in whatever order and doubling', () => {
+    const arrivals = fc.array(
+      fc.record({
+        at: fc.integer({ min: 100, max: 112 }),
+        node: fc.constantFrom('n1', 'n2', 'n3'),
+        close: fc.boolean(),
+      }),
+      { maxLength: 60 },
+    );
+    fc.assert(
+      fc.property(arrivals, (events) => {
+        const windows = new LoadWindows({ stepMs: 1000 });
+        let counted = 0;
+        const count = (steps: LoadStep[]) => {
+          for (const step of steps) for (const { requests } of step.mix ?? []) counted += requests;
+        };
+        // Without samples or the time of a report only mixes are counted as late or double.
+        for (const { at, node, close } of events) {
+          windows.ingest([], node, undefined, mix(at * 1000, [load('get', 1)]));
+          if (close) count(windows.close(at * 1000));
+        }
+        count(windows.close(130_000));
+        expect(counted + windows.problems.lateDropped + windows.problems.duplicates).toBe(events.length);
       }),
     );
   });

@@ -8,8 +8,9 @@
  * bounded by {@link SHARDS_MAX} times {@link WINDOW_STEPS} entries.
  */
 import type { ProcessId, Region, ShardId } from '../model/ids.ts';
-import type { LoadSample } from '../model/load.ts';
+import type { HandlerLoad, HandlerMix, LoadSample } from '../model/load.ts';
 import { CumulativeSamples } from './cumulative.ts';
+import { cleanMix, mergeMix } from './handler-mix.ts';
 import type { LoadStep } from './step.ts';
 
 /** Active steps kept per shard: enough to show a rate over the last seconds, small enough for 100,000 shards. */
@@ -35,7 +36,7 @@ export interface WindowProblems {
   resets: number;
   /** NaN or infinite numbers. Taken as zero. */
   notNumbers: number;
-  /** Samples without a shard, a time or a length. */
+  /** Samples without a shard, a time or a length; mixes likewise; handlers without a name or beyond their bound. */
   malformed: number;
 }
 
@@ -43,6 +44,8 @@ interface OpenStep {
   shards: Map<ShardId, LoadSample>;
   seen: Set<string>;
   bySource: Map<ProcessId, number>;
+  /** By service and handler; absent while no node told its mix. */
+  mix?: Map<string, HandlerLoad>;
 }
 
 /** Recent activity of one shard. */
@@ -100,13 +103,23 @@ export class LoadWindows {
     return this.#index.size;
   }
 
-  /** Takes a node's report. An empty one counts too: it says the node is there and idle. */
-  ingest(samples: readonly LoadSample[], source: ProcessId = '', reportAtMs?: number): void {
+  /**
+   * Takes a node's report. An empty one counts too: it says the node is there and idle.
+   *
+   * @param mix its work by handler: on the grid by the rules of samples
+   */
+  ingest(
+    samples: readonly LoadSample[],
+    source: ProcessId = '',
+    reportAtMs?: number,
+    mix?: HandlerMix,
+  ): void {
     if (reportAtMs !== undefined && Number.isFinite(reportAtMs) && samples.length === 0) {
       const open = this.#stepFor(this.#numberOf(reportAtMs, this.stepMs));
       if (open !== undefined && !open.bySource.has(source)) open.bySource.set(source, 0);
     }
     for (const sample of samples) this.#take(sample, source);
+    if (mix !== undefined) this.#takeMix(mix, source);
   }
 
   /**
@@ -218,28 +231,60 @@ export class LoadWindows {
       this.#take({ ...found.sample, kind: 'gauge' }, source);
       return;
     }
-    const pieces = Math.min(
-      AHEAD_STEPS_MAX,
-      Math.max(1, sample.stepMs > 1.5 * this.stepMs ? Math.round(sample.stepMs / this.stepMs) : 1),
-    );
-    const pieceMs = sample.stepMs / pieces;
     const key = `${sample.shard}\u0000${source}\u0000${sample.atMs}`;
-    // Checked where the last piece lands: later steps remember what earlier ones saw.
+    if (this.#isDouble(key)) return;
+    const clean = this.#clean(sample);
+    this.#spread(sample, key, (open, share) => {
+      merge(open.shards, clean, share);
+      const requests = (clean.commands + clean.queries) * share;
+      open.bySource.set(source, (open.bySource.get(source) ?? 0) + requests);
+    });
+  }
+
+  #takeMix(mix: HandlerMix, source: ProcessId): void {
+    if (!mix || !Number.isFinite(mix.atMs) || !(mix.stepMs > 0) || !Array.isArray(mix.handlers)) {
+      this.problems.malformed++;
+      return;
+    }
+    // No sample's: those begin with a shard.
+    const key = `\u0000${source}\u0000${mix.atMs}`;
+    if (this.#isDouble(key)) return;
+    const { loads, refused } = cleanMix(mix.handlers, (value) => this.#number(value));
+    this.problems.malformed += refused;
+    this.#spread(mix, key, (open, share) => {
+      open.mix ??= new Map();
+      this.problems.malformed += mergeMix(open.mix, loads, share);
+    });
+  }
+
+  /** Checked where the last piece lands: later steps remember what earlier ones saw. */
+  #isDouble(key: string): boolean {
     for (const open of this.#open.values())
       if (open.seen.has(key)) {
         this.problems.duplicates++;
-        return;
+        return true;
       }
-    const clean = this.#clean(sample);
+    return false;
+  }
+
+  /** Puts what was measured up to `atMs` over `stepMs` into the steps that it covers, a share each. */
+  #spread(
+    { atMs, stepMs }: Pick<LoadSample, 'atMs' | 'stepMs'>,
+    key: string,
+    into: (open: OpenStep, share: number) => void,
+  ): void {
+    const pieces = Math.min(
+      AHEAD_STEPS_MAX,
+      Math.max(1, stepMs > 1.5 * this.stepMs ? Math.round(stepMs / this.stepMs) : 1),
+    );
+    const pieceMs = stepMs / pieces;
     for (let piece = 0; piece < pieces; piece++) {
       const open = this.#stepFor(
-        this.#numberOf(sample.atMs - (pieces - 1 - piece) * pieceMs, Math.min(pieceMs, this.stepMs)),
+        this.#numberOf(atMs - (pieces - 1 - piece) * pieceMs, Math.min(pieceMs, this.stepMs)),
       );
       if (open === undefined) continue;
       open.seen.add(key);
-      merge(open.shards, clean, 1 / pieces);
-      const requests = (clean.commands + clean.queries) / pieces;
-      open.bySource.set(source, (open.bySource.get(source) ?? 0) + requests);
+      into(open, 1 / pieces);
     }
   }
 
@@ -310,7 +355,15 @@ export class LoadWindows {
         }
       }
     }
-    return { number, atMs: number * this.stepMs, stepS: this.stepMs / 1000, shards, missingShare };
+    const step: LoadStep = {
+      number,
+      atMs: number * this.stepMs,
+      stepS: this.stepMs / 1000,
+      shards,
+      missingShare,
+    };
+    if (open?.mix !== undefined) step.mix = [...open.mix.values()];
+    return step;
   }
 
   #missing(number: number, open: OpenStep | undefined): number {

@@ -32,6 +32,42 @@ export interface LoadSample {
   kind?: 'gauge' | 'counter';
 }
 
+/** Stands for the handlers of a service that are not told apart. */
+export const OTHER_HANDLERS = '*';
+
+/** What one handler of a service was asked on one node in a step, over all its shards, and what that took. */
+export interface HandlerLoad {
+  service: string;
+  /** {@link OTHER_HANDLERS}: those beyond the ones that a node reports by name. */
+  handler: string;
+  requests: number;
+  /** Of the above. */
+  commands: number;
+  /** Core-seconds, normalised by the node's speed. */
+  cpuSeconds: number;
+  bytesIn: number;
+  bytesOut: number;
+  writeBytes: number;
+}
+
+/** Adds a share of one handler's load to what is known of it, or of several as one. */
+export function addHandlerLoad(into: HandlerLoad, load: HandlerLoad, share: number): void {
+  into.requests += load.requests * share;
+  into.commands += load.commands * share;
+  into.cpuSeconds += load.cpuSeconds * share;
+  into.bytesIn += load.bytesIn * share;
+  into.bytesOut += load.bytesOut * share;
+  into.writeBytes += load.writeBytes * share;
+}
+
+/** A node's work by handler, for the same step as its samples of shards. Handlers without any do not appear. */
+export interface HandlerMix {
+  /** End of the step, Unix milliseconds. */
+  atMs: number;
+  stepMs: number;
+  handlers: HandlerLoad[];
+}
+
 /** What a node tells of itself for the same step. */
 export interface NodeSample {
   atMs: number;

@@ -36,6 +36,14 @@ export interface ForecastExplanation {
   coverageP90: number;
 }
 
+/** A handler's share of its service's requests: of late, and at each horizon. */
+export interface HandlerShare {
+  /** `*`: those that are not told apart. */
+  handler: string;
+  now: number;
+  ahead: number[];
+}
+
 /** A node as placement sees it. */
 export interface PlacementNode {
   processId: ProcessId;

@@ -6,7 +6,9 @@
  */
 import type { Io } from '../io/io.ts';
 import type { ShardId } from '../model/ids.ts';
-import type { LoadSample, NodeSample, OriginCounts } from '../model/load.ts';
+import type { HandlerMix, LoadSample, NodeSample, OriginCounts } from '../model/load.ts';
+import type { HandlerWork } from '../shard/contract.ts';
+import { mixOf } from './handler-mix.ts';
 import type { HostedReplica } from './replica.ts';
 
 const LOOP_PROBE_MS = 50;
@@ -26,6 +28,7 @@ export class Metering {
   readonly #io: Io;
   readonly #speed: number;
   readonly #rssBytes: () => number;
+  readonly #takeWork: (() => HandlerWork[]) | undefined;
   #active: HostedReplica[] = [];
   #left = new Map<ShardId, Left[]>();
   #delaysMs: number[] = [];
@@ -35,8 +38,14 @@ export class Metering {
   #lastThreadMicros: number;
   #lastProcessMicros: number;
 
-  constructor(options: { io: Io; speed: number; rssBytes: () => number }) {
+  constructor(options: {
+    io: Io;
+    speed: number;
+    rssBytes: () => number;
+    takeWork?: (() => HandlerWork[]) | undefined;
+  }) {
     this.#io = options.io;
+    this.#takeWork = options.takeWork;
     this.#speed = options.speed;
     this.#rssBytes = options.rssBytes;
     this.#lastMs = options.io.clock.monotonicMs();
@@ -77,7 +86,7 @@ export class Metering {
     else this.#left.set(replica.shard, [left]);
   }
 
-  take(replicas: number): { node: NodeSample; shards: LoadSample[] } {
+  take(replicas: number): { node: NodeSample; shards: LoadSample[]; mix?: HandlerMix } {
     const { clock } = this.#io;
     const nowMs = clock.monotonicMs();
     const atMs = clock.realtimeMs();
@@ -117,7 +126,8 @@ export class Metering {
       replicas,
       eventLoopDelayMsP99,
     };
-    return { node, shards };
+    if (this.#takeWork === undefined) return { node, shards };
+    return { node, shards, mix: { atMs, stepMs, handlers: mixOf(this.#takeWork(), this.#speed) } };
   }
 
   #sample(shard: ShardId, parts: Left[], atMs: number, stepMs: number, saturated: boolean): LoadSample {

@@ -106,6 +106,7 @@ export class SkeinNode {
       io,
       speed: config.speed ?? 1,
       rssBytes: options.rssBytes ?? (() => 0),
+      takeWork: runtime.takeWork && (() => runtime.takeWork!()),
     });
     this.#replicas = new Replicas({
       io,

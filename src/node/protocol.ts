@@ -5,7 +5,7 @@
  * `refused`.
  */
 import type { CellId, Epoch, ProcessId, Region, Seq, ShardId } from '../model/ids.ts';
-import type { LoadSample, NodeSample } from '../model/load.ts';
+import type { HandlerMix, LoadSample, NodeSample } from '../model/load.ts';
 import type { Assignment, AssignmentRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
@@ -23,8 +23,11 @@ export interface NodeCalls {
     { shards: ShardId[]; sawDead?: ProcessId; believed?: Assignment[] },
     { activated: number; refused: Record<ShardId, string> },
   ];
-  /** Load of every shard with any activity since the previous step, and of the node itself. */
-  'node.samples': [{ sinceMs: number }, { node: NodeSample; shards: LoadSample[] }];
+  /**
+   * Load of every shard with any activity since the previous step, of the node itself, and its work by handler. Nodes
+   * of builds before the mix leave it out, and controllers of those builds do not read it.
+   */
+  'node.samples': [{ sinceMs: number }, { node: NodeSample; shards: LoadSample[]; mix?: HandlerMix }];
   /** Stop taking new shards, let the controller move what is here. Idempotent. */
   'node.drain': [Record<string, never>, { replicas: number }];
   'node.replicas': [{ after?: ShardId; limit: number }, { replicas: ReplicaStatus[] }];

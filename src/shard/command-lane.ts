@@ -258,6 +258,7 @@ function finishCommand(
   }
   held.effects?.keep(handler, seq);
   const reply: ShardReply = { status: 200, body: Buffer.from(text), epoch: core.epoch, seq };
+  core.meter.wrote(delta.length, handler);
   commit(core, seq, next as Json, nowMs, stateBytes, delta, held, reply, input.length);
 }
 
@@ -278,7 +279,6 @@ export function commit(
   core.undurableBytes += bytes;
   core.gate ??= new OutputGate();
   core.gate.push({ seq, held, reply, after: core.applied, bytes });
-  core.meter.wrote(delta.length);
   if (core.host.mutations?.has('commands-ungated') && held && reply) held.resolve(reply);
   // Last: the host may answer `durable` or demote from within.
   core.host.append(seq, delta);

@@ -63,6 +63,20 @@ export interface ReplicaLoad {
   writeBytes: number;
 }
 
+/** One handler's measured work since the last reading, over all shards of this process. */
+export interface HandlerWork {
+  service: string;
+  handler: string;
+  isCommand: boolean;
+  requests: number;
+  cpuMicros: number;
+  bytesIn: number;
+  bytesOut: number;
+  writeBytes: number;
+  /** CPU since the process began: tells which handlers matter, whatever this step was. */
+  cpuMicrosEver: number;
+}
+
 export interface ShardReplica {
   readonly shard: ShardId;
   readonly epoch: Epoch;
@@ -164,4 +178,6 @@ export interface ShardRuntime {
   admission(request: ShardRequest): ShardReply | undefined | Promise<ShardReply | undefined>;
   /** What handlers sent out of this process since it began. */
   effects?(): EffectCounts;
+  /** Work of every handler that had any since the last call. */
+  takeWork?(): HandlerWork[];
 }

@@ -20,6 +20,17 @@ export interface LoadedHandler {
   isAsync: boolean;
   /** CPU that one stretch of it took lately, microseconds, over all shards of this process. */
   expectedMicros: number;
+  /** Since the last reading, over all shards of this process. */
+  readonly work: WorkCounts;
+}
+
+export interface WorkCounts {
+  requests: number;
+  cpuMicros: number;
+  bytesIn: number;
+  bytesOut: number;
+  writeBytes: number;
+  cpuMicrosEver: number;
 }
 
 export interface LoadedService {
@@ -44,6 +55,7 @@ export function loadService(service: AnyService, effects: AppEffects): LoadedSer
       run,
       isAsync: run instanceof AsyncFunction,
       expectedMicros: 0,
+      work: { requests: 0, cpuMicros: 0, bytesIn: 0, bytesOut: 0, writeBytes: 0, cpuMicrosEver: 0 },
     });
   }
   const handlerMsMax = service.options.handlerMsMax ?? HANDLER_MS_MAX;

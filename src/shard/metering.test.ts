@@ -1,10 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { query, service } from '../sdk/service.ts';
+import { command, query, service } from '../sdk/service.ts';
 import { AppEffects } from './effects.ts';
 import { FakeHost } from './fake-host.ts';
-import { loadService } from './handlers.ts';
+import { type LoadedHandler, loadService } from './handlers.ts';
 import { RECENT_QUERIES_MAX, USER_MS, USERS_MAX } from './limits.ts';
 import { Executions, ReplicaMeter } from './metering.ts';
+
+function handlersOf(): { add: LoadedHandler; get: LoadedHandler } {
+  const declared = service('a', { state: () => ({}) }, { add: command(() => 1), get: query(() => 1) });
+  const { handlers } = loadService(declared, new AppEffects(undefined));
+  return { add: handlers.get('add')!, get: handlers.get('get')! };
+}
+
+const { add, get } = handlersOf();
 
 const request = (userHash: number) => ({
   shard: 'a/b',
@@ -19,13 +27,28 @@ const request = (userHash: number) => ({
 describe('a replica measures', () => {
   it('what was offered, by origin, once', () => {
     const meter = new ReplicaMeter();
-    meter.offered(request(1), true, 0);
-    meter.offered(request(2), false, 0);
+    meter.offered(request(1), add, 0);
+    meter.offered(request(2), get, 0);
     meter.rejected();
     expect(meter.takeLoad(0)).toMatchObject({ commands: 1, queries: 1, rejected: 1, bytesIn: 6 });
-    meter.offered(request(1), true, 0);
+    meter.offered(request(1), add, 0);
     expect(meter.takeLoad(0).byOrigin).toEqual(new Map([['eu-west-1', [1, 0]]]));
     expect(meter.takeLoad(0)).toMatchObject({ commands: 0, cpuMicros: 0 });
+  });
+
+  it('the same a handler, over all replicas of the process', () => {
+    const handlers = handlersOf();
+    const [one, other] = [new ReplicaMeter(), new ReplicaMeter()];
+    one.offered(request(1), handlers.add, 0);
+    other.offered(request(1), handlers.add, 0);
+    other.offered(request(2), handlers.get, 0);
+    one.used(handlers.add, 30);
+    other.used(handlers.add, 40);
+    one.wrote(5, handlers.add);
+    one.wrote(100);
+    other.delivered(7, handlers.get);
+    expect(handlers.add.work).toMatchObject({ requests: 2, cpuMicros: 70, bytesIn: 6, writeBytes: 5 });
+    expect(handlers.get.work).toMatchObject({ requests: 1, cpuMicros: 0, bytesIn: 3, bytesOut: 7 });
   });
 
   it('its stretches of work, and what its handlers usually take', () => {
@@ -58,9 +81,9 @@ describe('a replica measures', () => {
 
   it('users of the last ten seconds, up to a bound', () => {
     const meter = new ReplicaMeter();
-    for (let user = 0; user < USERS_MAX + 10; user++) meter.offered(request(user), true, 0);
+    for (let user = 0; user < USERS_MAX + 10; user++) meter.offered(request(user), add, 0);
     expect(meter.users(USER_MS)).toBe(USERS_MAX);
-    meter.offered(request(999), true, USER_MS + 1);
+    meter.offered(request(999), add, USER_MS + 1);
     expect(meter.users(USER_MS + 1)).toBe(1);
   });
 

@@ -220,7 +220,10 @@ export class ReplicaMeter {
   #commands: Executions | undefined;
   #queries: Executions | undefined;
 
-  offered(request: ShardRequest, isCommand: boolean, nowMs: number): void {
+  offered(request: ShardRequest, handler: LoadedHandler, nowMs: number): void {
+    const { isCommand, work } = handler;
+    work.requests++;
+    work.bytesIn += request.input.length;
     this.#load ??= emptyLoad();
     if (isCommand) this.#load.commands++;
     else this.#load.queries++;
@@ -235,14 +238,17 @@ export class ReplicaMeter {
     this.#load.rejected++;
   }
 
-  wrote(bytes: number): void {
+  /** @param handler absent: an upgrade of the state, which nobody asked for */
+  wrote(bytes: number, handler?: LoadedHandler): void {
     this.#load ??= emptyLoad();
     this.#load.writeBytes += bytes;
+    if (handler !== undefined) handler.work.writeBytes += bytes;
   }
 
-  delivered(bytes: number): void {
+  delivered(bytes: number, handler: LoadedHandler | undefined): void {
     this.#load ??= emptyLoad();
     this.#load.bytesOut += bytes;
+    if (handler !== undefined) handler.work.bytesOut += bytes;
   }
 
   /**
@@ -264,6 +270,7 @@ export class ReplicaMeter {
   used(handler: LoadedHandler, micros: number): void {
     if (micros === 0) return;
     handler.expectedMicros += (micros - handler.expectedMicros) * EXPECTATION_WEIGHT;
+    handler.work.cpuMicros += micros;
     this.#load ??= emptyLoad();
     this.#load.cpuMicros += micros;
   }

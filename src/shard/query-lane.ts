@@ -144,7 +144,7 @@ export async function queryAt(
   return new Promise((resolve, reject) => {
     const held = { request, resolve, reject };
     core.lastUsedMs = core.host.monotonicMs();
-    core.meter.offered(request, false, core.lastUsedMs);
+    core.meter.offered(request, handler, core.lastUsedMs);
     startQuery(core, held, handler);
   });
 }

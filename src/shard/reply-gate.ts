@@ -95,7 +95,7 @@ function isCommand(core: ReplicaCore, { request }: HeldRequest): boolean {
 }
 
 function deliver(core: ReplicaCore, held: HeldRequest, reply: ShardReply): void {
-  core.meter.delivered(reply.body.length);
+  core.meter.delivered(reply.body.length, core.loaded.handlers.get(held.request.handler));
   held.resolve(reply);
   held.effects?.committed();
 }

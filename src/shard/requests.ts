@@ -21,7 +21,7 @@ export function offer(core: ReplicaCore, held: HeldRequest): void {
     return;
   }
   core.lastUsedMs = core.host.monotonicMs();
-  core.meter.offered(request, handler.isCommand, core.lastUsedMs);
+  core.meter.offered(request, handler, core.lastUsedMs);
   start(core, held, handler);
 }
 

@@ -147,6 +147,7 @@ export function upgrade(core: ReplicaCore): void {
   const diff = Diff.between(core.applied.state, next);
   const delta = encodeDelta(core.loaded.version, nowMs, diff.operations, undefined, 0, '');
   const stateBytes = core.applied.stateBytes + diff.bytesDelta;
+  core.meter.wrote(delta.length);
   commit(core, core.applied.seq + 1, next, nowMs, stateBytes, delta, undefined, undefined, 0);
 }
 

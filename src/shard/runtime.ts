@@ -6,7 +6,7 @@ import { parseShardId } from '../model/ids.ts';
 import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { App } from '../sdk/service.ts';
-import type { ShardReplica, ShardRuntime } from './contract.ts';
+import type { HandlerWork, ShardReplica, ShardRuntime } from './contract.ts';
 import { AppEffects, type EffectCounts } from './effects.ts';
 import { type LoadedHandler, type LoadedService, loadService, unknownHandler } from './handlers.ts';
 import { BODY_BYTES_MAX, SLICE_MS_MAX } from './limits.ts';
@@ -116,6 +116,19 @@ class Runtime implements ShardRuntime {
 
   effects(): EffectCounts {
     return this.#effects.counts;
+  }
+
+  takeWork(): HandlerWork[] {
+    const taken: HandlerWork[] = [];
+    for (const [service, { handlers }] of this.#services)
+      for (const { name, isCommand, work } of handlers.values()) {
+        const { requests, cpuMicros, bytesOut, writeBytes } = work;
+        if (requests === 0 && cpuMicros === 0 && bytesOut === 0 && writeBytes === 0) continue;
+        work.cpuMicrosEver += cpuMicros;
+        taken.push({ service, handler: name, isCommand, ...work });
+        work.requests = work.cpuMicros = work.bytesIn = work.bytesOut = work.writeBytes = 0;
+      }
+    return taken;
   }
 
   #authorize(
