@@ -3,10 +3,12 @@
  *
  * Errors are mean absolute ones as shares of the truth: of each origin's total, and summed over single shards.
  *
- * Run: node --conditions=skein-source bench/forecast-demo.ts [--seeds a,b] [--keys 2000] [--day 30] [--days 8] [--network] [--json]
+ * Run: node --conditions=skein-source bench/forecast-demo.ts [--seeds a,b] [--keys 2000] [--day 30] [--days 8] [--network]
+ *   [--handlers 0] [--json]; with handlers their mix is told, half the requests of each to the one before it
  */
 import { parseArgs } from 'node:util';
-import { engineForecaster, networkExpert } from '../src/forecast/index.ts';
+import { engineForecaster, type LoadStep, networkExpert } from '../src/forecast/index.ts';
+import type { HandlerLoad } from '../src/model/load.ts';
 import { DemoLoad } from '../test/scenarios/demo-load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
@@ -17,6 +19,7 @@ const { values } = parseArgs({
     day: { type: 'string', default: '30' },
     days: { type: 'string', default: '8' },
     network: { type: 'boolean', default: false },
+    handlers: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -42,6 +45,7 @@ for (const seed of values.seeds.split(',')) {
   const sums = new Map<string, { origins: number; shards: number; truth: number }>();
   for (let number = 1; number <= Number(values.days) * dayS; number++) {
     const step = load.step(number);
+    if (Number(values.handlers) > 0) step.mix = mixOf(step, Number(values.handlers));
     let startedMs = cpuMs();
     engine.observe(step);
     observeMs += cpuMs() - startedMs;
@@ -86,6 +90,22 @@ else {
   console.log(
     `CPU: ${(observeMs / observed).toFixed(1)} ms to observe a step, ${(forecastMs / asked).toFixed(1)} ms to forecast all shards`,
   );
+}
+
+/** All costs alike: what is measured is the time it takes. */
+function mixOf({ shards }: LoadStep, handlers: number): HandlerLoad[] {
+  let requests = 0;
+  for (const { commands, queries } of shards) requests += commands + queries;
+  return Array.from({ length: handlers }, (_, i) => {
+    const asked = requests / 2 ** (i + 1);
+    const costs = {
+      cpuSeconds: asked / 3000,
+      bytesIn: 200 * asked,
+      bytesOut: 400 * asked,
+      writeBytes: 30 * asked,
+    };
+    return { service: 'room', handler: `h${i}`, requests: asked, commands: 0, ...costs };
+  });
 }
 
 function percent(share: number): string {

@@ -254,6 +254,10 @@ export const forecastSchema = z
     p50: series,
     p90: series,
     p99: series,
+    mix: z
+      .array(z.object({ handler: z.string(), now: z.number(), ahead: series }))
+      .optional()
+      .describe('of a shard: share of each handler in the requests of its service, now and at `horizonsS`'),
     explanation: z
       .object({
         periodsS: series,

@@ -252,7 +252,17 @@ export function forecastText(f: ForecastView): string {
       ? `repeats every ${periods.map((s) => duration(s * 1000)).join(', ')}\n`
       : 'no period stands out yet\n';
   const errors = pastErrors(f);
-  return `${title}${drawn}\n${table(lines[0]!, lines.slice(1))}${repeats}${errors}`;
+  return `${title}${drawn}\n${table(lines[0]!, lines.slice(1))}${repeats}${mixText(f)}${errors}`;
+}
+
+/** Which handlers the service is asked for: now, and at the last horizon. */
+function mixText({ mix, horizonsS }: ForecastView): string {
+  if (mix === undefined || mix.length === 0) return '';
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  const shares = mix.map(
+    ({ handler, now, ahead }) => `${handler} ${percent(now)} -> ${percent(ahead[ahead.length - 1] ?? now)}`,
+  );
+  return `asked for, now and in ${duration((horizonsS[horizonsS.length - 1] ?? 0) * 1000)}: ${shares.join(', ')}\n`;
 }
 
 /** How well the steps that are drawn were foreseen. */

@@ -23,6 +23,8 @@ export interface ForecastQuery {
 export const AHEAD_S_MAX = 86_400;
 /** Horizons by default, in steps. */
 const VIEW_STEPS = [1, 2, 3, 5, 8, 13, 21, 34, 55, 89];
+/** Handlers of a mix that are shown. */
+const HANDLERS_SHOWN = 8;
 /** Horizons where it is said how far, evenly by their logarithm. */
 const HORIZONS = 12;
 
@@ -71,8 +73,19 @@ export function forecastView(
     ...measured(history, metric, shard, part ? shards : undefined),
     horizonsS,
     ...found,
+    ...mixOf(forecaster, shard, horizonsS),
     explanation: forecaster.explain(shard ?? ''),
   };
+}
+
+function mixOf(
+  forecaster: Forecaster,
+  shard: ShardId | undefined,
+  horizonsS: readonly number[],
+): Pick<ForecastView, 'mix'> {
+  if (shard === undefined) return {};
+  const mix = forecaster.mix?.(shard.slice(0, shard.indexOf('/')), horizonsS) ?? [];
+  return mix.length > 0 ? { mix: mix.slice(0, HANDLERS_SHOWN) } : {};
 }
 
 /** Requests are kept step by step; of other metrics only means are. */

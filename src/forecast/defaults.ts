@@ -48,3 +48,23 @@ export const CALIBRATION_LEAD_STEPS = 4;
 export const MEANS_HALF_LIFE_REQUESTS = 400;
 /** Requests' worth of belief in the service's means. */
 export const MEANS_PRIOR_REQUESTS = 5;
+
+/**
+ * Handlers of a service, and of all, whose shares of requests are rows of their own; the others of a service are one. A row
+ * costs some 25 kB and 30 us a step, so that with steps of a second all of them are a hundredth of a core.
+ */
+export const MIX_HANDLERS_MAX = 32;
+export const MIX_ROWS_MAX = 256;
+/** A handler's share is taken over as many steps as it takes, at its rate of late, to be asked so often ... */
+export const MIX_SMOOTH_REQUESTS = 16;
+/** ... up to so many, and one of so many parts of its period: more would hide what comes by the hour. */
+export const MIX_SMOOTH_STEPS_MAX = 64;
+export const MIX_SMOOTH_PERIOD_PARTS = 24;
+/** Periods over which it is learnt how far foreseen mixes came true. */
+export const MIX_TRUST_PERIODS = 4;
+/** How many times more or less than its mean a request of a shard may be said to take because of the mix. */
+export const MIX_FACTOR_MAX = 16;
+/** Steps without any mix after which it corrects nothing: nodes of an older build tell none. */
+export const MIX_SILENT_STEPS = 60;
+/** A handler that nobody asked for two weeks is forgotten: what comes by the week is not. */
+export const MIX_FORGET_S = 14 * 86_400;

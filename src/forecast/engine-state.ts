@@ -1,5 +1,7 @@
 /** What a saved engine holds: plain data, so that a new leader goes on where the old one was. */
+import type { DecayedSumsState } from './decayed-sums.ts';
 import type { HotState } from './hot.ts';
+import type { MixState } from './mix.ts';
 import type { RowSeriesState } from './row-series.ts';
 import type { SharesState } from './shares.ts';
 
@@ -10,9 +12,11 @@ export interface EngineState {
   steps: number;
   periods: number[];
   shares: SharesState;
-  means: { rows: number[]; services: number[]; prefixes?: number[] };
+  means: DecayedSumsState;
   bands: number[][][];
   total?: RowSeriesState;
   hot: HotState[];
   groups: { service: number; origin: number; series: RowSeriesState }[];
+  /** Absent from one saved before there were mixes. */
+  mix?: MixState | undefined;
 }

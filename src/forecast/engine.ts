@@ -4,14 +4,15 @@
  * Levels: (1) each group, i.e. one service's requests from one origin, is a row of a {@link SeriesBank} whose period is
  * found from all groups together; (2) a shard is its believed share of each group
  * ({@link Shares}); (3) hot shards also have models of their own, with (2) as one more of them; (4) CPU, memory and bytes
- * are rates times means per request. Everything is in requests a step inside, a second outside.
+ * are rates times means per request, corrected by the mix of handlers to come ({@link HandlerMixes}). Everything is in
+ * requests a step inside, a second outside.
  *
  * Boundary: pure; no clock, no randomness. Invariants: cost of a step is in its active shards plus a bounded number of
  * series; no forecast explodes; censored steps never teach low demand; missing steps teach nothing.
  */
 import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
-import type { ForecastExplanation, ForecastQuality, ShardForecast } from '../model/loop.ts';
+import type { ForecastExplanation, ForecastQuality, HandlerShare, ShardForecast } from '../model/loop.ts';
 import { ClassBands } from './bands.ts';
 import type { SeriesBank } from './bank/bank.ts';
 import type { BatchExpert } from './batch-expert.ts';
@@ -26,6 +27,7 @@ import type { EngineState } from './engine-state.ts';
 import type { Forecaster } from './forecaster.ts';
 import { HotShards } from './hot.ts';
 import { RequestMeansTable } from './means.ts';
+import { type ForeseenCosts, HandlerMixes, type MixFactors } from './mix.ts';
 import { detectPeriods } from './period.ts';
 import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
 import {
@@ -56,6 +58,15 @@ interface Rows {
   groups: SeriesBank;
   hot: HotShards;
   total: RowSeries;
+  mixes: HandlerMixes;
+}
+
+/** What all shards of one question share. */
+interface Ahead {
+  steps: number[];
+  groups: GroupForecast[];
+  /** Of a service: what its requests will take, at each horizon; undefined where no mix says. */
+  costs: (ForeseenCosts[] | undefined)[];
 }
 
 interface Check {
@@ -91,6 +102,10 @@ export class ForecastEngine implements Forecaster {
   /** @param options.experts asked about groups, hot shards and the total; none by default */
   constructor(options: EngineOptions = {}) {
     this.#experts = options.experts ?? [];
+    this.#shares.onForget = (index) => {
+      this.#means.clear(index);
+      this.#rows?.mixes.clear(index);
+    };
   }
 
   observe(step: LoadStep): void {
@@ -111,23 +126,23 @@ export class ForecastEngine implements Forecaster {
   }
 
   forecast(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast[] {
-    const { ahead, groups } = this.#ask(horizonsS);
+    const ahead = this.#ask(horizonsS);
     return shards.map((shard) =>
-      shardForecast(this.#expected(shard, ahead, groups), groups, horizonsS, this.#stepS, this.#bands),
+      shardForecast(this.#expected(shard, ahead), ahead.groups, horizonsS, this.#stepS, this.#bands),
     );
   }
 
   aggregate(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast {
-    const { ahead, groups } = this.#ask(horizonsS);
-    const many = shards.map((shard) => this.#expected(shard, ahead, groups));
-    const total = ahead.map((steps) => this.#rows?.total.predict(steps) ?? NOTHING);
-    return aggregateForecast(many, groups, total, horizonsS, this.#stepS);
+    const ahead = this.#ask(horizonsS);
+    const many = shards.map((shard) => this.#expected(shard, ahead));
+    const total = ahead.steps.map((steps) => this.#rows?.total.predict(steps) ?? NOTHING);
+    return aggregateForecast(many, ahead.groups, total, horizonsS, this.#stepS);
   }
 
   service(name: string, horizonsS: readonly number[]): { p50: number[]; p90: number[]; p99: number[] } {
-    const { ahead, groups } = this.#ask(horizonsS);
+    const { steps, groups } = this.#ask(horizonsS);
     const at = (q: 'p50' | 'p90' | 'p99') =>
-      ahead.map((_, h) => {
+      steps.map((_, h) => {
         let sum = 0;
         let square = 0;
         groups.forEach(({ points }, g) => {
@@ -150,6 +165,11 @@ export class ForecastEngine implements Forecaster {
       result.p99.push(p99 / this.#stepS);
     }
     return result;
+  }
+
+  mix(service: string, horizonsS: readonly number[]): HandlerShare[] {
+    const steps = horizonsS.map((seconds) => this.#stepsAhead(seconds));
+    return this.#rows?.mixes.shares(service, steps) ?? [];
   }
 
   quality(): ForecastQuality[] {
@@ -196,17 +216,18 @@ export class ForecastEngine implements Forecaster {
     return Math.max(1, seconds / this.#stepS + 0.5);
   }
 
-  #ask(horizonsS: readonly number[]): { ahead: number[]; groups: GroupForecast[] } {
-    const ahead = horizonsS.map((seconds) => this.#stepsAhead(seconds));
-    const last = ahead[ahead.length - 1] ?? 1;
+  #ask(horizonsS: readonly number[]): Ahead {
+    const steps = horizonsS.map((seconds) => this.#stepsAhead(seconds));
+    const last = steps[steps.length - 1] ?? 1;
     const groups = this.#groups.map(({ series }) => ({
-      points: ahead.map((steps) => series.predict(steps)),
+      points: steps.map((ahead) => series.predict(ahead)),
       max: series.predictMax(last),
     }));
-    return { ahead, groups };
+    const costs = this.#shares.services.map(({ name }) => this.#rows?.mixes.foresee(name, steps));
+    return { steps, groups, costs };
   }
 
-  #expected(shard: ShardId, ahead: readonly number[], groups: readonly GroupForecast[]): Expected {
+  #expected(shard: ShardId, { steps: ahead, groups, costs }: Ahead): Expected {
     const index = this.#shares.indexOf(shard) ?? this.#shares.intern(shard);
     const service = this.#shares.serviceOf(index);
     const origins = this.#shares.origins;
@@ -215,6 +236,7 @@ export class ForecastEngine implements Forecaster {
     const shares = new Float64Array(this.#groups.length);
     const believed = this.#sharesOf(index);
     const means = this.#means.of(index, service, this.#shares.prefixOf(index));
+    const mix = this.#mixOf(index, service, costs[service]);
     let peak = 0;
     this.#groups.forEach((group, g) => {
       if (group.service !== service) return;
@@ -226,8 +248,9 @@ export class ForecastEngine implements Forecaster {
       for (let h = 0; h < ahead.length; h++) {
         const expected = share * points[h]!.p50;
         rate[h]! += expected;
-        commands[h] = (expected * means.commandShare) / this.#stepS;
-        queries[h] = (expected * (1 - means.commandShare)) / this.#stepS;
+        const commandShare = Math.min(1, means.commandShare * (mix?.commands[h] ?? 1));
+        commands[h] = (expected * commandShare) / this.#stepS;
+        queries[h] = (expected * (1 - commandShare)) / this.#stepS;
       }
       peak += share * Math.max(max.p50, points[0]?.p50 ?? 0);
       byOrigin[origins[group.origin]!] = { commands, queries };
@@ -246,9 +269,15 @@ export class ForecastEngine implements Forecaster {
       cpuSeconds,
       bytesIn,
       bytesOut,
+      mix,
       stateBytes,
       stateGrowth,
     };
+  }
+
+  #mixOf(index: number, service: number, costs: ForeseenCosts[] | undefined): MixFactors | undefined {
+    if (costs === undefined) return undefined;
+    return this.#rows!.mixes.factors(index, service, this.#shares.prefixOf(index), costs);
   }
 
   /** A hot shard's own models know better how much, and how far off they may be; where from stays the groups' answer. */
@@ -297,8 +326,9 @@ export class ForecastEngine implements Forecaster {
       const service = this.#shares.serviceOf(rows[i]!) * origins;
       for (let origin = 0; origin < origins; origin++) groups[service + origin]! += row[origin]!;
     }
-    const { hot, total } = this.#rows!;
+    const { hot, total, mixes } = this.#rows!;
     this.#learnGroups(groups, origins, fill);
+    mixes.observe(step.mix, (name) => this.#shares.services.findIndex((service) => service.name === name));
     this.#learnShards(step, rows, counts, groups, origins);
     hot.observe((index) => this.#counts.of(index, this.#steps));
     let sum = 0;
@@ -338,8 +368,12 @@ export class ForecastEngine implements Forecaster {
       const index = rows[i]!;
       const service = this.#shares.serviceOf(index);
       const row = counts.subarray(i * origins, (i + 1) * origins);
+      const sample = step.shards[i]!;
+      const prefix = this.#shares.prefixOf(index);
       this.#shares.touch(index, row, groups.subarray(service * origins, (service + 1) * origins));
-      this.#means.observe(index, service, step.shards[i]!, this.#shares.prefixOf(index));
+      this.#means.observe(index, service, sample, prefix);
+      const { name } = this.#shares.services[service]!;
+      this.#rows!.mixes.touch(index, name, prefix, sample);
       let requests = 0;
       for (let origin = 0; origin < origins; origin++) requests += row[origin]!;
       this.#counts.set(index, this.#steps, requests);
@@ -359,7 +393,7 @@ export class ForecastEngine implements Forecaster {
   #afterStep(): void {
     if (this.#steps % MIX_LEARN_STEPS === 0)
       for (let service = 0; service < this.#shares.services.length; service++) this.#shares.learnMix(service);
-    const { hot, total } = this.#rows!;
+    const { hot, total, mixes } = this.#rows!;
     hot.lookForPeriods(this.#steps);
     const { length } = total;
     if (length < this.#nextPeriodLook) return;
@@ -370,6 +404,7 @@ export class ForecastEngine implements Forecaster {
     const totals = detectPeriods([total]);
     total.period = period > 0 ? period : (totals[0] ?? 0);
     hot.setCommonPeriod(period);
+    mixes.lookForPeriods(period);
     if (period > 0) this.#shares.setPeriod(period);
   }
 
@@ -379,6 +414,7 @@ export class ForecastEngine implements Forecaster {
     for (const { series } of this.#groups) series.observe(Number.NaN);
     this.#rows!.total.observe(Number.NaN);
     this.#rows!.hot.missing();
+    this.#rows!.mixes.missing();
     this.#checks.length = 0;
   }
 
@@ -473,6 +509,7 @@ export class ForecastEngine implements Forecaster {
       groups: seriesBank(stepS, { maxima: true, experts }),
       hot: new HotShards(stepS, (index, ahead) => this.#factor(index, ahead), experts),
       total: new RowSeries(totals),
+      mixes: new HandlerMixes(stepS),
     };
   }
 
@@ -489,6 +526,7 @@ export class ForecastEngine implements Forecaster {
       total: this.#rows?.total.save(),
       hot: this.#rows?.hot.save() ?? [],
       groups: this.#groups.map(({ service, origin, series }) => ({ service, origin, series: series.save() })),
+      mix: this.#rows?.mixes.save(),
     };
   }
 
@@ -508,6 +546,7 @@ export class ForecastEngine implements Forecaster {
     this.#bands.load(state.bands);
     rows.total.load(state.total);
     rows.hot.load(state.hot, state.periods[0] ?? 0);
+    rows.mixes.load(state.mix);
     for (const { service, origin, series } of state.groups) {
       const group: Group = { service, origin, series: new RowSeries(rows.groups) };
       group.series.load(series);

@@ -3,7 +3,7 @@
  */
 import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
-import type { ForecastExplanation, ForecastQuality, ShardForecast } from '../model/loop.ts';
+import type { ForecastExplanation, ForecastQuality, HandlerShare, ShardForecast } from '../model/loop.ts';
 
 export interface Forecaster {
   /** Learns a closed step. Steps come in order of their numbers; a gap is a time nothing is known of. */
@@ -24,6 +24,8 @@ export interface Forecaster {
    * so its p90 is below the sum of theirs. `shard` is empty.
    */
   aggregate?(shards: readonly ShardId[], horizonsS: readonly number[]): ShardForecast;
+  /** By which handlers a service is asked, of late and at the horizons, largest share first; empty where nobody told. */
+  mix?(service: string, horizonsS: readonly number[]): HandlerShare[];
   /** How forecasts of all requests did, by horizon; none before any was held against what came. */
   quality?(): ForecastQuality[];
   /** Plain data for JSON or msgpack; a new leader goes on from it. */

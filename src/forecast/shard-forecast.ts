@@ -7,6 +7,7 @@
 import type { ShardId } from '../model/ids.ts';
 import type { MetricForecast, ShardForecast } from '../model/loop.ts';
 import type { ClassBands } from './bands.ts';
+import type { MixFactors } from './mix.ts';
 import type { SeriesQuantiles } from './row-series.ts';
 import { NORMAL_QUANTILES } from './tracker.ts';
 
@@ -38,6 +39,8 @@ export interface Expected {
   cpuSeconds: number;
   bytesIn: number;
   bytesOut: number;
+  /** What the mix to come makes of these, at each horizon. */
+  mix?: MixFactors | undefined;
   stateBytes: number;
   /** Bytes a request. */
   stateGrowth: number;
@@ -148,25 +151,29 @@ function metricsOf(
   max: readonly [number, number, number],
   stepS: number,
 ): ShardForecast['metrics'] {
+  const isMixed = many.some(({ mix }) => mix !== undefined);
   /** Metric a request at each horizon: a mean over shards by what each is asked. */
-  const per = (of: (one: Expected) => number): MetricForecast => {
+  const per = (of: (one: Expected, h: number) => number): MetricForecast => {
     const factors = path.map((_, h) => {
       let sum = 0;
       let requests = 0;
       let plain = 0;
       for (const one of many) {
-        sum += one.rate[h]! * of(one);
+        sum += one.rate[h]! * of(one, h);
         requests += one.rate[h]!;
-        plain += of(one);
+        plain += of(one, h);
       }
       return (requests > 0 ? sum / requests : plain / Math.max(1, many.length)) / stepS;
     });
-    const highest = Math.max(0, ...factors);
     const at = (q: number) => path.map((quantiles, h) => quantiles[q]! * factors[h]!);
-    return {
-      quantiles: [at(0), at(1), at(2)],
-      max: [max[0] * highest, max[1] * highest, max[2] * highest],
-    };
+    const quantiles: MetricForecast['quantiles'] = [at(0), at(1), at(2)];
+    const highest = Math.max(0, ...factors);
+    if (!isMixed) return { quantiles, max: [max[0] * highest, max[1] * highest, max[2] * highest] };
+    // What is dear in quiet hours is not dear at the peak: the factor is that of the horizon that takes most.
+    const top = Math.max(...path.map(([p50]) => p50));
+    const dearest = top > 0 ? Math.max(...quantiles[0]) / top : highest;
+    const most = (q: 0 | 1 | 2) => Math.max(max[q] * dearest, ...quantiles[q]);
+    return { quantiles, max: [most(0), most(1), most(2)] };
   };
   const bytes = path.map((_, h) => {
     let sum = 0;
@@ -176,13 +183,13 @@ function metricsOf(
   const last = bytes[bytes.length - 1] ?? many.reduce((sum, one) => sum + one.stateBytes, 0);
   return {
     requests: per(() => 1),
-    cpu: per((one) => one.cpuSeconds),
+    cpu: per((one, h) => one.cpuSeconds * (one.mix?.cpu[h] ?? 1)),
     memory: {
       quantiles: MEMORY_ABOVE.map((above) => bytes.map((b) => b * above)) as MetricForecast['quantiles'],
       max: MEMORY_ABOVE.map((above) => last * above) as MetricForecast['max'],
     },
-    networkIn: per((one) => one.bytesIn),
-    networkOut: per((one) => one.bytesOut),
+    networkIn: per((one, h) => one.bytesIn * (one.mix?.bytesIn[h] ?? 1)),
+    networkOut: per((one, h) => one.bytesOut * (one.mix?.bytesOut[h] ?? 1)),
   };
 }
 

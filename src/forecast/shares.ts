@@ -49,6 +49,8 @@ export class Shares {
   readonly origins: Region[] = [];
   readonly services: ServiceGroups[] = [];
   readonly ids: ShardId[] = [];
+  /** A row is another shard's from now on: what others keep by it is to be cleared. */
+  onForget: (index: number) => void = () => {};
   readonly #originIndex = new Map<Region, number>();
   readonly #serviceIndex = new Map<string, number>();
   readonly #index = new Map<ShardId, number>();
@@ -137,6 +139,7 @@ export class Shares {
       this.ids[index] = shard;
       this.#counts.fill(0, index * this.#stride * MEMORIES, (index + 1) * this.#stride * MEMORIES);
       this.#evidence.fill(0, index * MEMORIES, (index + 1) * MEMORIES);
+      this.onForget(index);
     }
     this.#index.set(shard, index);
     this.#service[index] = service;

@@ -6,7 +6,7 @@ import type { MigrationView, MoveExecutor } from '../../src/controller/executor.
 import { LocalEngine } from '../../src/controller/local-engine.ts';
 import type { LoopEngine } from '../../src/controller/loop-engine.ts';
 import type { Clock, Io, Log } from '../../src/io/io.ts';
-import type { LoadSample } from '../../src/model/load.ts';
+import type { HandlerLoad, LoadSample } from '../../src/model/load.ts';
 import type { Move } from '../../src/model/loop.ts';
 import { CONTROL_KEYS, encodeRecord, type NodeRecord } from '../../src/model/records.ts';
 import { AWS_THREE_REGIONS } from '../../src/model/topology.ts';
@@ -241,8 +241,24 @@ export class FakeNodes {
       replicas: shards.length,
       eventLoopDelayMsP99: 1,
     };
-    return { node, shards };
+    // A node of a build before the mix is among them.
+    if (processId.startsWith('eu')) return { node, shards };
+    return { node, shards, mix: { atMs, stepMs: 1_000, handlers: mixOf(shards) } };
   }
+}
+
+/** Commands are `add`, queries `get`. */
+function mixOf(shards: readonly LoadSample[]): HandlerLoad[] {
+  const handlers: HandlerLoad[] = [];
+  for (const { shard, commands, queries, cpuSeconds, bytesIn, bytesOut, writeBytes } of shards) {
+    const service = shard.slice(0, shard.indexOf('/'));
+    const half = { cpuSeconds: cpuSeconds / 2, bytesIn: bytesIn / 2, bytesOut: bytesOut / 2 };
+    handlers.push(
+      { service, handler: 'add', requests: commands, commands, ...half, writeBytes },
+      { service, handler: 'get', requests: queries, commands: 0, ...half, writeBytes: 0 },
+    );
+  }
+  return handlers;
 }
 
 export interface Rig {

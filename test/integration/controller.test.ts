@@ -76,6 +76,18 @@ describe('the loop', () => {
     );
   });
 
+  it('forecasts the mix of handlers that nodes tell, beside a node of a build that tells none', async () => {
+    const rig = await farFromItsUsers({ policy: 'predictive', mode: 'observe' });
+    await rig.world.run(rig.world.nowMs + 20_000);
+    const view = await rig.world.settle(rig.controller.engine.forecast('room/far'));
+    expect(view!.mix!.map(({ handler }) => handler)).toEqual(['get', 'add']);
+    expect(view!.mix![0]!.now).toBeCloseTo(0.7);
+    expect(view!.mix![0]!.ahead[0]).toBeCloseTo(0.7, 1);
+    expect(view!.p50[0]).toBeGreaterThan(0);
+    const all = await rig.world.settle(rig.controller.engine.forecast(undefined));
+    expect(all).not.toHaveProperty('mix');
+  });
+
   it('in recommend shows the plan and starts nothing; in observe makes none', async () => {
     const recommend = await farFromItsUsers({ mode: 'recommend' });
     await recommend.world.run(recommend.world.nowMs + 10_000);
