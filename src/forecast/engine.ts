@@ -14,10 +14,9 @@ import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
 import type { ForecastExplanation, ForecastQuality, HandlerShare, ShardForecast } from '../model/loop.ts';
 import { ClassBands } from './bands.ts';
-import type { SeriesBank } from './bank/bank.ts';
 import type { BatchExpert } from './batch-expert.ts';
+import { Calibration } from './calibration.ts';
 import {
-  CALIBRATED_PER_STEP,
   CALIBRATION_LEAD_STEPS,
   MIX_LEARN_STEPS,
   PERIOD_LOOK_FIRST_STEPS,
@@ -25,18 +24,13 @@ import {
 } from './defaults.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Forecaster } from './forecaster.ts';
+import { type Group, Groups } from './groups.ts';
 import { HotShards } from './hot.ts';
 import { RequestMeansTable } from './means.ts';
 import { type ForeseenCosts, HandlerMixes, type MixFactors } from './mix.ts';
 import { detectPeriods } from './period.ts';
 import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
-import {
-  aggregateForecast,
-  type Expected,
-  type GroupForecast,
-  shardForecast,
-  spreadOf,
-} from './shard-forecast.ts';
+import { aggregateForecast, type Expected, type GroupForecast, shardForecast } from './shard-forecast.ts';
 import { Shares } from './shares.ts';
 import { StepCounts } from './step-counts.ts';
 import { WATCHED_STEPS } from './watch.ts';
@@ -47,15 +41,9 @@ const FORMAT = 'skein-forecast-4';
 
 const NOTHING: SeriesQuantiles = { p50: 0, p90: 0, p99: 0 };
 
-interface Group {
-  service: number;
-  origin: number;
-  series: RowSeries;
-}
-
 /** What is made once the length of a step is known. */
 interface Rows {
-  groups: SeriesBank;
+  groups: Groups;
   hot: HotShards;
   total: RowSeries;
   mixes: HandlerMixes;
@@ -69,13 +57,6 @@ interface Ahead {
   costs: (ForeseenCosts[] | undefined)[];
 }
 
-interface Check {
-  due: number;
-  shards: number[];
-  expected: Float64Array;
-  spread: Float64Array;
-}
-
 export interface EngineOptions {
   /** The trained network, models of one's own: see {@link BatchExpert}. */
   experts?: readonly BatchExpert[];
@@ -87,16 +68,13 @@ export class ForecastEngine implements Forecaster {
   readonly #bands = new ClassBands();
   readonly #experts: readonly BatchExpert[];
   #rows: Rows | undefined;
-  readonly #groups: Group[] = [];
-  readonly #groupOf = new Map<number, Group>();
-  readonly #checks: Check[] = [];
+  readonly #calibration = new Calibration(this.#bands);
   readonly #counts = new StepCounts();
   #periods: number[] = [];
   #stepS = 1;
   #lastNumber: number | undefined;
   #steps = 0;
   #nextPeriodLook = PERIOD_LOOK_FIRST_STEPS;
-  #rotation = 0;
   #share = new Float64Array(16);
 
   /** @param options.experts asked about groups, hot shards and the total; none by default */
@@ -209,6 +187,10 @@ export class ForecastEngine implements Forecaster {
   /** Detected periods in seconds, strongest first. */
   get periodsS(): number[] {
     return this.#periods.map((steps) => steps * this.#stepS);
+  }
+
+  get #groups(): readonly Group[] {
+    return this.#rows?.groups.all ?? [];
   }
 
   /** A value of a step stands for its middle: half a step before its end. */
@@ -327,7 +309,9 @@ export class ForecastEngine implements Forecaster {
       for (let origin = 0; origin < origins; origin++) groups[service + origin]! += row[origin]!;
     }
     const { hot, total, mixes } = this.#rows!;
-    this.#learnGroups(groups, origins, fill);
+    this.#rows!.groups.observe(groups, origins, fill, this.#steps, this.#periods[0] ?? 0);
+    for (const { service, origin } of this.#groups)
+      this.#shares.addGroup(service, origin, groups[service * origins + origin]!);
     mixes.observe(step.mix, (name) => this.#shares.services.findIndex((service) => service.name === name));
     this.#learnShards(step, rows, counts, groups, origins);
     hot.observe((index) => this.#counts.of(index, this.#steps));
@@ -335,26 +319,6 @@ export class ForecastEngine implements Forecaster {
     for (const requests of groups) sum += requests * fill;
     total.observe(sum);
     this.#check();
-  }
-
-  #learnGroups(groups: Float64Array, origins: number, fill: number): void {
-    for (let service = 0; service < this.#shares.services.length; service++)
-      for (let origin = 0; origin < origins; origin++) {
-        const requests = groups[service * origins + origin]! * fill;
-        const key = service * 1024 + origin;
-        let group = this.#groupOf.get(key);
-        if (group === undefined) {
-          if (requests === 0) continue;
-          group = { service, origin, series: new RowSeries(this.#rows!.groups) };
-          // What came before its first request is a past of zeros, so that all groups share one calendar.
-          for (let i = 1; i < Math.min(this.#steps, 64); i++) group.series.observe(0);
-          group.series.period = this.#periods[0] ?? 0;
-          this.#groupOf.set(key, group);
-          this.#groups.push(group);
-        }
-        group.series.observe(requests);
-        this.#shares.addGroup(service, origin, groups[service * origins + origin]!);
-      }
   }
 
   #learnShards(
@@ -400,7 +364,7 @@ export class ForecastEngine implements Forecaster {
     this.#nextPeriodLook = length + Math.min(PERIOD_LOOK_STEPS_MAX, Math.max(4, length >> 3));
     this.#periods = detectPeriods(this.#groups.map(({ series }) => series));
     const period = this.#periods[0] ?? 0;
-    for (const { series } of this.#groups) series.period = period;
+    this.#rows!.groups.period = period;
     const totals = detectPeriods([total]);
     total.period = period > 0 ? period : (totals[0] ?? 0);
     hot.setCommonPeriod(period);
@@ -411,11 +375,11 @@ export class ForecastEngine implements Forecaster {
   #missing(): void {
     this.#steps++;
     this.#shares.beginStep();
-    for (const { series } of this.#groups) series.observe(Number.NaN);
+    this.#rows!.groups.missing();
     this.#rows!.total.observe(Number.NaN);
     this.#rows!.hot.missing();
     this.#rows!.mixes.missing();
-    this.#checks.length = 0;
+    this.#calibration.forget();
   }
 
   #sharesOf(index: number): Float64Array {
@@ -439,12 +403,6 @@ export class ForecastEngine implements Forecaster {
     return this.#factor(index, CALIBRATION_LEAD_STEPS);
   }
 
-  #sumOfGroups(ahead: number): number {
-    let sum = 0;
-    for (const { series } of this.#groups) sum += series.predict(ahead).p50;
-    return sum;
-  }
-
   #loudestGroup(index: number | undefined): Group | undefined {
     const shares = index === undefined ? undefined : this.#sharesOf(index);
     const service = index === undefined ? undefined : this.#shares.serviceOf(index);
@@ -461,52 +419,36 @@ export class ForecastEngine implements Forecaster {
     return best;
   }
 
-  /** Holds a rotating few shards' forecasts against the truth: that calibrates the bands of their classes. */
   #check(): void {
-    const due = this.#checks[0];
-    if (due !== undefined && due.due <= this.#steps) {
-      this.#checks.shift();
-      due.shards.forEach((index, i) => {
-        this.#bands.add(due.expected[i]!, due.spread[i]!, this.#counts.of(index, this.#steps));
-      });
-    }
-    const size = this.#shares.size;
-    const many = Math.min(size, CALIBRATED_PER_STEP);
-    if (many === 0) return;
     const points = this.#groups.map(({ series }) => series.predict(CALIBRATION_LEAD_STEPS));
-    const check: Check = {
-      due: this.#steps + CALIBRATION_LEAD_STEPS,
-      shards: [],
-      expected: new Float64Array(many),
-      spread: new Float64Array(many),
-    };
-    for (let i = 0; i < many; i++) {
-      const index = (this.#rotation + i) % size;
-      const shares = this.#sharesOf(index);
-      const service = this.#shares.serviceOf(index);
-      let expected = 0;
-      let variance = 0;
-      this.#groups.forEach((group, g) => {
-        if (group.service !== service) return;
-        const { p50, p90 } = points[g]!;
-        expected += shares[group.origin]! * p50;
-        variance += (shares[group.origin]! * (p90 - p50)) ** 2;
-      });
-      check.shards.push(index);
-      check.expected[i] = expected;
-      check.spread[i] = spreadOf(expected, variance);
-    }
-    this.#rotation = (this.#rotation + many) % size;
-    this.#checks.push(check);
+    this.#calibration.step(
+      this.#steps,
+      this.#shares.size,
+      (index) => this.#counts.of(index, this.#steps),
+      (index) => {
+        const shares = this.#sharesOf(index);
+        const service = this.#shares.serviceOf(index);
+        let expected = 0;
+        let variance = 0;
+        this.#groups.forEach((group, g) => {
+          if (group.service !== service) return;
+          const { p50, p90 } = points[g]!;
+          expected += shares[group.origin]! * p50;
+          variance += (shares[group.origin]! * (p90 - p50)) ** 2;
+        });
+        return { expected, variance };
+      },
+    );
   }
 
   #makeRows(stepS: number): Rows {
     this.#stepS = stepS;
     const experts = this.#experts;
     const totals = seriesBank(stepS, { externals: ['sum-of-groups'], experts });
-    totals.external = (_row, _expert, ahead) => this.#sumOfGroups(ahead);
+    const groups = new Groups(seriesBank(stepS, { maxima: true, experts }));
+    totals.external = (_row, _expert, ahead) => groups.sum(ahead);
     return {
-      groups: seriesBank(stepS, { maxima: true, experts }),
+      groups,
       hot: new HotShards(stepS, (index, ahead) => this.#factor(index, ahead), experts),
       total: new RowSeries(totals),
       mixes: new HandlerMixes(stepS),
@@ -525,7 +467,7 @@ export class ForecastEngine implements Forecaster {
       bands: this.#bands.save(),
       total: this.#rows?.total.save(),
       hot: this.#rows?.hot.save() ?? [],
-      groups: this.#groups.map(({ service, origin, series }) => ({ service, origin, series: series.save() })),
+      groups: this.#rows?.groups.save() ?? [],
       mix: this.#rows?.mixes.save(),
     };
   }
@@ -547,12 +489,7 @@ export class ForecastEngine implements Forecaster {
     rows.total.load(state.total);
     rows.hot.load(state.hot, state.periods[0] ?? 0);
     rows.mixes.load(state.mix);
-    for (const { service, origin, series } of state.groups) {
-      const group: Group = { service, origin, series: new RowSeries(rows.groups) };
-      group.series.load(series);
-      this.#groups.push(group);
-      this.#groupOf.set(service * 1024 + origin, group);
-    }
+    rows.groups.load(state.groups);
     this.#nextPeriodLook = rows.total.length + 4;
   }
 }
