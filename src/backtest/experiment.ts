@@ -167,9 +167,10 @@ function cut(series: readonly Series[], days: number): Series[] {
 }
 
 /** How long a policy's runs take beside others, in steps of one planned arm: what the progress is measured in. */
-function workOf(policy: PolicyId, headrooms: number, steps: number): number {
+function workOf(policy: PolicyId, headrooms: number, steps: number, network = false): number {
   if (!isPlanned(policy)) return 0.03 * headrooms * steps;
-  return (headrooms + (policy === 'predictive' ? 3 : 0.5)) * steps;
+  if (policy !== 'predictive') return (headrooms + 0.5) * steps;
+  return (headrooms + (network ? 8 : 3)) * steps;
 }
 
 function* runSeed(
@@ -184,7 +185,7 @@ function* runSeed(
   const tuningHeadrooms = scenario.headrooms.filter((_, i) => i % TUNING_STRIDE === 0);
   const tuningWork = workOf('reactive', tuningHeadrooms.length, span.score - span.tuneFrom);
   const works = scenario.policies.map((policy) =>
-    workOf(policy, headroomsOf(policy).length, span.to - span.from),
+    workOf(policy, headroomsOf(policy).length, span.to - span.from, scenario.network),
   );
   const jobs = works.reduce((a, b) => a + b, HALF_LIVES_STEPS.length * tuningWork);
   let done = 0;

@@ -29,7 +29,7 @@ export interface RunOptions {
 }
 
 /** Work of a step that is only learnt from, as a share of one that is decided in: for the progress alone. */
-const LEARNING_SHARE = 0.3;
+const LEARNING_SHARE = 0.5;
 
 /** Seconds from a decision until a new node has half a node's state: what "ahead" must cover. */
 export function leadSeconds(model: ClusterModel, workload: Workload, peakCpu: number): number {
