@@ -170,6 +170,7 @@ function pricesFor(model: ClusterModel, workload: Workload, headroom: number): P
     headroomShare: headroom,
     handOffPauseMs: model.handOffPauseMs,
     moveCpuSeconds: DEFAULT_PRICES.moveCpuSeconds + 2 * meanGb * model.moveCpuSecondsPerGb,
+    moveCpuSecondsPerGb: model.moveCpuSecondsPerGb,
     moveFixedUsd: DEFAULT_PRICES.moveFixedUsd + disruptionUsd,
   };
 }

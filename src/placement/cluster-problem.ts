@@ -28,6 +28,7 @@ import {
 } from './shard-value.ts';
 import { emptyColumns, numberZones } from './solver/columns.ts';
 import { type Names, NOWHERE, type Problem, SPREAD } from './solver/problem.ts';
+import { transferUsdPerGb } from './transfer-price.ts';
 
 const BYTES_PER_GB = 1e9;
 const SECONDS_PER_HOUR = 3600;
@@ -106,6 +107,16 @@ export class ClusterProblem {
     this.problem.buildReads = builds.table();
     this.#addStandbyLoads();
     this.#findSaturating();
+    this.problem.transferUsdPerGb = this.transferUsdPerGb(0);
+  }
+
+  /** Dollars a gigabyte through each node in a step, everything where it is now. */
+  transferUsdPerGb(step: number): Float64Array {
+    const slowest = this.regions.map((from) => this.#slowestBps(from));
+    return transferUsdPerGb(this.problem, step, {
+      cpuSecondsPerGb: this.prices.moveCpuSecondsPerGb,
+      secondsPerGb: (n) => BYTES_PER_GB / slowest[this.problem.nodeRegion[n]!]!,
+    });
   }
 
   nodeIndex(process: ProcessId): number {
@@ -225,6 +236,7 @@ export class ClusterProblem {
       baseLoad,
       nodeUsdPerHour: Float64Array.from(nodes, (node) => node.usdPerHour),
       overloadUsdPerHour: new Float64Array(N).fill(prices.overloadUsdPerHour),
+      transferUsdPerGb: new Float64Array(N),
       releasable: Uint8Array.from(nodes, (node) => (input.releasable?.has(node.processId) ? 1 : 0)),
       open: Uint8Array.from(nodes, (node) => (node.open && !node.draining ? 1 : 0)),
       draining: Uint8Array.from(nodes, (node) => (node.draining ? 1 : 0)),
@@ -242,7 +254,7 @@ export class ClusterProblem {
     const { problem: p } = this;
     const shard = this.shards[s]!;
     const { cpu, memory, networkIn, networkOut } = shard.forecast.metrics;
-    const first = this.#firstStep(s);
+    const first = this.firstStep(s);
     for (let t = 0; t < p.steps; t++) {
       const at = s * p.dims + t * 3;
       const band = ({ quantiles: [p50, p90] }: typeof cpu) => {
@@ -275,7 +287,7 @@ export class ClusterProblem {
     const start = this.nodeIndex(shard.inFlightTo ?? shard.primary);
     const home = start < 0 ? NOWHERE : p.nodeRegion[start]!;
     // Before a move could be done the shard is where it is, whatever is decided.
-    const first = this.#firstStep(s);
+    const first = this.firstStep(s);
     let again = 0;
     for (let r = 0; r < R; r++) {
       const region = regions[r]!;
@@ -310,7 +322,7 @@ export class ClusterProblem {
   }
 
   /** The step in which a move that starts now is done. */
-  #firstStep(s: number): number {
+  firstStep(s: number): number {
     const { horizonsS } = this.shards[s]!.forecast;
     const about = this.#doneS[s]! - DONE_TOLERANCE * horizonsS[0]!;
     let first = 0;
@@ -331,13 +343,17 @@ export class ClusterProblem {
 
   /** Seconds that the shard's bytes take on the slowest way it may go, as far as that was measured. */
   #transferS(s: number): number {
-    const { bandwidthBps } = this.input;
     const shard = this.shards[s]!;
     const from = this.nodeIndex(shard.inFlightTo ?? shard.primary);
-    if (bandwidthBps === undefined || from < 0 || shard.stateBytes === 0) return 0;
-    let slowest = Number.POSITIVE_INFINITY;
-    for (const to of this.regions) slowest = Math.min(slowest, bandwidthBps(this.nodes[from]!.region, to));
-    return shard.stateBytes / Math.max(1, slowest);
+    if (from < 0 || shard.stateBytes === 0) return 0;
+    return shard.stateBytes / this.#slowestBps(this.nodes[from]!.region);
+  }
+
+  /** Infinite where no bandwidth is known: then a move takes as long whatever its bytes. */
+  #slowestBps(from: Region): number {
+    const { bandwidthBps } = this.input;
+    if (bandwidthBps === undefined) return Number.POSITIVE_INFINITY;
+    return Math.max(1, Math.min(...this.regions.map((to) => bandwidthBps(from, to))));
   }
 
   /** Dollars a second for deltas to the standbys in other regions than the primary's. */

@@ -12,6 +12,8 @@ export interface Prices {
   handOffPauseMs: number;
   /** CPU that one move costs both nodes and the stores together, core-seconds. */
   moveCpuSeconds: number;
+  /** CPU that each end of a move spends on a gigabyte of state, core-seconds: priced by what it does to the requests there. */
+  moveCpuSecondsPerGb: number;
   /** Dollars for a core-second of a node: the price of {@link moveCpuSeconds}. */
   cpuUsdPerSecond: number;
   /** Fixed disruption of a move in dollars: caches go cold, connections are looked up again. */
@@ -30,6 +32,8 @@ export const DEFAULT_PRICES: Prices = {
   handOffPauseMs: 40,
   // Snapshot, transfer, apply, two swaps and a watch notice on each gateway: about 15 ms of CPU over all processes.
   moveCpuSeconds: 0.015,
+  // Not priced unless it is given: what a gigabyte takes depends on the service's state, and no controller measures it yet.
+  moveCpuSecondsPerGb: 0,
   // An m5.large is two cores for about $0.1 an hour.
   cpuUsdPerSecond: 0.05 / 3600,
   // A move disturbs what is cached and looked up about as much as one request across an ocean: 100 ms at the price above.

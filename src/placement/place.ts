@@ -22,6 +22,7 @@ import { primariesOf, type Step, sequence } from './sequence.ts';
 import { eligible } from './solver/eligible.ts';
 import { costOf } from './solver/objective.ts';
 import { type SolveResult, solve } from './solver/solve.ts';
+import { timed } from './timing.ts';
 import { upcomingMoves } from './upcoming.ts';
 
 /** The placer used by every policy that moves. */
@@ -68,7 +69,11 @@ export function place(input: PlacementInput): PlacementResult {
   for (let s = 0; s < shards.length; s++) if (mustLeave(cluster, s)) must.add(s);
   const { steps, state, stuck } = sequence(cluster, solved.place, must);
   const runnerUps = new RunnerUps(cluster, state);
-  const relocations = steps.map((step) => describe(cluster, step, runnerUps));
+  const { now: going, wait } = timed(cluster, steps);
+  const relocations = going.map((step) => describe(cluster, step, runnerUps));
+  const waiting = [...wait].map(([step, at]) =>
+    later(cluster, describe(cluster, step, runnerUps), step.s, at),
+  );
   shards.forEach((shard, s) => {
     const n = state.place[s * problem.width]!;
     target.set(shard.shard, n >= 0 ? nodes[n]!.processId : shard.primary);
@@ -80,11 +85,11 @@ export function place(input: PlacementInput): PlacementResult {
   return {
     target,
     relocations,
-    upcoming: upcomingMoves(cluster, state),
+    upcoming: [...waiting, ...upcomingMoves(cluster, state)],
     cost: { now, target: after },
     certificate,
     ...cannot,
-    reason: reasonFor(relocations.length, now.total, after.total, certificate, blocked),
+    reason: reasonFor(relocations.length, now.total, after.total, certificate, blocked, waiting.length),
     blocked,
   };
 }
@@ -157,6 +162,14 @@ function describe(cluster: ClusterProblem, step: Step, runnerUps: RunnerUps): Re
   };
 }
 
+/** A move that is not due yet: it should be done when the step for which it is needed begins. */
+function later(cluster: ClusterProblem, move: Relocation, s: number, steps: number): Relocation {
+  let waitS = 0;
+  const first = cluster.firstStep(s);
+  for (let t = first; t < first + steps; t++) waitS += cluster.intervals[t]!;
+  return { ...move, neededAtS: move.doneS + waitS, earliestAtS: 0 };
+}
+
 function brokenBy(cluster: ClusterProblem, s: number, n: number): string {
   const { problem } = cluster;
   return (
@@ -171,12 +184,15 @@ function reasonFor(
   after: number,
   certificate: Certificate | undefined,
   blocked: Record<string, number>,
+  waiting = 0,
 ): string {
   const named = Object.entries(blocked)
     .map(([name, times]) => `${name} ${times}`)
     .join(', ');
   const why = named === '' ? '' : `; refused by constraints: ${named}`;
   const bound = certificate === undefined ? '' : `, ${nearness(certificate.gap)}`;
+  if (count === 0 && waiting > 0)
+    return `every shard is where it should be for now, at $${now.toFixed(2)} an hour${bound}; ${waiting} will be better elsewhere later${why}`;
   if (count === 0) return `every shard is where it should be, at $${now.toFixed(2)} an hour${bound}${why}`;
   return `${count} shards would be better elsewhere: $${now.toFixed(2)} an hour now, $${after.toFixed(2)} then${bound}${why}`;
 }

@@ -29,6 +29,8 @@ export interface Step {
   /** Dollars over the window, the move not counted; and the move. */
   gainUsd: number;
   costUsd: number;
+  /** The gain by step, of a move inside a region: what tells when it is needed (timing.ts). */
+  gainByStepUsd?: Float64Array;
   /** Shards that must have left, since they make room for this one. */
   after: number[];
 }
@@ -158,6 +160,8 @@ class Taker {
     const from = this.from(s);
     if (!this.fits(s, to)) return undefined;
     const usdBefore = this.#nodeUsd(from) + this.#nodeUsd(to);
+    const near = from >= 0 && problem.nodeRegion[from] === problem.nodeRegion[to];
+    const byStep = near && !anyway ? this.#byStepUsd(from, to) : undefined;
     if (from >= 0) state.remove(s, 0);
     state.put(s, 0, to);
     const usdAfter = this.#nodeUsd(from) + this.#nodeUsd(to);
@@ -177,7 +181,12 @@ class Taker {
         .set(from, this.#left.get(from) ?? [])
         .get(from)!
         .push(s);
-    return { s, from, to, must: anyway, gainUsd, costUsd, after };
+    const step: Step = { s, from, to, must: anyway, gainUsd, costUsd, after };
+    if (byStep !== undefined) {
+      const usd = this.#byStepUsd(from, to);
+      step.gainByStepUsd = byStep.map((before, t) => before - usd[t]!);
+    }
+    return step;
   }
 
   undo({ s, from }: Step): void {
@@ -194,6 +203,16 @@ class Taker {
   #ownUsd(s: number, n: number): number {
     const { problem } = this.#cluster;
     return problem.value[s * problem.regionCount + problem.nodeRegion[n]!]!;
+  }
+
+  /** Dollars over each step of what two nodes carry. */
+  #byStepUsd(a: number, b: number): Float64Array {
+    const { problem, windowHours } = this.#cluster;
+    const { mean, variance } = this.#state;
+    return Float64Array.from({ length: problem.steps }, (_, t) => {
+      const usd = (n: number) => overloadUsd(problem, n, mean, variance, n * problem.dims, t);
+      return (usd(a) + usd(b)) * windowHours;
+    });
   }
 
   #nodeUsd(n: number): number {

@@ -97,6 +97,7 @@ export class ProblemBuilder {
       baseLoad: new Float64Array(nodes.length * dims),
       nodeUsdPerHour: Float64Array.from(nodes, (node) => node.usdPerHour),
       overloadUsdPerHour: Float64Array.from(nodes, (node) => node.usdPerHour * weights.overloadFactor),
+      transferUsdPerGb: new Float64Array(nodes.length),
       releasable: Uint8Array.from(nodes, (node) => (node.releasable === true ? 1 : 0)),
       open: Uint8Array.from(nodes, (node) => (node.cordoned === true || node.draining === true ? 0 : 1)),
       draining: Uint8Array.from(nodes, (node) => (node.draining === true ? 1 : 0)),

@@ -49,6 +49,8 @@ export class Dual {
   readonly #trial: Int32Array;
   /** How many replicas of one shard a region can hold: `[spread * regionCount + r]`. */
   readonly #room: Int32Array;
+  /** Dollars a gigabyte at the quietest node of each region. */
+  readonly #transferLeast: Float64Array;
   readonly #share: Float64Array;
   readonly #mean: Float64Array;
   readonly #variance: Float64Array;
@@ -75,9 +77,11 @@ export class Dual {
     this.#mean = new Float64Array(dims);
     this.#variance = new Float64Array(dims);
     this.#room = new Int32Array(3 * regionCount);
+    this.#transferLeast = new Float64Array(regionCount).fill(Number.POSITIVE_INFINITY);
     const zones = new Map<number, number>();
     for (let n = 0; n < nodeCount; n++) {
       const region = problem.nodeRegion[n]!;
+      this.#transferLeast[region] = Math.min(this.#transferLeast[region]!, problem.transferUsdPerGb[n]!);
       this.#room[SPREAD.node * regionCount + region]!++;
       this.#room[SPREAD.region * regionCount + region] = 1;
       if (!zones.has(problem.nodeZone[n]!)) {
@@ -85,6 +89,9 @@ export class Dual {
         this.#room[SPREAD.zone * regionCount + region]!++;
       }
     }
+    // A region without nodes takes nothing: nobody is to be kept from it by a price.
+    for (let r = 0; r < regionCount; r++)
+      if (!Number.isFinite(this.#transferLeast[r]!)) this.#transferLeast[r] = 0;
     this.refresh();
   }
 
@@ -315,7 +322,9 @@ export class Dual {
     const now = start[base]!;
     if (now >= 0 && nodeRegion[now] === r) return 0;
     const bytes = problem.stateGb[s]! * problem.egressUsdPerGb[source * problem.regionCount + r]!;
-    let usd = (source === r ? problem.moveNearUsd[s]! : problem.moveFarUsd[s]!) + bytes;
+    const ends = this.#transferLeast[r]! + (now < 0 ? 0 : problem.transferUsdPerGb[now]!);
+    let usd =
+      (source === r ? problem.moveNearUsd[s]! : problem.moveFarUsd[s]!) + bytes + problem.stateGb[s]! * ends;
     for (let k = 1; k < width; k++) {
       const n = start[base + k]!;
       if (n >= 0 && nodeRegion[n] === r) usd = Math.min(usd, problem.promotionUsd[s]!);

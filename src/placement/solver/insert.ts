@@ -103,6 +103,8 @@ export class Inserter {
     let bestScore = Number.POSITIVE_INFINITY;
     const look = this.candidates.of(region);
     const weight = (standby ? STANDBY_LEAN : 1) * this.company.weight(s);
+    const at = s * problem.width;
+    const gb = problem.start[at]! < 0 ? 0 : problem.stateGb[s]! / problem.moveHours;
     for (let i = 0; i < look.length; i++) {
       const n = look[i]!;
       let fine = true;
@@ -114,7 +116,10 @@ export class Inserter {
         continue;
       }
       const lean = weight > 0 ? weight * this.company.distance(s, n) : 0;
-      const score = usd + problem.overloadUsdPerHour[n]! * (lean + EVENNESS_SHARE * state.spreadScore);
+      // Nodes of a region differ in what bringing the state there costs: it is asked of the quiet ones.
+      const bringing = standby || problem.start[at] === n ? 0 : gb * problem.transferUsdPerGb[n]!;
+      const score =
+        usd + bringing + problem.overloadUsdPerHour[n]! * (lean + EVENNESS_SHARE * state.spreadScore);
       if (score < bestScore) {
         bestScore = score;
         best = n;

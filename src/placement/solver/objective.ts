@@ -28,18 +28,24 @@ export function quantileLoad(mean: number, variance: number, z: number, commonSq
   return mean + z * Math.sqrt(Math.max(0, variance) + commonSquared * mean * mean);
 }
 
-/** Dollars an hour of one node's overload; `mean` and `variance` by dimension, its base load included in `mean`. */
+/**
+ * Dollars an hour of one node's overload; `mean` and `variance` by dimension, its base load included in `mean`.
+ *
+ * @param only one step's part; all where it is left out
+ */
 export function overloadUsd(
   problem: Problem,
   n: number,
   mean: Float64Array,
   variance: Float64Array,
   at: number,
+  only?: number,
 ): number {
   const { dims, headroom, quantileZ, commonSquared, capacity, stepWeight } = problem;
   const full = problem.overloadUsdPerHour[n]!;
   let usd = 0;
-  for (let d = 0; d < dims; d++) {
+  const end = only === undefined ? dims : 3 * (only + 1);
+  for (let d = only === undefined ? 0 : 3 * only; d < end; d++) {
     const resource = d % 3;
     const weight = stepWeight[(d / 3) | 0]!;
     const load = quantileLoad(mean[at + d]!, variance[at + d]!, quantileZ, commonSquared[resource]!);
@@ -54,7 +60,7 @@ export function overloadUsd(
 
 /** One-time dollars of bringing shard `s` from where it is to primary `p`, without its standbys. */
 export function primaryMoveUsd(problem: Problem, s: number, p: number): number {
-  const { start, width, nodeRegion, regionCount } = problem;
+  const { start, width, nodeRegion, regionCount, transferUsdPerGb } = problem;
   const base = s * width;
   const from = start[base]!;
   if (from === p) return 0;
@@ -64,7 +70,10 @@ export function primaryMoveUsd(problem: Problem, s: number, p: number): number {
   const to = nodeRegion[p]!;
   return (
     (source === to ? problem.moveNearUsd[s]! : problem.moveFarUsd[s]!) +
-    problem.stateGb[s]! * problem.egressUsdPerGb[source * regionCount + to]!
+    problem.stateGb[s]! *
+      (problem.egressUsdPerGb[source * regionCount + to]! +
+        transferUsdPerGb[p]! +
+        (from < 0 ? 0 : transferUsdPerGb[from]!))
   );
 }
 

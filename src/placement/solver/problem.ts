@@ -51,6 +51,8 @@ export interface Problem extends NodeCostSettings {
   nodeUsdPerHour: Float64Array;
   /** Dollars an hour of a node that is full in one resource throughout. */
   overloadUsdPerHour: Float64Array;
+  /** One-time dollars of a gigabyte that comes to a node or leaves it, by how busy it is now; see `transfer-price.ts`. */
+  transferUsdPerGb: Float64Array;
   releasable: Uint8Array;
   /** 1: takes new replicas. */
   open: Uint8Array;
