@@ -1,7 +1,7 @@
 /** Maxima of a batch expert beside the row's own: believed where they were right, never worse than silence. */
 import { describe, expect, it } from 'vitest';
 import type { BatchExpert } from './batch-expert.ts';
-import { answersMaxima, BatchMaxima, type MaximaExpert } from './batch-maxima.ts';
+import { answersMaxima, BatchMaxima, type MaximaExpert, MaximaReach } from './batch-maxima.ts';
 
 const values = Float64Array.from({ length: 400 }, (_, t) => 10 + ((t * 7919) % 90));
 
@@ -87,5 +87,25 @@ describe('maxima from outside', () => {
     const plain: BatchExpert = { ...knowing(1), forecastMax: undefined };
     expect(answersMaxima(plain)).toBe(false);
     expect(answersMaxima(knowing(1))).toBe(true);
+  });
+});
+
+describe('the reach of maxima', () => {
+  const given = () => Float64Array.of(80, 85, 90);
+  const settledBy = (settled: number) => {
+    const reach = new MaximaReach(values, windows);
+    for (let origin = 20; origin < 320; origin += 10) reach.keep(origin, 0, given());
+    reach.settle(settled);
+    const out = given();
+    reach.put(out);
+    return [...out];
+  };
+
+  it('grows where they come higher than p90 too often, once their windows are over', () => {
+    expect(settledBy(39)).toEqual([...given()]);
+    const [p50, p90, p99] = settledBy(400);
+    expect(p50).toBe(80);
+    expect(p90).toBeGreaterThan(85.7);
+    expect(p99).toBeGreaterThanOrEqual(p90!);
   });
 });

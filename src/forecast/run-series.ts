@@ -5,18 +5,21 @@
 import { BUCKET_STEPS } from './bank/layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
-import { answersMaxima, BatchMaxima } from './batch-maxima.ts';
+import { answersMaxima, BatchMaxima, MaximaReach } from './batch-maxima.ts';
+import { DIRECT_TUNED, DirectAnswers, fittedSteps } from './direct.ts';
 import { NeighboursExpert } from './neighbours.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
 import type { SeriesRecord } from './series-record.ts';
 import { SeriesStream } from './stream.ts';
 
-/** A batch expert is asked at multiples of this many steps, so that every horizon is scored ... */
-const ASK_EVERY_STEPS = 20;
-/** ... and at most about this often along a series: it is dear. */
-const ASKED_MAX = 48;
-/** Answers of batch experts over which their losses are averaged: of 240 steps or more. */
-const ASKED_MEMORY = 12;
+export const RUN_TUNED = {
+  /** A batch expert is asked at multiples of this many steps, so that every horizon is scored ... */
+  askEverySteps: 20,
+  /** ... and at most about this often along a series: it is dear. */
+  askedMax: 48,
+  /** Answers of batch experts over which their losses are averaged: of 240 steps or more. */
+  askedMemory: 12,
+};
 
 export interface RunOptions {
   /** Windows in steps whose maximum is forecast. */
@@ -34,6 +37,9 @@ export interface SeriesAnswer {
   maxima: number[][];
 }
 
+/** Origins at which the direct regression is asked at once: its memory is not much longer. */
+const DIRECT_STRETCH = 1024;
+
 /** Learns a series up to a point and answers from there; going on afterwards is what rolling origins do. */
 export class SeriesRun {
   readonly #record: SeriesRecord;
@@ -42,11 +48,18 @@ export class SeriesRun {
   readonly #clean: Float64Array;
   readonly #adjusted: Float64Array;
   readonly #outside: BatchAnswers[];
+  readonly #direct: DirectAnswers;
   readonly #maxima: BatchMaxima[];
+  readonly #reach: MaximaReach;
   readonly #askEvery: number;
-  /** The values have to be rid of what events or covariates did; events that are all to come did nothing yet. */
+  /** The values have to be rid of what events did; those that are all to come did nothing yet. */
+  readonly #eventful: boolean;
+  /** The values have to be rid of what events or covariates did. */
   readonly #beside: boolean;
   #next = 0;
+  /** Last origin at which experts in batches were asked, or need not be; the same of the direct regression. */
+  #asked = 0;
+  #learnt = 0;
   /** Values that the bank knows, the one being learnt included. */
   #known = 0;
 
@@ -58,8 +71,11 @@ export class SeriesRun {
       stepS: record.step_s,
       t0: record.t0,
       windows: options.windows,
-      outside: experts.length,
-      outsideTerms: experts.map(({ firstSay }) => ({ first: firstSay, memory: ASKED_MEMORY })),
+      outside: experts.length + 1,
+      outsideTerms: [
+        ...experts.map(({ firstSay }) => ({ first: firstSay, memory: RUN_TUNED.askedMemory })),
+        { first: DIRECT_TUNED.say, memory: DIRECT_TUNED.memory },
+      ],
       covariates: [...record.covariates.keys()],
       covariatesAt: (step, into) => {
         columns.forEach((column, c) => {
@@ -72,63 +88,90 @@ export class SeriesRun {
     this.#adjusted = columns.length === 0 ? this.#clean : this.#clean.slice();
     const series = { values: this.#clean, stepS: record.step_s, t0: record.t0 };
     this.#outside = experts.map((expert) => new BatchAnswers(expert, { ...series, values: this.#adjusted }));
+    this.#direct = new DirectAnswers({ values: this.#clean, covariates: columns });
     this.#maxima =
       options.windows.length === 0
         ? []
         : experts.filter(answersMaxima).map((expert) => new BatchMaxima(expert, series, options.windows));
-    const perAsk = Math.ceil(record.v.length / ASKED_MAX / ASK_EVERY_STEPS);
-    this.#askEvery = Math.max(1, perAsk) * ASK_EVERY_STEPS;
+    this.#reach = new MaximaReach(this.#clean, options.windows);
+    const perAsk = Math.ceil(record.v.length / RUN_TUNED.askedMax / RUN_TUNED.askEverySteps);
+    this.#askEvery = Math.max(1, perAsk) * RUN_TUNED.askEverySteps;
     this.#stream.outside = (_row, expert, ahead, out) => {
-      if (!this.#outside[expert]!.at(this.#known, ahead, out)) return false;
+      const answers = this.#outside[expert];
+      // It knows of covariates, the others do not.
+      if (answers === undefined) return this.#direct.at(this.#known, ahead, out);
+      if (!answers.at(this.#known, ahead, out)) return false;
       this.#stream.covariates?.put(ahead, out);
       return true;
     };
     const endS = record.t0 + record.v.length * record.step_s;
-    this.#beside = !record.events.every(({ from }) => from >= endS) || columns.length > 0;
+    this.#eventful = !record.events.every(({ from }) => from >= endS);
+    this.#beside = this.#eventful || columns.length > 0;
   }
 
   /** Learns up to, not including, index `end` of the record's values. */
   advance(end: number): void {
     const { v, censored } = this.#record;
     const to = Math.min(end, v.length);
-    // What came without events and covariates is known only once they were taken off, step by step.
-    if (!this.#beside) this.#ask(this.#next + 1, to - 1);
     for (; this.#next < to; this.#next++) {
       this.#known = this.#next + 1;
+      // What came without events and covariates is known only once they were taken off, step by step. Otherwise all
+      // origins are asked at once that know of the same periods.
+      const look = this.#stream.nextLook;
+      if (!this.#eventful && this.#known > this.#learnt)
+        this.#learnDirect(this.#known, Math.min(to, look, this.#known + DIRECT_STRETCH - 1));
+      if (!this.#beside && this.#known > this.#asked) this.#ask(this.#known, Math.min(to - 1, look));
       const clean = this.#stream.take(v[this.#next]!);
       if (this.#beside) {
         this.#clean[this.#next] = clean;
         this.#adjusted[this.#next] = clean;
+        if (this.#eventful && this.#known % this.#askEvery === 0) this.#learnDirect(this.#known, this.#known);
         this.#ask(this.#known, this.#known);
       }
       this.#stream.learn(clean, censored.has(this.#next));
       this.#keepMaxima();
     }
-    for (const maxima of this.#maxima) maxima.settle(this.#next);
+    this.#settleMaxima(this.#next);
   }
 
-  /** Remembers the bank's own maxima where a batch expert was asked for them. */
+  #settleMaxima(known: number): void {
+    for (const maxima of this.#maxima) maxima.settle(known);
+    this.#reach.settle(known);
+  }
+
+  /** Remembers the bank's own maxima, and the mixture's, where batch experts were asked for them. */
   #keepMaxima(): void {
     const { bank, row } = this.#stream;
-    for (const maxima of this.#maxima) {
-      if (!maxima.has(this.#known)) continue;
-      for (let w = 0; w < bank.layout.windows.length; w++) {
-        bank.forecastMax(row, w, this.#maximum);
-        maxima.keep(this.#known, w, this.#maximum);
-      }
+    const asked = this.#maxima.filter((maxima) => maxima.has(this.#known));
+    if (asked.length === 0) return;
+    this.#settleMaxima(this.#known);
+    for (let w = 0; w < bank.layout.windows.length; w++) {
+      bank.forecastMax(row, w, this.#maximum);
+      for (const maxima of asked) maxima.keep(this.#known, w, this.#maximum);
+      for (const maxima of asked) maxima.mix(this.#known, w, this.#maximum);
+      this.#reach.keep(this.#known, w, this.#maximum);
     }
   }
   readonly #maximum = new Float64Array(3);
 
+  #learnDirect(from: number, to: number): void {
+    if (to < from) return;
+    this.#learnt = to;
+    const basis = this.#stream.lastLook;
+    if (basis > 0) this.#direct.ask(from, to, BUCKET_STEPS, this.#periods(basis), basis);
+  }
+
   /** Asks the batch experts for every origin from one to another at once: what they say depends on the values alone. */
   #ask(from: number, to: number): void {
-    if (this.#outside.length === 0) return;
+    if (to < from) return;
+    this.#asked = to;
     const origins: number[] = [];
     const first = Math.ceil(from / this.#askEvery) * this.#askEvery;
     for (let origin = Math.max(1, first); origin <= to; origin += this.#askEvery) origins.push(origin);
     if (origins.length === 0) return;
     this.#adjust();
-    const periods = this.#periods();
+    // Of the last look, not of this call: whoever advances in pieces gets the same answers.
+    const periods = this.#periods(this.#beside ? this.#next : this.#stream.lastLook);
     for (const answers of this.#outside) answers.ask(origins, BUCKET_STEPS, periods);
     for (const maxima of this.#maxima) maxima.ask(origins, periods);
   }
@@ -139,9 +182,9 @@ export class SeriesRun {
     this.#stream.covariates?.adjusted(this.#adjusted.subarray(0, this.#next));
   }
 
-  #periods(): number[] | undefined {
+  #periods(known = this.#next): number[] | undefined {
     const { bank, row } = this.#stream;
-    const found = bank.periods(row).filter((steps) => steps >= 2 && 2 * steps <= this.#next);
+    const found = bank.periods(row).filter((steps) => steps >= 2 && 2 * steps <= known);
     return found.length > 0 ? found : undefined;
   }
 
@@ -150,6 +193,7 @@ export class SeriesRun {
     const steps = Float64Array.from({ length: horizon }, (_, h) => h + 1);
     this.#adjust();
     for (const answers of this.#outside) answers.ask([this.#next], [...steps], this.#periods(), true);
+    this.#direct.ask(this.#next, this.#next, fittedSteps(horizon), this.#periods());
     this.#known = this.#next;
     const found = new Float64Array(3 * horizon);
     this.#stream.forecast(steps, found);
@@ -160,6 +204,7 @@ export class SeriesRun {
     const maxima = bank.layout.windows.map((_, w) => {
       bank.forecastMax(row, w, out);
       for (const expert of this.#maxima) expert.mix(this.#next, w, out);
+      this.#reach.put(out);
       this.#stream.putOnMaximum(w, out);
       return levels.map((level) => quantileOf(level, out, 0));
     });

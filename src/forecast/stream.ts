@@ -81,6 +81,7 @@ export class SeriesStream {
   readonly #now: Float64Array;
   #steps = 0;
   #look = LOOK_FIRST_STEPS;
+  #lastLook = 0;
   readonly #counter = new CounterReader();
   #observing = false;
   #mute = false;
@@ -123,6 +124,14 @@ export class SeriesStream {
     return this.#steps;
   }
 
+  /** Steps seen when periods are looked for next, and when they were last; 0: not yet. */
+  get nextLook(): number {
+    return this.#look;
+  }
+  get lastLook(): number {
+    return this.#lastLook;
+  }
+
   /**
    * The next step's value; NaN where it is missing.
    *
@@ -156,6 +165,7 @@ export class SeriesStream {
     this.#steps++;
     this.bank.observe(this.row, clean, censored);
     if (this.#steps < this.#look) return;
+    this.#lastLook = this.#steps;
     this.#look = Math.ceil(this.#steps * LOOK_GROWTH);
     this.bank.lookForPeriods(this.row);
     this.covariates?.setPeriods(...this.bank.periods(this.row));
