@@ -33,7 +33,7 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;paddin
 h1{font-size:1.7rem}h2{font-size:1.2rem;margin-top:2.2rem}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}td,th{padding:.2rem .4rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{vertical-align:bottom;font-weight:600}td:first-child,th:first-child{text-align:left}td.text{text-align:left;white-space:normal}
-tr.first td{border-top:2px solid #bbb}.scroll{overflow-x:auto}.note{color:#5d574c;font-size:14px}
+tr.first td{border-top:2px solid #bbb}.scroll{overflow-x:auto}.scroll table{font-size:12px}.scroll td,.scroll th{padding:.2rem .28rem}.note{color:#5d574c;font-size:14px}
 pre{background:#f5f3ef;padding:1rem;overflow:auto;font-size:13px}
 svg{display:block;max-width:100%;height:auto}i.key{display:inline-block;width:14px;height:4px;margin-right:.5rem;vertical-align:middle}
 </style></head><body>
@@ -67,7 +67,7 @@ export function facts(report: Report): string {
 /** Why there are promotions or none. */
 export function standbyNote({ scenario }: Report): string {
   return scenario.cluster.standbys > 0
-    ? 'Each shard has a standby on another node of its region: a move to it is a promotion, which takes no bytes. "Copied" are bytes for standbys.'
+    ? 'Each shard has a standby on another node of its region: a move to it is a promotion, which takes no bytes. "GB copied" are bytes for standbys.'
     : 'The scenario has no standbys, so no move is a promotion (cluster.standbys, --standbys 1).';
 }
 

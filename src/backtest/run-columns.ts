@@ -22,7 +22,7 @@ export const RUN_COLUMNS: readonly RunColumn[] = [
   { name: 'moves/h', of: (run) => perHour(run.moves, run) },
   { name: 'promotions/h', of: (run) => perHour(run.promotions, run) },
   { name: 'GB moved', of: (run) => (run.bytesMoved / 1e9).toFixed(0) },
-  { name: 'copied', of: (run) => (run.bytesCopied / 1e9).toFixed(0) },
+  { name: 'GB copied', of: (run) => (run.bytesCopied / 1e9).toFixed(0) },
   { name: 'back in 1 h', of: (run) => String(run.pingPong) },
   { name: 'nodes', of: (run) => run.nodesMean.toFixed(1) },
   {
