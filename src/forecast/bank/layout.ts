@@ -150,8 +150,6 @@ export interface BankLayout {
 
 /** Floats of a forecaster from outside: two losses and their count, for each bucket and quantile. */
 export const OUTSIDE_FLOATS = 3 * 3 * BUCKETS;
-/** Behind them all: how far p90 and p99 of the mixture reach, on a log scale. */
-const OUTSIDE_REACH_FLOATS = 2;
 const HISTORY_VALUES = [304, 192, 112] as const;
 const RING_WIDTHS = [1, 12, 96] as const;
 /** A window's path is dear, and overlapping windows tell the same. */
@@ -212,7 +210,7 @@ export function bankLayout(options: {
   const residualAt = options.regression ? floats : -1;
   if (options.regression) floats += RESIDUALS * RESIDUAL_SIZE;
   const outsideAt = floats;
-  if (options.outside > 0) floats += options.outside * OUTSIDE_FLOATS + OUTSIDE_REACH_FLOATS;
+  floats += options.outside * OUTSIDE_FLOATS;
   return {
     stepS: options.stepS,
     own,

@@ -8,7 +8,7 @@ import { type Between, between, Places, skippedOf } from './between.ts';
 import { blendAnswer } from './blend.ts';
 import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels } from './experts.ts';
 import { type BankLayout, BLEND, BUCKET_STEPS, BUCKETS, C, F, type Row } from './layout.ts';
-import { outsideReach, outsideSay } from './outside.ts';
+import { outsideSay } from './outside.ts';
 import {
   clampTo,
   errorsAt,
@@ -51,7 +51,6 @@ export class Mixture {
   readonly #places = new Places();
   readonly #outsideSum = new Float64Array(3);
   readonly #outsideWeight = new Float64Array(3);
-  readonly #reach = new Float64Array(3);
   readonly #path = { base: 0, spread: 0 };
 
   constructor(layout: BankLayout, externals: AskExternals, outside: AskOutside) {
@@ -70,7 +69,6 @@ export class Mixture {
     const places = this.#places;
     places.find(horizons, skippedOf(at));
     const fromOutside = this.#layout.outside > 0;
-    if (fromOutside) for (let q = 1; q < 3; q++) this.#reach[q] = outsideReach(at, q);
     let ready = -1;
     predictLevels(at, this.#answers);
     for (let h = 0; h < horizons.length; h++) {
@@ -91,16 +89,11 @@ export class Mixture {
       const shares = this.#shares[b]!;
       const sharesNext = this.#shares[next]!;
       let before = Number.NEGATIVE_INFINITY;
-      let middle = 0;
       for (let q = 0; q < 3; q++) {
         const error = (1 - share) * errors[q]! + share * errorsNext[q]!;
         const kind = (1 - share) * shares[q]! + share * sharesNext[q]!;
         let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
-        if (fromOutside) {
-          value = (value + this.#outsideSum[q]!) / (1 + this.#outsideWeight[q]!);
-          if (q === 0) middle = value;
-          else value = middle + this.#reach[q]! * (value - middle);
-        }
+        if (fromOutside) value = (value + this.#outsideSum[q]!) / (1 + this.#outsideWeight[q]!);
         value = value > high ? high : value < low ? low : value;
         if (value < before) value = before;
         before = value;

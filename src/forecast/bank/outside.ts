@@ -16,9 +16,6 @@ export const OUTSIDE_TUNED = {
   memory: 200,
   /** Say of one that names none of its own, before it was held against anything. */
   first: [0.6, 1, 1] as FirstSay,
-  /** Step with which the reach of p90 and p99 above p50 is learnt, on a log scale, per answer, and how far it may go. */
-  reachRate: [0.01, 0.01] as [number, number],
-  reachMost: [0.5, 0.4] as [number, number],
 };
 
 /** Say at p50, p90 and p99 against the row's own 1. */
@@ -49,70 +46,28 @@ export function keepOutside(
   for (let q = 0; q < 3; q++) row.codes[at + q] = answer === undefined ? MISSING : toHalf(answer[q]!);
 }
 
-/**
- * Holds what was said from outside against what came, and the mixture with it.
- *
- * @param own p50, p90 and p99 of the row's own for the same step
- */
+/** @param own loss of the row's own quantile for the same step */
 export function settleOutside(
   row: Row,
   bucket: number,
   slotAt: number,
+  q: number,
   value: number,
-  own: ArrayLike<number>,
+  own: number,
 ): void {
   const { layout, floats: x, codes } = row;
-  let all = layout.outside > 0;
-  for (let q = 0; q < 3; q++) {
-    const ownLoss = lossOf(value, own[q]!, q);
-    let sum = own[q]!;
-    let total = 1;
-    for (let i = 0; i < layout.outside; i++) {
-      const code = codes[slotAt + layout.experts + 5 + 3 * i + q]!;
-      const at = row.f + layout.outsideAt + i * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
-      if (code === MISSING) {
-        if (x[at + 2]! > 0) all = false;
-        continue;
-      }
-      const answer = fromHalf(code);
-      const say = outsideSay(row, i, bucket, q);
-      sum += say * answer;
-      total += say;
-      const count = x[at + 2]! + 1;
-      x[at + 2] = count;
-      const rate = Math.max(1 / (layout.outsideTerms[i]?.memory ?? OUTSIDE_TUNED.memory), 1 / count);
-      x[at]! += rate * (lossOf(value, answer, q) - x[at]!);
-      x[at + 1]! += rate * (ownLoss - x[at + 1]!);
-    }
-    mixed[q] = sum / total;
+  for (let i = 0; i < layout.outside; i++) {
+    const code = codes[slotAt + layout.experts + 5 + 3 * i + q]!;
+    if (code === MISSING) continue;
+    const off = value - fromHalf(code);
+    const loss = off > 0 ? LEVELS[q]! * off : (LEVELS[q]! - 1) * off;
+    const at = row.f + layout.outsideAt + i * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
+    const count = x[at + 2]! + 1;
+    x[at + 2] = count;
+    const rate = Math.max(1 / (layout.outsideTerms[i]?.memory ?? OUTSIDE_TUNED.memory), 1 / count);
+    x[at]! += rate * (loss - x[at]!);
+    x[at + 1]! += rate * (own - x[at + 1]!);
   }
-  // Bands are given with all that ever say anything: those of some would be others.
-  if (all) learnReach(row, value);
-}
-
-const mixed = new Float64Array(3);
-
-/** Bands of a mixture are not as wide as what they promise: their reach above p50 follows how often they held. */
-function learnReach(row: Row, value: number): void {
-  const { layout, floats: x, f } = row;
-  for (let q = 1; q < 3; q++) {
-    const at = f + layout.outsideAt + layout.outside * OUTSIDE_FLOATS + q - 1;
-    const quantile = mixed[0]! + Math.exp(x[at]!) * (mixed[q]! - mixed[0]!);
-    const most = OUTSIDE_TUNED.reachMost[q - 1]!;
-    const moved = x[at]! + OUTSIDE_TUNED.reachRate[q - 1]! * ((value > quantile ? 1 : 0) - (1 - LEVELS[q]!));
-    x[at] = Math.max(-most, Math.min(most, moved));
-  }
-}
-
-/** What the distance of p90 (1) or p99 (2) from p50 is multiplied with. */
-export function outsideReach(row: Row, q: number): number {
-  const { layout, floats: x, f } = row;
-  return Math.exp(x[f + layout.outsideAt + layout.outside * OUTSIDE_FLOATS + q - 1]!);
-}
-
-function lossOf(value: number, quantile: number, q: number): number {
-  const off = value - quantile;
-  return off > 0 ? LEVELS[q]! * off : (LEVELS[q]! - 1) * off;
 }
 
 /** Say against the row's own answer, which has 1. */

@@ -84,7 +84,6 @@ const quantiles = new Float64Array(3);
 const valueQuantiles = new Float64Array(3);
 const asked = new Float64Array(3);
 const periodRates = new Float64Array(3);
-const givenNow = new Float64Array(3);
 /** Scores that the guess about a newcomer is worth. */
 const NEWCOMER_PRIOR = 2;
 
@@ -339,7 +338,8 @@ export function settle(row: Row, value: number): void {
       valuesKnown = true;
       valuesAt(row, valueQuantiles);
     }
-    if (layout.outside > 0) givenNow[0] = fromHalf(codes[after + 4]!);
+    if (layout.outside > 0)
+      settleOutside(row, b, at, 0, value, pinball(value, fromHalf(codes[after + 4]!), LEVELS[0]!));
     for (let q = 1; q < 3; q++) {
       const level = LEVELS[q]!;
       const kinds = c + C.kindLoss + (b * 2 + q - 1) * KINDS;
@@ -348,7 +348,7 @@ export function settle(row: Row, value: number): void {
       learnSize(codes, kinds + 1, rate, pinball(value, valueQuantiles[q]!, level));
       const share = kindShare(row, b, q);
       const given = share * errors + (1 - share) * valueQuantiles[q]!;
-      givenNow[q] = given;
+      settleOutside(row, b, at, q, value, pinball(value, given, level));
       const above = value > given ? 1 : 0;
       const moved = movedBy(row, b, q) + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
       const most = q === 1 ? 0.06 : 0.008;
@@ -358,7 +358,6 @@ export function settle(row: Row, value: number): void {
         bounded / CONFORM_UNITS[q - 1]! + ((length * GOLDEN) % 1),
       );
     }
-    if (layout.outside > 0) settleOutside(row, b, at, value, givenNow);
   }
   const known = x[f + F.known]!;
   if (known >= 4) {
