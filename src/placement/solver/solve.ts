@@ -5,6 +5,7 @@
  * 2. Insertion: primaries into their best priced region, then standbys, largest first (insert.ts).
  * 3. What is beyond full sheds what loses least; then local search, first with the prices of what is scarce, then on the
  *    objective alone (search.ts), and exchanges: what full regions need most comes in for what loses least (exchange.ts).
+ *    A small problem is then rebuilt in part, many times over (rebuild.ts).
  * 4. Settling: warm rounds from there until one moves nothing, so that the same input again moves nothing.
  * 5. Certificate: one pass over all shards at the final prices is the lower bound.
  *
@@ -24,6 +25,7 @@ import { Inserter } from './insert.ts';
 import { insertNowhere, priceFromLoads, startOf } from './missing.ts';
 import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
 import type { Problem } from './problem.ts';
+import { rebuild } from './rebuild.ts';
 import { bySize, sampleOf } from './sample.ts';
 import { Search } from './search.ts';
 import { State } from './state.ts';
@@ -44,6 +46,8 @@ export interface SolveBudget {
   /** Share of the shards that a pass tries to bring to their best region at most, in a fresh search and in a warm one. */
   exchangeShare: number;
   exchangeShareWarm: number;
+  /** Times that a few shards are taken off and put back in another order at the end of a fresh search of a small problem. */
+  rebuilds: number;
   /** Warm rounds after a fresh search until one moves nothing. */
   settleRounds: number;
 }
@@ -58,6 +62,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   passesWarm: 3,
   exchangeShare: 0.1,
   exchangeShareWarm: 0.01,
+  rebuilds: 10_000,
   settleRounds: 6,
 };
 
@@ -79,6 +84,9 @@ export interface SolveResult {
   dual: Dual;
 }
 
+/** From here on a problem is large enough that exchanges leave little, and rebuilding takes too long. */
+const REBUILT_SHARDS_MAX = 2_000;
+const REBUILDS_PER_SHARD = 50;
 /** A pass that saves less than this share of the cost is the last. */
 const PASS_GAIN_MIN = 5e-5;
 /**
@@ -140,6 +148,7 @@ function solveFresh(
   progress: Progress,
 ) {
   const draws = new SeededDraws(seed);
+  const { shardCount } = problem;
   progress('prices', 0);
   const dual = new Dual(problem);
   const sample = sampleOf(problem, budget.sample, draws);
@@ -152,7 +161,7 @@ function solveFresh(
   insertNowhere(inserter, order, progress);
   dual.scarcityShare = 1;
   exchange.relieve();
-  const dirty = new Int32Array(problem.shardCount);
+  const dirty = new Int32Array(shardCount);
   for (let pass = 0; pass < budget.passes; pass++) {
     // The last passes ask no price but the objective's own.
     dual.scarcityShare = pass < budget.passes - PASSES_PLAIN ? 1 : 0;
@@ -171,7 +180,11 @@ function solveFresh(
     else if (small) break;
   }
   dual.scarcityShare = 0;
-  return { place: state.place, dual, looked: search.looked, accepted: search.accepted };
+  const tries =
+    shardCount > REBUILT_SHARDS_MAX ? 0 : Math.min(budget.rebuilds, REBUILDS_PER_SHARD * shardCount);
+  progress('rebuilding', 0);
+  const place = rebuild(inserter, draws, tries);
+  return { place, dual, looked: search.looked, accepted: search.accepted };
 }
 
 function warmRound(
