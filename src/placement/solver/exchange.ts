@@ -94,10 +94,10 @@ export class Exchange {
   /**
    * Tries to bring every replica whose priced best region is another one there, those first that pay most for being where they are.
    *
-   * @param share of the shards that are tried at most
+   * @param tries how many are tried at most
    * @returns dollars an hour saved
    */
-  pass(share: number): number {
+  pass(tries: number): number {
     const { dual, state, problem } = this;
     const { shardCount, width } = problem;
     const region = new Int32Array(shardCount);
@@ -119,8 +119,7 @@ export class Exchange {
     }
     wrong.sort((a, b) => slack[b]! - slack[a]! || a - b);
     let saved = 0;
-    for (const s of wrong.slice(0, Math.ceil(share * shardCount)))
-      saved += this.bringIn(s, slot[s]!, region[s]!);
+    for (const s of wrong.slice(0, Math.ceil(tries))) saved += this.bringIn(s, slot[s]!, region[s]!);
     return saved;
   }
 

@@ -46,6 +46,8 @@ export interface SolveBudget {
   /** Share of the shards that a pass tries to bring to their best region at most, in a fresh search and in a warm one. */
   exchangeShare: number;
   exchangeShareWarm: number;
+  /** And so many at most: those that pay most come first, and in large problems the rest is not worth its time. */
+  exchangesMax: number;
   /** Times that a few shards are taken off and put back in another order at the end of a fresh search of a small problem. */
   rebuilds: number;
   /** Warm rounds after a fresh search until one moves nothing. */
@@ -62,6 +64,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   passesWarm: 3,
   exchangeShare: 0.1,
   exchangeShareWarm: 0.01,
+  exchangesMax: 3_000,
   rebuilds: 10_000,
   settleRounds: 6,
 };
@@ -94,6 +97,10 @@ const PASS_GAIN_MIN = 5e-5;
  * something must move.
  */
 const ROUND_GAIN_MIN = 1e-5;
+/** Both are of problems up to so many shards. Beyond, time is dearer and what is open larger: they grow so many times at most. */
+const GAINS_SHARDS = 10_000;
+const PASS_GAIN_FACTOR_MAX = 3;
+const ROUND_GAIN_FACTOR_MAX = 10;
 /** Last passes, on the objective alone: of a fresh search, and of a warm one. */
 const PASSES_PLAIN = 4;
 const PASSES_PLAIN_WARM = 2;
@@ -162,11 +169,13 @@ function solveFresh(
   dual.scarcityShare = 1;
   exchange.relieve();
   const dirty = new Int32Array(shardCount);
+  const passGainMin = PASS_GAIN_MIN * sizeFactor(shardCount, PASS_GAIN_FACTOR_MAX);
   for (let pass = 0; pass < budget.passes; pass++) {
     // The last passes ask no price but the objective's own.
     dual.scarcityShare = pass < budget.passes - PASSES_PLAIN ? 1 : 0;
     let count = 0;
-    if (dual.scarcityShare === 0) exchange.pass(budget.exchangeShare);
+    if (dual.scarcityShare === 0)
+      exchange.pass(Math.min(budget.exchangeShare * shardCount, budget.exchangesMax));
     for (const s of order) if (search.couldGain(s)) dirty[count++] = s;
     const before = costOf(problem, state.place).total;
     const accepted = search.accepted;
@@ -175,7 +184,7 @@ function solveFresh(
       if ((i & 8191) === 0) progress('search', (pass + i / count) / budget.passes);
     }
     const after = costOf(problem, state.place).total;
-    const small = search.accepted === accepted || before - after < PASS_GAIN_MIN * after;
+    const small = search.accepted === accepted || before - after < passGainMin * after;
     if (small && dual.scarcityShare > 0) pass = Math.max(pass, budget.passes - PASSES_PLAIN - 1);
     else if (small) break;
   }
@@ -232,7 +241,8 @@ function warmRound(
   exchange.relieve();
   for (let pass = 0; pass < passes; pass++) {
     dual.scarcityShare = far && pass < passes - PASSES_PLAIN_WARM ? 1 : 0;
-    if (dual.scarcityShare === 0) exchange.pass(budget.exchangeShareWarm);
+    if (dual.scarcityShare === 0)
+      exchange.pass(Math.min(budget.exchangeShareWarm * shardCount, budget.exchangesMax));
     const outOfLine = nodesOutOfLine(state, inserter.candidates);
     let count = 0;
     for (const s of order) if (wantsElsewhere(dual, state, s, outOfLine)) dirty[count++] = s;
@@ -246,7 +256,9 @@ function warmRound(
   dual.scarcityShare = 0;
   progress('certificate', 0);
   const found = costOf(problem, state.place);
-  const moves = !mayStayAll || stays - found.total >= ROUND_GAIN_MIN * Math.abs(stays);
+  const moves =
+    !mayStayAll ||
+    stays - found.total >= ROUND_GAIN_MIN * sizeFactor(shardCount, ROUND_GAIN_FACTOR_MAX) * Math.abs(stays);
   const place = moves ? state.place : Int32Array.from(problem.start);
   return {
     place,
@@ -257,6 +269,10 @@ function warmRound(
     accepted: search.accepted,
     dual,
   };
+}
+
+function sizeFactor(shardCount: number, max: number): number {
+  return Math.min(max, Math.max(1, shardCount / GAINS_SHARDS));
 }
 
 /** Whether everything may stay where it was: no replica is missing or must leave, and no node is beyond full. */
