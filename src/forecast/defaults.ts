@@ -52,7 +52,7 @@ export const MEANS_PRIOR_REQUESTS = 5;
 
 /**
  * Handlers of a service, and of all, whose shares of requests are rows of their own; the others of a service are one. A row
- * costs some 25 kB and 30 us a step, so that with steps of a second all of them are a hundredth of a core.
+ * costs about what a busy shard's does ({@link HOT_SHARDS_MAX}): all of them, with steps of a second, a hundredth of a core.
  */
 export const MIX_HANDLERS_MAX = 32;
 export const MIX_ROWS_MAX = 256;

@@ -6,6 +6,7 @@
  * Boundary: pure. Invariants: the load is read up to the moment only, covariates as far as they are told; a covariate that
  * is constant, unknown or endless tells nothing; every number is finite.
  */
+import { exponentialMean } from './exponential-mean.ts';
 
 /** Values of one covariate that make it one of kinds, not of amounts. */
 const KINDS_MAX = 4;
@@ -53,7 +54,9 @@ export class DirectCovariates {
     this.#period = period;
     this.#columns = columns.flatMap((column) => standardised(column, known, z.length + reach) ?? []);
     this.width = this.#columns.length === 0 ? 0 : 2 * this.#columns.length + (period > 0 ? 2 : 0);
-    this.#usual = this.#columns.map(({ values }) => (period > 0 ? values : smoothed(values)));
+    this.#usual = this.#columns.map(({ values }) =>
+      period > 0 ? values : exponentialMean(values, USUAL_STEPS),
+    );
   }
 
   /**
@@ -144,15 +147,4 @@ function standardised(column: Float64Array, known: number, length: number): Colu
     values[s] = last;
   }
   return { values, kinds, range: range / scale };
-}
-
-function smoothed(values: Float64Array): Float64Array {
-  const rate = 1 - 2 ** (-1 / USUAL_STEPS);
-  const out = new Float64Array(values.length);
-  let level = 0;
-  for (let t = 0; t < values.length; t++) {
-    level += Math.max(rate, 1 / (t + 1)) * (values[t]! - level);
-    out[t] = level;
-  }
-  return out;
 }

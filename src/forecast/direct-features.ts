@@ -6,6 +6,7 @@
  */
 
 import { DirectCovariates } from './direct-covariates.ts';
+import { exponentialMean } from './exponential-mean.ts';
 
 /** Numbers told of a moment and a horizon, without covariates. */
 const FEATURES = 16;
@@ -73,10 +74,10 @@ export class DirectFeatures {
       const profile = this.#profile(1);
       for (let t = 0; t < count; t++) this.#rest[t] = z[t]! - profile[t]!;
     }
-    this.#levels = LEVEL_STEPS.map((steps) => smoothed(this.#rest, steps));
+    this.#levels = LEVEL_STEPS.map((steps) => exponentialMean(this.#rest, steps));
     if (this.#long > 0) {
       const profile = this.#longProfile(1);
-      this.#longGap = smoothed(
+      this.#longGap = exponentialMean(
         z.map((value, t) => value - profile[t]!),
         LONG_STEPS,
       );
@@ -192,16 +193,4 @@ export class DirectFeatures {
     }
     return profile;
   }
-}
-
-/** Exponential mean by half-life; a plain mean at first. */
-function smoothed(values: Float64Array, halfLife: number): Float64Array {
-  const rate = 1 - 2 ** (-1 / halfLife);
-  const out = new Float64Array(values.length);
-  let level = 0;
-  for (let t = 0; t < values.length; t++) {
-    level += Math.max(rate, 1 / (t + 1)) * (values[t]! - level);
-    out[t] = level;
-  }
-  return out;
 }
