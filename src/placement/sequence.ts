@@ -161,7 +161,9 @@ class Taker {
     if (!this.fits(s, to)) return undefined;
     const usdBefore = this.#nodeUsd(from) + this.#nodeUsd(to);
     const near = from >= 0 && problem.nodeRegion[from] === problem.nodeRegion[to];
-    const byStep = near && !anyway ? this.#byStepUsd(from, to) : undefined;
+    // Asked by timing.ts only where moves' CPU has a price.
+    const isTimed = near && !anyway && this.#cluster.prices.moveCpuSecondsPerGb > 0;
+    const byStep = isTimed ? this.#byStepUsd(from, to) : undefined;
     if (from >= 0) state.remove(s, 0);
     state.put(s, 0, to);
     const usdAfter = this.#nodeUsd(from) + this.#nodeUsd(to);
