@@ -13,6 +13,8 @@ const POWERS = Float64Array.from({ length: SIZE }, (_, i) => 2 ** (i / SIZE));
 const EXPONENT_MIN = -1022;
 const WHOLES = Float64Array.from({ length: 2047 }, (_, i) => 2 ** (EXPONENT_MIN + i));
 const PER_UNIT = SIZE / Math.LN2;
+const UNIT = Math.LN2 / SIZE;
+const ABOVE_ZERO = 2 ** 19 + 0.5;
 
 const number = new Float64Array(1);
 const words = new Uint32Array(number.buffer);
@@ -32,8 +34,9 @@ export function log(value: number): number {
 
 /** Of a number between -700 and 700. */
 export function exp(value: number): number {
-  const place = Math.round(value * PER_UNIT) | 0;
-  const off = value - place / PER_UNIT;
+  // The nearest whole one: cut off above zero.
+  const place = ((value * PER_UNIT + ABOVE_ZERO) | 0) - (ABOVE_ZERO | 0);
+  const off = value - place * UNIT;
   return (
     WHOLES[(place >> BITS) - EXPONENT_MIN]! *
     POWERS[place & (SIZE - 1)]! *

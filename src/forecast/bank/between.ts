@@ -66,8 +66,7 @@ export class Places {
   #count = -1;
   readonly #one: Between = { left: 0, right: 0, share: 0, skipped: 0 };
 
-  find(horizons: ArrayLike<number>, skipped: number): void {
-    const count = horizons.length;
+  find(horizons: ArrayLike<number>, count: number, skipped: number): void {
     const known = this.#horizons;
     let same = count === this.#count && skipped === this.#one.skipped;
     for (let h = 0; same && h < count; h++) same = horizons[h] === known[h];

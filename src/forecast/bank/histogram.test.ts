@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
 import { BINS } from './layout.ts';
 
-const PRIOR = exponentialBins(0, 1, 1);
+const LEVELS = Float64Array.of(0.5, 0.9, 0.99);
+const PRIOR = exponentialBins(0, 1, 1, 100);
 
 /** Standard double exponential errors from a small generator. */
 function errors(count: number): number[] {
@@ -18,7 +19,7 @@ function errors(count: number): number[] {
 describe('a histogram of errors', () => {
   it('answers its prior where it has seen nothing', () => {
     const out = new Float64Array(3);
-    errorQuantiles(new Uint8Array(BINS), 0, PRIOR, 100, [0.5, 0.9, 0.99], out);
+    errorQuantiles(new Uint8Array(BINS), 0, PRIOR, LEVELS, out, 0);
     expect(out[0]).toBeCloseTo(0, 2);
     expect(Math.abs(out[1]! - Math.log(5))).toBeLessThan(0.1);
     expect(Math.abs(out[2]! - Math.log(50))).toBeLessThan(0.2);
@@ -30,7 +31,7 @@ describe('a histogram of errors', () => {
     for (const error of seen) addError(bytes, 0, error, 300);
     const sorted = seen.toSorted((a, b) => a - b);
     const out = new Float64Array(3);
-    errorQuantiles(bytes, 0, PRIOR, 1, [0.5, 0.9, 0.99], out);
+    errorQuantiles(bytes, 0, exponentialBins(0, 1, 1, 1), LEVELS, out, 0);
     expect(Math.abs(out[0]! - sorted[2500]!)).toBeLessThan(0.5);
     expect(Math.abs(out[1]! - sorted[4500]!)).toBeLessThan(1);
     expect(Math.abs(out[2]! - sorted[4950]!)).toBeLessThan(4);

@@ -31,10 +31,10 @@ const EDGES_COSH = Float64Array.from(
  * series to the ninth power is exact. Math.sinh takes five times as long.
  */
 function errorAt(bin: number, share: number): number {
-  const x = share / PER_UNIT;
+  const x = share * (1 / PER_UNIT);
   const y = x * x;
-  const sinh = x * (1 + (y / 6) * (1 + (y / 20) * (1 + (y / 42) * (1 + y / 72))));
-  const cosh = 1 + (y / 2) * (1 + (y / 12) * (1 + (y / 30) * (1 + y / 56)));
+  const sinh = x * (1 + y * (1 / 6 + y * (1 / 120 + y * (1 / 5040 + y * (1 / 362_880)))));
+  const cosh = 1 + y * (1 / 2 + y * (1 / 24 + y * (1 / 720 + y * (1 / 40_320))));
   return EDGES[bin]! * cosh + EDGES_COSH[bin]! * sinh;
 }
 
@@ -57,45 +57,48 @@ export function addError(bytes: Uint8Array, at: number, error: number, memory: n
 
 /**
  * @param prior of {@link exponentialBins}
- * @param priorSamples what the prior is worth
- * @param levels ascending probabilities; their quantiles go to `out`
+ * @param levels ascending probabilities; their quantiles go to `into`, from the place `to`
  */
 export function errorQuantiles(
   bytes: Uint8Array,
   at: number,
   prior: Float64Array,
-  priorSamples: number,
-  levels: ArrayLike<number>,
-  out: Float64Array,
+  levels: Float64Array,
+  into: Float64Array,
+  to: number,
 ): void {
   let low = 0;
   let high = 0;
   for (let i = 0; i < ORIGIN; i++) low += bytes[at + i]!;
   for (let i = ORIGIN; i < BINS; i++) high += bytes[at + i]!;
-  const all = low + high + priorSamples;
+  const all = low + high + prior[BINS]!;
   // Most medians are not below zero: then the bins below it are passed over.
-  const over = levels[0]! * all >= low + priorSamples * prior[ORIGIN]!;
+  const over = levels[0]! * all >= low + prior[ORIGIN]!;
   // Samples below the bin.
   let below = over ? low : 0;
   let bin = over ? ORIGIN : 0;
   for (let q = 0; q < levels.length; q++) {
     const wanted = levels[q]! * all;
-    while (bin < BINS - 1 && below + bytes[at + bin]! + priorSamples * prior[bin + 1]! < wanted)
-      below += bytes[at + bin++]!;
-    const here = bytes[at + bin]! + priorSamples * (prior[bin + 1]! - prior[bin]!);
-    const rest = wanted - below - priorSamples * prior[bin]!;
-    out[q] = errorAt(bin, here > 0 ? Math.min(1, rest / here) : 0.5);
+    while (bin < BINS - 1 && below + bytes[at + bin]! + prior[bin + 1]! < wanted) below += bytes[at + bin++]!;
+    const here = bytes[at + bin]! + (prior[bin + 1]! - prior[bin]!);
+    const rest = wanted - below - prior[bin]!;
+    into[to + q] = errorAt(bin, here > 0 ? (rest < here ? rest / here : 1) : 0.5);
   }
 }
 
 /**
- * Probability below each bin's edge under a double exponential around a median: mean distance `left` below and `right`
- * above. The outer bins hold all that is beyond them.
+ * Samples below each bin's edge of a double exponential around a median: mean distance `left` below and `right` above. The
+ * outer bins hold all that is beyond them.
+ *
+ * @param samples what all of it is worth
  */
-export function exponentialBins(median: number, left: number, right: number): Float64Array {
+export function exponentialBins(median: number, left: number, right: number, samples: number): Float64Array {
   const below = (value: number) => {
     const off = value - median;
     return off < 0 ? 0.5 * Math.exp(off / left) : 1 - 0.5 * Math.exp(-off / right);
   };
-  return Float64Array.from({ length: BINS + 1 }, (_, i) => (i === 0 ? 0 : i === BINS ? 1 : below(EDGES[i]!)));
+  return Float64Array.from(
+    { length: BINS + 1 },
+    (_, i) => samples * (i === 0 ? 0 : i === BINS ? 1 : below(EDGES[i]!)),
+  );
 }

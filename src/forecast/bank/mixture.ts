@@ -7,19 +7,11 @@
 import { type Between, between, Places, skippedOf } from './between.ts';
 import { blendAnswer } from './blend.ts';
 import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels } from './experts.ts';
-import { type BankLayout, BLEND, BUCKET_STEPS, BUCKETS, C, F, type Row } from './layout.ts';
+import { type BankLayout, BLEND, BUCKETS, C, F, type Row } from './layout.ts';
 import { outsideSay } from './outside.ts';
-import {
-  clampTo,
-  errorsAt,
-  kindShare,
-  levelsAt,
-  spreadFor,
-  TUNED,
-  usualSpread,
-  valuesAt,
-  weightsAt,
-} from './score.ts';
+import { clampTo, errorsAt, kindShare, valuesAt, weightsAt } from './score.ts';
+import { spreadsFor, usualSpreads } from './spread.ts';
+import { TUNED } from './tuned.ts';
 import { windowQuantiles } from './windows.ts';
 
 /** Points of a window's path: two and a half days of hours still show each day's peak. */
@@ -37,18 +29,25 @@ export class Mixture {
   readonly #externals: AskExternals;
   readonly #outside: AskOutside;
   readonly #answers: Float64Array;
-  readonly #weights: Float64Array[];
+  /** Of each bucket, one after the other; see {@link weightsAt}. */
+  readonly #weights: Float64Array;
   /** At each bucket, of the experts that say the same at every horizon: weighted answers, and weights. */
   readonly #levelSums = new Float64Array(BUCKETS);
   readonly #levelWeights = new Float64Array(BUCKETS);
-  readonly #errors = BUCKET_STEPS.map(() => new Float64Array(3));
   readonly #usual = new Float64Array(BUCKETS);
+  /** At each bucket, of p50, p90 and p99: error in spreads, share of the errors' kind of band. */
+  readonly #errors = new Float64Array(3 * BUCKETS);
+  readonly #shares = new Float64Array(3 * BUCKETS);
   readonly #values = new Float64Array(3);
-  readonly #shares = BUCKET_STEPS.map(() => new Float64Array(3));
-  readonly #asked = new Float64Array(3);
   readonly #window = new Float64Array(3);
   readonly #between: Between = { left: 0, right: 0, share: 0, skipped: 0 };
   readonly #places = new Places();
+  /** The mixture and its spread at each of the horizons asked for. */
+  #bases = new Float64Array(PATH_POINTS);
+  #spreads = new Float64Array(PATH_POINTS);
+  readonly #pathSteps = new Float64Array(PATH_POINTS);
+  readonly #pathPlaces = new Places();
+  #pathWindow = 0;
   readonly #outsideSum = new Float64Array(3);
   readonly #outsideWeight = new Float64Array(3);
   readonly #path = { base: 0, spread: 0 };
@@ -58,40 +57,35 @@ export class Mixture {
     this.#externals = externals;
     this.#outside = outside;
     this.#answers = new Float64Array(layout.experts);
-    this.#weights = BUCKET_STEPS.map(() => new Float64Array(layout.experts));
+    this.#weights = new Float64Array(BUCKETS * (layout.experts + 1));
   }
 
   /** p50, p90, p99 of the first horizon, then of the second, ..., in the series' unit. The row has a scale. */
   quantiles(at: Row, horizons: ArrayLike<number>, out: Float64Array): void {
+    const count = horizons.length;
+    const places = this.#places;
+    places.find(horizons, count, skippedOf(at));
+    const buckets = this.#along(at, horizons, count, places, TRUST_SCORES);
+    this.#bands(at, buckets);
+    const fromOutside = this.#layout.outside > 0;
+    const errors = this.#errors;
+    const shares = this.#shares;
     const scale = at.floats[at.f + F.scale]!;
     const high = clampHigh(at);
     const low = clampLow(at);
-    const places = this.#places;
-    places.find(horizons, skippedOf(at));
-    const fromOutside = this.#layout.outside > 0;
-    let ready = -1;
-    predictLevels(at, this.#answers);
-    for (let h = 0; h < horizons.length; h++) {
-      const ahead = horizons[h]!;
+    for (let h = 0; h < count; h++) {
       const b = places.left[h]!;
       const next = places.right[h]!;
       const share = places.share[h]!;
-      this.#predict(at, ahead);
-      while (ready < next) this.#prepare(at, ++ready);
-      // Weights that have hardly been scored yet are no better than those next to them.
-      const scored = at.codes[at.c + C.scores + next]!;
-      const base = this.#mix(at, b, next, (share * scored) / (scored + TRUST_SCORES));
-      const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
-      const spread = spreadFor(at, usual, base);
-      if (fromOutside) this.#hearOutside(at, ahead, b, next, share);
-      const errors = this.#errors[b]!;
-      const errorsNext = this.#errors[next]!;
-      const shares = this.#shares[b]!;
-      const sharesNext = this.#shares[next]!;
+      const base = this.#bases[h]!;
+      const spread = this.#spreads[h]!;
+      if (fromOutside) this.#hearOutside(at, horizons[h]!, b, next, share);
       let before = Number.NEGATIVE_INFINITY;
       for (let q = 0; q < 3; q++) {
-        const error = (1 - share) * errors[q]! + share * errorsNext[q]!;
-        const kind = (1 - share) * shares[q]! + share * sharesNext[q]!;
+        const left = 3 * b + q;
+        const right = 3 * next + q;
+        const error = (1 - share) * errors[left]! + share * errors[right]!;
+        const kind = (1 - share) * shares[left]! + share * shares[right]!;
         let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
         if (fromOutside) value = (value + this.#outsideSum[q]!) / (1 + this.#outsideWeight[q]!);
         value = value > high ? high : value < low ? low : value;
@@ -123,7 +117,7 @@ export class Mixture {
     }
   }
 
-  /** Weight of each expert near a horizon. Valid until the next question. */
+  /** Weight of each expert near a horizon. */
   weightsNear(at: Row, ahead: number): Float64Array {
     predictLevels(at, this.#answers);
     this.#predict(at, ahead);
@@ -131,8 +125,10 @@ export class Mixture {
     between(ahead, this.#between);
     // The longest bucket up to the horizon whose weights hold for others too.
     const b = this.#between.left;
-    weightsAt(at, b, this.#weights[b]!, this.#answers);
-    return this.#weights[b]!;
+    const { experts } = this.#layout;
+    const weights = new Float64Array(experts + 1);
+    weightsAt(at, b, this.#answers, weights, 0);
+    return weights.map((weight) => weight * weights[experts]!);
   }
 
   /** What is expected of the next step, in the series' unit; minus infinity for a row without a scale. */
@@ -142,36 +138,64 @@ export class Mixture {
     predictLevels(at, this.#answers);
     this.#predict(at, 1);
     this.#weigh(at, 0);
-    return this.#mix(at, 0, 0, 0) * scale;
+    this.#mix(at, 0, 0, 0, 0);
+    return this.#bases[0]! * scale;
   }
 
   /** The highest reach of the path over a window: the mixture and some spreads above it, and the spread there. */
   readonly path = (at: Row, window: number): { base: number; spread: number } => {
-    const place = this.#between;
-    place.skipped = skippedOf(at);
+    const steps = this.#pathSteps;
     const points = Math.min(PATH_POINTS, window);
-    let ready = -1;
-    this.#path.base = Number.NEGATIVE_INFINITY;
-    predictLevels(at, this.#answers);
-    for (let i = 1; i <= points; i++) {
-      const ahead = Math.round((window * i) / points);
-      between(ahead, place);
-      const { left: b, right: next, share } = place;
-      this.#predict(at, ahead);
-      while (ready < next) {
-        this.#weigh(at, ++ready);
-        this.#usual[ready] = usualSpread(at, ready);
-      }
-      const base = this.#mix(at, b, next, share);
-      const usual = (1 - share) * this.#usual[b]! + share * this.#usual[next]!;
-      const spread = spreadFor(at, usual, base);
-      const reach = base + TUNED.windowLift * spread;
-      if (reach <= this.#path.base) continue;
-      this.#path.base = reach;
-      this.#path.spread = spread;
+    const count = Math.floor(points);
+    // Most rows are asked for the same windows: the points are there from the last time.
+    if (window !== this.#pathWindow)
+      for (let i = 0; i < count; i++) steps[i] = Math.round((window * (i + 1)) / points);
+    this.#pathWindow = window;
+    this.#pathPlaces.find(steps, count, skippedOf(at));
+    this.#along(at, steps, count, this.#pathPlaces, 0);
+    let highest = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < count; i++) {
+      const reach = this.#bases[i]! + TUNED.windowLift * this.#spreads[i]!;
+      if (reach <= highest) continue;
+      highest = reach;
+      this.#path.spread = this.#spreads[i]!;
     }
+    this.#path.base = highest;
     return this.#path;
   };
+
+  /**
+   * The mixture and its spread at horizons, to `#bases` and `#spreads`; the last bucket that was asked for.
+   *
+   * @param trust scores from which weights at a horizon count for half of what they would
+   */
+  #along(at: Row, horizons: ArrayLike<number>, count: number, places: Places, trust: number): number {
+    if (this.#bases.length < count) {
+      this.#bases = new Float64Array(count);
+      this.#spreads = new Float64Array(count);
+    }
+    const { codes, c } = at;
+    const spreads = this.#spreads;
+    const usual = this.#usual;
+    let ready = -1;
+    predictLevels(at, this.#answers);
+    for (let h = 0; h < count; h++) {
+      const next = places.right[h]!;
+      const share = places.share[h]!;
+      this.#predict(at, horizons[h]!);
+      while (ready < next) this.#weigh(at, ++ready);
+      // Weights that have hardly been scored yet are no better than those next to them.
+      const scored = codes[c + C.scores + next]!;
+      this.#mix(at, h, places.left[h]!, next, trust > 0 ? (share * scored) / (scored + trust) : share);
+    }
+    usualSpreads(at, 0, ready, usual);
+    for (let h = 0; h < count; h++) {
+      const share = places.share[h]!;
+      spreads[h] = (1 - share) * usual[places.left[h]!]! + share * usual[places.right[h]!]!;
+    }
+    spreadsFor(at, 0, count - 1, this.#bases, spreads);
+    return ready;
+  }
 
   /** Answers at a horizon; those that are the same at all are there already. */
   #predict(at: Row, ahead: number): void {
@@ -179,53 +203,58 @@ export class Mixture {
     if (this.#layout.experts > this.#layout.own) this.#externals(ahead, this.#answers);
   }
 
-  /** Weights, bands and shares of a bucket. */
-  #prepare(at: Row, b: number): void {
-    this.#weigh(at, b);
-    levelsAt(at, b, this.#asked);
-    errorsAt(at, b, this.#asked, this.#errors[b]!);
-    this.#usual[b] = usualSpread(at, b);
-    if (b === 0) valuesAt(at, this.#values);
-    for (let q = 0; q < 3; q++) this.#shares[b]![q] = kindShare(at, b, q);
+  /** Bands of the buckets to the last. */
+  #bands(at: Row, last: number): void {
+    valuesAt(at, this.#values);
+    for (let b = 0; b <= last; b++) {
+      errorsAt(at, b, this.#errors, 3 * b);
+      for (let q = 0; q < 3; q++) this.#shares[3 * b + q] = kindShare(at, b, q);
+    }
   }
 
   #weigh(at: Row, b: number): void {
-    const weights = this.#weights[b]!;
-    weightsAt(at, b, weights, this.#answers);
+    const weights = this.#weights;
+    const from = b * (this.#layout.experts + 1);
+    weightsAt(at, b, this.#answers, weights, from);
     let sum = 0;
     let total = 0;
     for (let e = 0; e < LEVELS; e++) {
-      sum += weights[e]! * this.#answers[e]!;
-      total += weights[e]!;
+      sum += weights[from + e]! * this.#answers[e]!;
+      total += weights[from + e]!;
     }
     this.#levelSums[b] = sum;
     this.#levelWeights[b] = total;
   }
 
-  /** The mixture between two buckets. */
-  #mix(at: Row, b: number, next: number, share: number): number {
-    const left = this.#weights[b]!;
-    const right = this.#weights[next]!;
+  /** The mixture between two buckets, to the place `h` of `#bases`. */
+  #mix(at: Row, h: number, b: number, next: number, share: number): void {
+    const weights = this.#weights;
     const answers = this.#answers;
-    const blends = this.#layout.blendAt >= 0;
-    let sum = (1 - share) * this.#levelSums[b]! + share * this.#levelSums[next]!;
-    let total = (1 - share) * this.#levelWeights[b]! + share * this.#levelWeights[next]!;
-    for (let e = LEVELS; e < answers.length; e++) {
+    const { experts, blendAt } = this.#layout;
+    const blends = blendAt >= 0;
+    const left = b * (experts + 1);
+    const right = next * (experts + 1);
+    const ofLeft = (1 - share) * weights[left + experts]!;
+    const ofRight = share * weights[right + experts]!;
+    let sum = ofLeft * this.#levelSums[b]! + ofRight * this.#levelSums[next]!;
+    let total = ofLeft * this.#levelWeights[b]! + ofRight * this.#levelWeights[next]!;
+    for (let e = LEVELS; e < experts; e++) {
       const answer = answers[e]!;
       if ((blends && e === BLEND) || Number.isNaN(answer)) continue;
-      const weight = (1 - share) * left[e]! + share * right[e]!;
+      const weight = ofLeft * weights[left + e]! + ofRight * weights[right + e]!;
       sum += weight * answer;
       total += weight;
     }
-    if (!(total > 0)) return 0;
-    const first = sum / total;
-    if (!blends) return first;
-    // Each regression by its own weight: a wild one that nobody believes at its horizon is not believed between either.
-    const weightLeft = (1 - share) * left[BLEND]!;
-    const weightRight = share * right[BLEND]!;
-    sum += weightLeft * clampTo(at, blendAnswer(at, b, answers, first));
-    if (weightRight > 0) sum += weightRight * clampTo(at, blendAnswer(at, next, answers, first));
-    return sum / (total + weightLeft + weightRight);
+    if (blends && total > 0) {
+      const first = sum / total;
+      // Each regression by its own weight: a wild one that nobody believes at its horizon is not believed between either.
+      const weightLeft = ofLeft * weights[left + BLEND]!;
+      const weightRight = ofRight * weights[right + BLEND]!;
+      sum += weightLeft * clampTo(at, blendAnswer(at, b, answers, first));
+      if (weightRight > 0) sum += weightRight * clampTo(at, blendAnswer(at, next, answers, first));
+      total += weightLeft + weightRight;
+    }
+    this.#bases[h] = total > 0 ? sum / total : 0;
   }
 
   /** What those from outside say at a horizon, each by its say. */

@@ -6,7 +6,6 @@
  * A slot holds what was answered at one step for one bucket of horizons until its truth comes.
  */
 
-import { log, power } from '../powers.ts';
 import { blendAnswer, learnBlend } from './blend.ts';
 import { clampHigh, clampLow, predict } from './experts.ts';
 import { fromHalf, MISSING, sizeOf, toHalf, toSize } from './halves.ts';
@@ -26,60 +25,24 @@ import {
   type Row,
 } from './layout.ts';
 import { keepOutside, settleOutside } from './outside.ts';
-import { EXPERT_PRIOR, SPREAD_PRIOR } from './priors.ts';
-
-/** What was tuned on public series (`bench/forecast`), in one place. */
-export const TUNED = {
-  /** Scores that the prior loss of an expert is worth, and those after which an old one weighs little. */
-  lossPrior: 6,
-  lossMemory: 70,
-  /** Losses nearer than this share of the usual deviation are the same. */
-  lossFloor: 0.01,
-  /** Samples that the prior of an error distribution is worth: its shape is stable, it is the spread that moves. */
-  bandPrior: 400,
-  bandMemory: 300,
-  valuePrior: 30,
-  valueMemory: 700,
-  /** Scores over which the mean error at a horizon is averaged. */
-  spreadMemory: 600,
-  /** Spread follows the noise of now, and the forecast's level against the usual, to these powers at first. */
-  noisePower: 0.3,
-  levelPower: 0.15,
-  /** Step with which a row learns powers of its own, per score. */
-  levelPowerRate: 0.004,
-  noisePowerRate: 0.01,
-  /** Share of the usual deviation that a spread has at least. */
-  spreadFloor: 0.02,
-  /** Step of the adaptive conformal level, per score. */
-  conformRate: 0.001,
-  kindFloor: 0.01,
-  /** Share of the errors' own median that moves p50. */
-  medianShift: 0.5,
-  windowPrior: 12,
-  /** Spreads above the path at which its highest point is looked for. */
-  windowLift: 1,
-};
+import { EXPERT_PRIOR } from './priors.ts';
+import { learnPowers, spreadsFor, usualSpreads } from './spread.ts';
+import { TUNED } from './tuned.ts';
 
 const LEVELS = Float64Array.from(QUANTILES);
-/** How much of the noise of now is still there at a bucket. */
-const FOLLOWED = BUCKET_STEPS.map((steps) => 1 / (1 + 0.1 * steps));
-const ERROR_PRIOR = exponentialBins(0, 1, 1);
-const VALUE_PRIOR = exponentialBins(-0.2, 1, 1);
+const ERROR_PRIOR = exponentialBins(0, 1, 1, TUNED.bandPrior);
+const VALUE_PRIOR = exponentialBins(-0.2, 1, 1, TUNED.valuePrior);
 
 /** What a unit of the moved levels of p90 and p99 is: their ranges, see `settle`, fit 16 bits. */
 const CONFORM_UNITS = [4e-6, 5e-7] as const;
 /** Multiples of it, less their whole parts, are spread evenly. */
 const GOLDEN = (Math.sqrt(5) - 1) / 2;
 
-/** An error counts as at most so many spreads where powers are learnt, and its mean is learnt at this rate. */
-const ERROR_MAX = 4;
-const ERROR_MEAN_RATE = 0.003;
-const LEVEL_POWER_RANGE = [-0.3, 1] as const;
-const NOISE_POWER_RANGE = [0, 1] as const;
-
 /** Scratch of one thread: nothing in it outlives a call. */
-const answers = new Float64Array(EXPERTS + 8);
-const weights = new Float64Array(EXPERTS + 8);
+const answers = new Float64Array(EXPERTS + 16);
+const weights = new Float64Array(EXPERTS + 16);
+const bases = new Float64Array(BUCKETS);
+const spreads = new Float64Array(BUCKETS);
 const quantiles = new Float64Array(3);
 const valueQuantiles = new Float64Array(3);
 const asked = new Float64Array(3);
@@ -87,153 +50,87 @@ const periodRates = new Float64Array(3);
 /** Scores that the guess about a newcomer is worth. */
 const NEWCOMER_PRIOR = 2;
 
-/** Weights of the experts at a bucket into `out`; NaN answers have none. */
-export function weightsAt(row: Row, bucket: number, into: Float64Array, from: ArrayLike<number>): void {
-  const { codes, layout } = row;
-  const at = row.c + C.losses + bucket * layout.experts;
-  let least = 0xffff;
-  // Losses are not below zero: their codes ascend as they do.
-  for (let e = 0; e < layout.experts; e++)
-    if (!Number.isNaN(from[e]!) && codes[at + e]! < least) least = codes[at + e]!;
-  const slack = 1e-5 + TUNED.lossFloor * row.floats[row.f + F.deviation]!;
-  const floor = slack + sizeOf(least);
+/**
+ * Weights of the experts at a bucket, whose answers are `from`, to `into`, from the place `to`; NaN answers have none. What
+ * makes their sum one follows them.
+ */
+export function weightsAt(
+  row: Row,
+  bucket: number,
+  from: Float64Array,
+  into: Float64Array,
+  to: number,
+): void {
+  const { codes } = row;
+  const { experts } = row.layout;
+  const at = row.c + C.losses + bucket * experts;
+  const slack = slackOf(row);
   let sum = 0;
-  for (let e = 0; e < layout.experts; e++) {
-    if (Number.isNaN(from[e]!)) {
-      into[e] = 0;
-      continue;
-    }
-    // To the power of 10, by squares: this is asked hundreds of times a second and series.
-    const ratio = floor / (sizeOf(codes[at + e]!) + slack);
-    const fourth = ratio * ratio * ratio * ratio;
-    const eighth = fourth * fourth;
-    const weight = eighth * ratio * ratio;
-    into[e] = weight;
+  for (let e = 0; e < experts; e++) {
+    const weight = Number.isNaN(from[e]!) ? 0 : weightOf(codes[at + e]!, slack);
+    into[to + e] = weight;
     sum += weight;
   }
-  const per = 1 / sum;
-  for (let e = 0; e < layout.experts; e++) into[e]! *= per;
+  into[to + experts] = 1 / sum;
+}
+
+/** Losses nearer than this to each other are the same. */
+function slackOf(row: Row): number {
+  return 1e-5 + TUNED.lossFloor * row.floats[row.f + F.deviation]!;
+}
+
+/** One over a loss to the power of 10, which losses in 16 bits and the slack keep between 1e-49 and 1e50. */
+function weightOf(lossCode: number, slack: number): number {
+  const per = 1 / (sizeOf(lossCode) + slack);
+  // By squares: this is asked hundreds of times a second and series.
+  const square = per * per;
+  const fourth = square * square;
+  return fourth * fourth * square;
 }
 
 /**
  * The mixture at a bucket. The regression is asked with the others' mixture as its start, then weighs in as one of them;
  * its answer is written to `from`.
  */
-export function mixAt(row: Row, bucket: number, from: Float64Array): number {
-  const blends = row.layout.blendAt >= 0;
-  if (blends) from[BLEND] = Number.NaN;
-  weightsAt(row, bucket, weights, from);
-  const first = weighted(row.layout.experts, from, weights);
-  if (!blends) return first;
-  const answer = blendAnswer(row, bucket, from, first);
-  const high = clampHigh(row);
-  const low = clampLow(row);
-  from[BLEND] = answer > high ? high : answer < low ? low : answer;
-  weightsAt(row, bucket, weights, from);
-  return weighted(row.layout.experts, from, weights);
+function mixAt(row: Row, bucket: number, from: Float64Array): number {
+  const first = firstMix(row, bucket, from);
+  const { experts, blendAt } = row.layout;
+  if (blendAt < 0) return first;
+  const answer = clampTo(row, blendAnswer(row, bucket, from, first));
+  from[BLEND] = answer;
+  const weight = weightOf(row.codes[row.c + C.losses + bucket * experts + BLEND]!, slackOf(row));
+  const share = weight / (weight + 1 / weights[experts]!);
+  return first + share * (answer - first);
 }
 
 /** The mixture of all but the regression. */
 function firstMix(row: Row, bucket: number, from: Float64Array): number {
+  const { experts, blendAt } = row.layout;
   const answer = from[BLEND]!;
-  from[BLEND] = Number.NaN;
-  weightsAt(row, bucket, weights, from);
-  from[BLEND] = answer;
-  return weighted(row.layout.experts, from, weights);
-}
-
-function weighted(experts: number, from: ArrayLike<number>, by: ArrayLike<number>): number {
+  if (blendAt >= 0) from[BLEND] = Number.NaN;
+  weightsAt(row, bucket, from, weights, 0);
   let sum = 0;
-  for (let e = 0; e < experts; e++) if (by[e]! > 0) sum += by[e]! * from[e]!;
-  return sum;
+  for (let e = 0; e < experts; e++) if (weights[e]! > 0) sum += weights[e]! * from[e]!;
+  if (blendAt >= 0) from[BLEND] = answer;
+  return sum * weights[experts]!;
 }
 
-/** Mean absolute error of the mixture at a bucket, as the noise of now has it. */
-export function usualSpread(row: Row, bucket: number): number {
-  const { floats: x, f } = row;
-  const slow = x[f + F.noiseSlow]! + 1e-6;
-  const count = row.codes[row.c + C.scores + bucket]!;
-  const guess = slow * SPREAD_PRIOR[bucket]!;
-  const usual = (count * x[f + F.spread + bucket]! + 4 * guess) / (count + 4);
-  const followed = TUNED.noisePower + x[f + F.noisePower]!;
-  return usual * power(noiseNow(row), followed * FOLLOWED[bucket]!);
-}
-
-/** Noise of now against the usual. */
-function noiseNow(row: Row): number {
-  const { floats: x, f } = row;
-  const slow = x[f + F.noiseSlow]! + 1e-6;
-  return Math.max(0.2, Math.min(5, (x[f + F.noiseFast]! + 0.1 * slow) / (1.1 * slow)));
-}
-
-/** A forecast's level against the usual. */
-function levelOf(row: Row, base: number): number {
-  const { floats: x, f } = row;
-  const slow = x[f + F.noiseSlow]! + 1e-6;
-  return Math.max(0.2, Math.min(5, (Math.abs(base) + slow) / (Math.abs(x[f + F.mean]!) + slow)));
-}
-
-/** Learns how the spread follows level and noise, by steps down the gradient of a double exponential's likelihood. */
-function learnPowers(row: Row, bucket: number, error: number, base: number): void {
-  const { floats: x, f } = row;
-  const off = Math.min(ERROR_MAX, Math.abs(error)) - 1 - x[f + F.errorMean]!;
-  x[f + F.errorMean]! += ERROR_MEAN_RATE * off;
-  const level = log(levelOf(row, base));
-  const toLevel = (TUNED.levelPowerRate / (1 + level * level)) * off * level;
-  x[f + F.levelPower] = within(x[f + F.levelPower]! + toLevel, TUNED.levelPower, LEVEL_POWER_RANGE);
-  // Only one step on is the noise of now still that of then.
-  if (bucket > 0) return;
-  const noise = log(noiseNow(row));
-  const toNoise = (TUNED.noisePowerRate / (1 + noise * noise)) * off * noise;
-  x[f + F.noisePower] = within(x[f + F.noisePower]! + toNoise, TUNED.noisePower, NOISE_POWER_RANGE);
-}
-
-/** What is learnt on top of `first`, so that both together stay in the range. */
-function within(learnt: number, first: number, [least, most]: readonly [number, number]): number {
-  return Math.max(least - first, Math.min(most - first, learnt));
-}
-
-/** Spread follows the forecast's level: what is foreseen high may err more. */
-export function spreadFor(row: Row, usual: number, base: number): number {
-  const { floats: x, f } = row;
-  return (
-    usual * power(levelOf(row, base), TUNED.levelPower + x[f + F.levelPower]!) +
-    1e-5 +
-    TUNED.spreadFloor * x[f + F.deviation]!
-  );
-}
-
-export function spreadAt(row: Row, bucket: number, base: number): number {
-  return spreadFor(row, usualSpread(row, bucket), base);
-}
-
-/** Quantiles of the realised errors at a bucket, in spreads. */
-export function errorsAt(row: Row, bucket: number, levels: ArrayLike<number>, out: Float64Array): void {
-  errorQuantiles(
-    row.bytes,
-    row.b + row.layout.binsAt + bucket * BINS,
-    ERROR_PRIOR,
-    TUNED.bandPrior,
-    levels,
-    out,
-  );
-  out[0] = TUNED.medianShift * out[0]!;
+/** Quantiles of the realised errors at a bucket, in spreads; p90 and p99 at levels moved by what was realised. */
+export function errorsAt(row: Row, bucket: number, into: Float64Array, to: number): void {
+  asked[0] = 0.5;
+  asked[1] = 0.9 + movedBy(row, bucket, 1);
+  asked[2] = 0.99 + movedBy(row, bucket, 2);
+  errorQuantiles(row.bytes, row.b + row.layout.binsAt + bucket * BINS, ERROR_PRIOR, asked, into, to);
+  into[to]! *= TUNED.medianShift;
 }
 
 /** Quantiles of the values of late, whatever the horizon, in units of the scale. */
-export function valuesAt(row: Row, out: Float64Array): void {
+export function valuesAt(row: Row, into: Float64Array): void {
   const { floats: x, f, bytes, b, layout } = row;
-  errorQuantiles(bytes, b + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, TUNED.valuePrior, LEVELS, out);
+  errorQuantiles(bytes, b + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, LEVELS, into, 0);
   const mean = x[f + F.mean]!;
   const deviation = x[f + F.deviation]! + 1e-5;
-  for (let q = 0; q < 3; q++) out[q] = mean + deviation * out[q]!;
-}
-
-/** Levels to ask for at a bucket: those promised, moved by what was realised. */
-export function levelsAt(row: Row, bucket: number, into: Float64Array): void {
-  into[0] = 0.5;
-  into[1] = 0.9 + movedBy(row, bucket, 1);
-  into[2] = 0.99 + movedBy(row, bucket, 2);
+  for (let q = 0; q < 3; q++) into[q] = mean + deviation * into[q]!;
 }
 
 /** How far the level of p90 (1) or p99 (2) is moved at a bucket. */
@@ -261,36 +158,40 @@ export function makeSlots(
   externals: (ahead: number, out: Float64Array) => void,
   outside: (expert: number, ahead: number) => ArrayLike<number> | undefined,
 ): void {
-  const { layout, floats: x, f, codes, c } = row;
-  const length = x[f + F.length]!;
+  const { layout, codes, c } = row;
+  const length = row.floats[row.f + F.length]! | 0;
   for (let b = 0; b < BUCKETS; b++) {
     const stride = layout.slotStride[b]!;
     if (length % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + ((length / stride) % layout.slots[b]!) * layout.slotCodes;
+    const at = c + layout.slotAt[b]! + (((length / stride) | 0) % layout.slots[b]!) * layout.slotCodes;
     predict(row, BUCKET_STEPS[b]!, answers);
     if (layout.experts > layout.own) externals(BUCKET_STEPS[b]!, answers);
     const base = mixAt(row, b, answers);
-    for (let e = 0; e < layout.experts; e++) codes[at + e] = toHalf(answers[e]!);
-    const spread = spreadAt(row, b, base);
-    levelsAt(row, b, asked);
-    errorsAt(row, b, asked, quantiles);
-    const after = at + layout.experts;
-    codes[after] = toHalf(base);
-    codes[after + 1] = toHalf(spread);
-    for (let q = 1; q < 3; q++) codes[after + 1 + q] = toHalf(base + spread * quantiles[q]!);
-    if (layout.outside > 0) codes[after + 4] = toHalf(base + spread * quantiles[0]!);
+    bases[b] = base;
+    usualSpreads(row, b, b, spreads);
+    spreadsFor(row, b, b, bases, spreads);
+    const spread = spreads[b]!;
+    errorsAt(row, b, quantiles, 0);
+    const after = layout.experts;
+    answers[after] = base;
+    answers[after + 1] = spread;
+    answers[after + 2] = base + spread * quantiles[1]!;
+    answers[after + 3] = base + spread * quantiles[2]!;
+    answers[after + 4] = base + spread * quantiles[0]!;
+    const kept = layout.outside > 0 ? after + 5 : after + 4;
+    for (let i = 0; i < kept; i++) codes[at + i] = toHalf(answers[i]!);
     for (let i = 0; i < layout.outside; i++) keepOutside(row, at, i, outside(i, BUCKET_STEPS[b]!));
   }
 }
 
 /** At a missing step nothing is answered: what a slot held is of another time. */
 export function clearSlots(row: Row): void {
-  const { layout, floats: x, f, codes, c } = row;
-  const length = x[f + F.length]!;
+  const { layout, codes, c } = row;
+  const length = row.floats[row.f + F.length]! | 0;
   for (let b = 0; b < BUCKETS; b++) {
     const stride = layout.slotStride[b]!;
     if (length % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + ((length / stride) % layout.slots[b]!) * layout.slotCodes;
+    const at = c + layout.slotAt[b]! + (((length / stride) | 0) % layout.slots[b]!) * layout.slotCodes;
     codes[at + layout.experts] = MISSING;
   }
 }
@@ -298,13 +199,15 @@ export function clearSlots(row: Row): void {
 /** Holds what was answered for this step against its value. Call before the step is pushed. */
 export function settle(row: Row, value: number): void {
   const { layout, floats: x, f, codes, c, bytes, b: firstByte } = row;
-  const length = x[f + F.length]! + 1;
+  const length = (x[f + F.length]! | 0) + 1;
+  // Rounded up as often as its part of a unit says, so that many small steps add up to what they are.
+  const rounding = length * GOLDEN - Math.floor(length * GOLDEN);
   let valuesKnown = false;
   for (let b = 0; b < BUCKETS; b++) {
     const from = length - BUCKET_STEPS[b]!;
     const stride = layout.slotStride[b]!;
     if (from < 1 || from % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + ((from / stride) % layout.slots[b]!) * layout.slotCodes;
+    const at = c + layout.slotAt[b]! + (((from / stride) | 0) % layout.slots[b]!) * layout.slotCodes;
     const baseCode = codes[at + layout.experts]!;
     if (baseCode === MISSING) continue;
     const after = at + layout.experts;
@@ -353,10 +256,7 @@ export function settle(row: Row, value: number): void {
       const moved = movedBy(row, b, q) + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
       const most = q === 1 ? 0.06 : 0.008;
       const bounded = moved > most ? most : moved < -2 * most ? -2 * most : moved;
-      // Rounded up as often as its part of a unit says, so that many small steps add up to what they are.
-      codes[c + C.conform + 2 * b + q - 1] = Math.floor(
-        bounded / CONFORM_UNITS[q - 1]! + ((length * GOLDEN) % 1),
-      );
+      codes[c + C.conform + 2 * b + q - 1] = Math.floor(bounded / CONFORM_UNITS[q - 1]! + rounding);
     }
   }
   const known = x[f + F.known]!;

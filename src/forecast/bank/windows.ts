@@ -5,7 +5,7 @@
 import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
 import { BINS, BUCKETS, F, QUANTILES, type Row } from './layout.ts';
-import { TUNED } from './score.ts';
+import { TUNED } from './tuned.ts';
 
 const LEVELS = Float64Array.from(QUANTILES);
 const priors = new Map<number, Float64Array>();
@@ -15,7 +15,7 @@ function priorOf(window: number): Float64Array {
   let prior = priors.get(window);
   if (prior === undefined) {
     const size = Math.log(Math.max(2, window));
-    prior = exponentialBins(0.3 * size - TUNED.windowLift, 0.75, 0.7 + 0.35 * size);
+    prior = exponentialBins(0.3 * size - TUNED.windowLift, 0.75, 0.7 + 0.35 * size, TUNED.windowPrior);
     priors.set(window, prior);
   }
   return prior;
@@ -29,11 +29,11 @@ export function makeWindows(
   path: (row: Row, window: number) => { base: number; spread: number },
 ): void {
   const { layout, codes, c } = row;
-  const length = row.floats[row.f + F.length]!;
+  const length = row.floats[row.f + F.length]! | 0;
   for (let w = 0; w < layout.windows.length; w++) {
     const stride = layout.windowStride[w]!;
     if (length % stride !== 0) continue;
-    const at = c + layout.windowAt[w]! + ((length / stride) % layout.windowSlots[w]!) * 3;
+    const at = c + layout.windowAt[w]! + (((length / stride) | 0) % layout.windowSlots[w]!) * 3;
     const { base, spread } = path(row, layout.windows[w]!);
     codes[at] = toHalf(base);
     codes[at + 1] = toHalf(spread);
@@ -44,7 +44,7 @@ export function makeWindows(
 /** Follows the running maxima; where a window ends at this step, its error is learnt. Call before the step is pushed. */
 export function settleWindows(row: Row, value: number): void {
   const { layout, codes, c, bytes, b } = row;
-  const length = row.floats[row.f + F.length]! + 1;
+  const length = (row.floats[row.f + F.length]! | 0) + 1;
   for (let w = 0; w < layout.windows.length; w++) {
     const start = c + layout.windowAt[w]!;
     const slots = layout.windowSlots[w]!;
@@ -53,7 +53,7 @@ export function settleWindows(row: Row, value: number): void {
     const made = length - layout.windows[w]!;
     const stride = layout.windowStride[w]!;
     if (made < 1 || made % stride !== 0) continue;
-    const at = start + ((made / stride) % slots) * 3;
+    const at = start + (((made / stride) | 0) % slots) * 3;
     const spread = fromHalf(codes[at + 1]!);
     if (!(spread > 0)) continue;
     addError(
@@ -77,9 +77,9 @@ export function windowQuantiles(
     bytes,
     b + layout.binsAt + (BUCKETS + 1 + window) * BINS,
     priorOf(layout.windows[window]!),
-    TUNED.windowPrior,
     LEVELS,
     found,
+    0,
   );
   for (let q = 0; q < 3; q++) out[q] = base + spread * found[q]!;
 }

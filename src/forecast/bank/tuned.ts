@@ -1,0 +1,31 @@
+/** What was tuned on public series (`bench/forecast`), in one place. */
+export const TUNED = {
+  /** Scores that the prior loss of an expert is worth, and those after which an old one weighs little. */
+  lossPrior: 6,
+  lossMemory: 70,
+  /** Losses nearer than this share of the usual deviation are the same. */
+  lossFloor: 0.01,
+  /** Samples that the prior of an error distribution is worth: its shape is stable, it is the spread that moves. */
+  bandPrior: 400,
+  bandMemory: 300,
+  valuePrior: 30,
+  valueMemory: 700,
+  /** Scores over which the mean error at a horizon is averaged. */
+  spreadMemory: 600,
+  /** Spread follows the noise of now, and the forecast's level against the usual, to these powers at first. */
+  noisePower: 0.3,
+  levelPower: 0.15,
+  /** Step with which a row learns powers of its own, per score. */
+  levelPowerRate: 0.004,
+  noisePowerRate: 0.01,
+  /** Share of the usual deviation that a spread has at least. */
+  spreadFloor: 0.02,
+  /** Step of the adaptive conformal level, per score. */
+  conformRate: 0.001,
+  kindFloor: 0.01,
+  /** Share of the errors' own median that moves p50. */
+  medianShift: 0.5,
+  windowPrior: 12,
+  /** Spreads above the path at which its highest point is looked for. */
+  windowLift: 1,
+};
