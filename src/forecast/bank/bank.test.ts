@@ -32,6 +32,12 @@ function day(steps: number, level = 100): number[] {
 }
 
 describe('a series in the bank', () => {
+  it('takes at most 1,808 bytes in a fleet, so that half a million are held in a gigabyte', () => {
+    const bank = new SeriesBank({ stepS: 60, slots: 2, windows: [15, 60], regression: false, rows: 1 });
+    bank.add();
+    expect(bank.bytes).toBeLessThanOrEqual(1808);
+  });
+
   it('keeps a constant load constant, with hardly a band', () => {
     for (const [p50, , p99] of asked(fed(new Array(500).fill(42)))) {
       expect(p50).toBeCloseTo(42, 1);

@@ -59,10 +59,16 @@ export interface SavedRow {
   bytes: string;
 }
 
-interface Chunk {
-  floats: Float32Array;
-  codes: Uint16Array;
-  bytes: Uint8Array;
+type Chunk = Pick<Row, 'floats' | 'codes' | 'bytes' | 'words'>;
+
+function makeChunk(layout: BankLayout, rows: number): Chunk {
+  const bytes = new Uint8Array(rows * layout.bytes);
+  return {
+    floats: new Float32Array(rows * layout.floats),
+    codes: new Uint16Array(rows * layout.codes),
+    bytes,
+    words: new Int32Array(bytes.buffer),
+  };
 }
 
 export class SeriesBank {
@@ -99,15 +105,7 @@ export class SeriesBank {
     });
     this.names = [...EXPERT_NAMES.slice(0, this.layout.own), ...externals];
     this.#mixture = new Mixture(this.layout, this.#askExternals, this.#askOutside);
-    this.#row = {
-      layout: this.layout,
-      floats: new Float32Array(0),
-      f: 0,
-      codes: new Uint16Array(0),
-      c: 0,
-      bytes: new Uint8Array(0),
-      b: 0,
-    };
+    this.#row = { layout: this.layout, ...makeChunk(this.layout, 0), f: 0, c: 0, b: 0 };
   }
 
   /** Rows in use. */
@@ -125,11 +123,7 @@ export class SeriesBank {
   add(): number {
     const row = this.#free.pop() ?? this.#rows++;
     if (row >= this.#chunks.length * this.#chunkRows)
-      this.#chunks.push({
-        floats: new Float32Array(this.#chunkRows * this.layout.floats),
-        codes: new Uint16Array(this.#chunkRows * this.layout.codes),
-        bytes: new Uint8Array(this.#chunkRows * this.layout.bytes),
-      });
+      this.#chunks.push(makeChunk(this.layout, this.#chunkRows));
     const at = this.seek(row);
     at.floats.fill(0, at.f, at.f + this.layout.floats);
     at.codes.fill(0, at.c, at.c + this.layout.codes);
@@ -178,6 +172,7 @@ export class SeriesBank {
     at.floats = chunk.floats;
     at.codes = chunk.codes;
     at.bytes = chunk.bytes;
+    at.words = chunk.words;
     at.f = within * this.layout.floats;
     at.c = within * this.layout.codes;
     at.b = within * this.layout.bytes;
@@ -333,7 +328,7 @@ export class SeriesBank {
 
   #format(): string {
     const { stepS, floats, codes, bytes, experts } = this.layout;
-    return `skein-row-2/${stepS}/${floats}/${codes}/${bytes}/${experts}`;
+    return `skein-row-3/${stepS}/${floats}/${codes}/${bytes}/${experts}`;
   }
 
   readonly #outsideAnswer = new Float64Array(3);

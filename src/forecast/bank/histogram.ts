@@ -6,11 +6,13 @@
  */
 
 import { asinh } from '../powers.ts';
-import { BINS } from './layout.ts';
+import { BINS, type Row, WORD_BYTES } from './layout.ts';
 
 const STRETCH = 1.5;
 const PER_UNIT = 4;
 const ORIGIN = 9;
+/** Words below it; one bin more is. */
+const ORIGIN_WORDS = 2;
 /** A full bin: all are halved. */
 const BIN_MAX = 255;
 
@@ -38,14 +40,32 @@ function errorAt(bin: number, share: number): number {
   return EDGES[bin]! * cosh + EDGES_COSH[bin]! * sinh;
 }
 
-/** @param memory samples after which old ones have half their weight */
-export function addError(bytes: Uint8Array, at: number, error: number, memory: number): void {
+/** Where bins are: bytes, and the same memory in words. */
+export type Bins = Pick<Row, 'bytes' | 'words'>;
+
+/** Bytes 0 and 2 of a word. */
+const EVEN = 0x00ff00ff;
+
+/** Samples in `count` words of bins from the byte `at`: four bins at a time, of which pairs have 16 bits each. */
+function samplesIn(words: Int32Array, at: number, count: number): number {
+  const from = at >> 2;
+  let pairs = 0;
+  for (let i = 0; i < count; i++) {
+    const word = words[from + i]!;
+    pairs += (word & EVEN) + ((word >>> 8) & EVEN);
+  }
+  return (pairs & 0xffff) + (pairs >>> 16);
+}
+
+/**
+ * @param at the first of the bins, on a word
+ * @param memory samples after which old ones have half their weight
+ */
+export function addError({ bytes, words }: Bins, at: number, error: number, memory: number): void {
   const bin = at + binOf(error);
   const count = bytes[bin]! + 1;
   bytes[bin] = count;
-  let total = 0;
-  for (let i = 0; i < BINS; i++) total += bytes[at + i]!;
-  if (total <= memory && count < BIN_MAX) return;
+  if (count < BIN_MAX && samplesIn(words, at, BINS / WORD_BYTES) <= memory) return;
   // What halving a bin leaves over goes to the next: single samples of the tails are not lost.
   let left = 0;
   for (let i = 0; i < BINS; i++) {
@@ -56,22 +76,20 @@ export function addError(bytes: Uint8Array, at: number, error: number, memory: n
 }
 
 /**
+ * @param at the first of the bins, on a word
  * @param prior of {@link exponentialBins}
  * @param levels ascending probabilities; their quantiles go to `into`, from the place `to`
  */
 export function errorQuantiles(
-  bytes: Uint8Array,
+  { bytes, words }: Bins,
   at: number,
   prior: Float64Array,
   levels: Float64Array,
   into: Float64Array,
   to: number,
 ): void {
-  let low = 0;
-  let high = 0;
-  for (let i = 0; i < ORIGIN; i++) low += bytes[at + i]!;
-  for (let i = ORIGIN; i < BINS; i++) high += bytes[at + i]!;
-  const all = low + high + prior[BINS]!;
+  const low = samplesIn(words, at, ORIGIN_WORDS) + bytes[at + ORIGIN - 1]!;
+  const all = samplesIn(words, at, BINS / WORD_BYTES) + prior[BINS]!;
   // Most medians are not below zero: then the bins below it are passed over.
   const over = levels[0]! * all >= low + prior[ORIGIN]!;
   // Samples below the bin.

@@ -47,8 +47,12 @@ export const BUCKETS = BUCKET_STEPS.length;
 export const QUANTILES = [0.5, 0.9, 0.99] as const;
 /** Kinds of band: realised errors of the mixture; decayed histogram of values. */
 export const KINDS = 2;
-/** Bins of a histogram of standardised errors. */
+/** Bins of a histogram of standardised errors: whole words. */
 export const BINS = 24;
+/** Bytes of a word: rows of bytes begin and end one. */
+export const WORD_BYTES = 4;
+/** First byte of the histogram of values; those of buckets come before it, those of windows behind. */
+export const VALUE_BINS_AT = BUCKETS * BINS;
 
 /** Columns of floats that every row has. */
 export const F = {
@@ -59,29 +63,28 @@ export const F = {
   known: 2,
   periodA: 3,
   periodB: 4,
-  ringSums: 5,
-  last: 9,
-  levels: 10,
-  mean: 13,
-  trends: 14,
-  gap: 18,
-  seen: 19,
-  expected: 20,
-  longGap: 21,
-  seasonGap: 22,
+  last: 5,
+  levels: 6,
+  mean: 9,
+  trends: 10,
+  gap: 14,
+  seen: 15,
+  expected: 16,
+  longGap: 17,
+  seasonGap: 18,
   /** Mean absolute step-to-level distance: fast, slow. */
-  noiseFast: 23,
-  noiseSlow: 24,
-  deviation: 25,
-  highest: 26,
-  lowest: 27,
+  noiseFast: 19,
+  noiseSlow: 20,
+  deviation: 21,
+  highest: 22,
+  lowest: 23,
   /** Length at which the first period was set: its experts are newcomers from there. */
-  periodFrom: 28,
+  periodFrom: 24,
   /** Powers with which the spread follows the forecast's level and the noise of now, less those they start from; mean error in spreads, less 1. */
-  levelPower: 29,
-  noisePower: 30,
-  errorMean: 31,
-  spread: 32,
+  levelPower: 25,
+  noisePower: 26,
+  errorMean: 27,
+  spread: 28,
 } as const;
 const FLOATS = F.spread + BUCKETS;
 
@@ -128,8 +131,6 @@ export interface BankLayout {
   slotAt: number[];
   /** Codes of a slot: the experts', then base, spread, p90, p99; where there are forecasters from outside p50 and theirs. */
   slotCodes: number;
-  /** First byte of the histograms: buckets, values, windows. */
-  binsAt: number;
   windows: number[];
   windowSlots: number[];
   windowStride: number[];
@@ -185,14 +186,16 @@ export function bankLayout(options: {
   const ringValues = [...shape.values];
   const ringSteps = [...shape.steps];
   const ringCells = ringValues.map((values) => (Math.ceil(values / HISTORY_BLOCK) + 1) * HISTORY_BLOCK);
-  let bytes = 0;
+  // Histograms begin a word: they are counted four bins at a time.
+  let bytes = (BUCKETS + 1 + options.windows.length) * BINS;
   const ringAt = ringCells.map((cells) => {
     const at = bytes;
     bytes += (cells / HISTORY_BLOCK) * HISTORY_BLOCK_BYTES;
     return at;
   });
-  const binsAt = bytes;
-  bytes += (BUCKETS + 1 + options.windows.length) * BINS;
+  bytes = Math.ceil(bytes / WORD_BYTES) * WORD_BYTES;
+  if (ringSteps.some((steps) => steps > ringValues[0]!))
+    throw new RangeError('a value of history stands for more steps than the finest ring holds');
   // The regression and the autoregressions come last.
   const own = options.regression ? EXPERTS : BLEND;
   const experts = own + options.externals;
@@ -224,7 +227,6 @@ export function bankLayout(options: {
     slotStride,
     slotAt,
     slotCodes,
-    binsAt,
     windows: [...options.windows],
     windowSlots,
     windowStride,
@@ -256,6 +258,8 @@ export interface Row {
   /** First code of the row. */
   c: number;
   bytes: Uint8Array;
-  /** First byte of the row. */
+  /** The same memory. */
+  words: Int32Array;
+  /** First byte of the row; histograms come first. */
   b: number;
 }

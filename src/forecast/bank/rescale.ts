@@ -9,7 +9,6 @@ export function rescale(row: Row, scale: number): void {
   const { floats: x, f, codes, c, layout } = row;
   const factor = x[f + F.scale]! / scale;
   x[f + F.scale] = scale;
-  for (let ring = 0; ring < layout.ringSteps.length - 1; ring++) x[f + F.ringSums + 2 * ring]! *= factor;
   for (let at = F.last; at <= F.lowest; at++) x[f + at]! *= factor;
   for (let b = 0; b < BUCKETS; b++) x[f + F.spread + b]! *= factor;
   if (layout.residualAt >= 0)

@@ -10,10 +10,11 @@ function emptyRow(values: number[], steps: number[]): Row {
     ...{ stepS: 60, slots: 1, windows: [], externals: 0, outside: 0, regression: false },
     history: { values, steps },
   });
+  const bytes = new Uint8Array(layout.bytes);
   return {
     layout,
     ...{ floats: new Float32Array(layout.floats), f: 0, codes: new Uint16Array(layout.codes), c: 0 },
-    ...{ bytes: new Uint8Array(layout.bytes), b: 0 },
+    ...{ bytes, words: new Int32Array(bytes.buffer), b: 0 },
   };
 }
 
@@ -66,6 +67,23 @@ describe('history', () => {
       expect(Math.abs(around(row, age) - truth(age))).toBeLessThan(0.02);
     expect(around(row, 300)).toBeNaN();
     expect(around(row, -1)).toBeNaN();
+  });
+
+  it('keeps means of what is known of some steps, and none where nothing is', () => {
+    const row = emptyRow([32, 16, 16], [1, 4, 16]);
+    const values = Array.from({ length: 96 }, (_, i) =>
+      i >= 48 && i < 52 ? Number.NaN : i % 3 === 0 ? Number.NaN : 1 + (i % 7) / 10,
+    );
+    for (const value of values) push(row, value);
+    for (const [ring, steps] of [4, 16].entries())
+      ringContent(row, ring + 1).forEach((found, cell) => {
+        const newer = 96 / steps - Math.min(16, 96 / steps) + cell;
+        const known = values
+          .slice(newer * steps, (newer + 1) * steps)
+          .filter((value) => !Number.isNaN(value));
+        if (known.length === 0) expect(found).toBeNaN();
+        else expect(found).toBeCloseTo(known.reduce((a, b) => a + b) / known.length, 2);
+      });
   });
 
   it('is the same in another scale', () => {

@@ -22,23 +22,27 @@ const VALUES_AT = 3;
 
 /** Appends one value in units of the scale; NaN for a missing one. `length` already counts it. */
 export function pushValue(row: Row, value: number): void {
-  const { layout, floats } = row;
-  const length = floats[row.f + F.length]! | 0;
-  const { ringSteps } = layout;
+  const { ringSteps } = row.layout;
+  const length = row.floats[row.f + F.length]! | 0;
   keep(row, 0, length - 1, value);
   for (let ring = 1; ring < ringSteps.length; ring++) {
-    const at = row.f + F.ringSums + 2 * (ring - 1);
-    if (!Number.isNaN(value)) {
-      floats[at]! += value;
-      floats[at + 1]! += 1;
-    }
-    const width = ringSteps[ring]!;
-    if (length % width !== 0) continue;
-    const count = floats[at + 1]!;
-    keep(row, ring, length / width - 1, count > 0 ? floats[at]! / count : Number.NaN);
-    floats[at] = 0;
-    floats[at + 1] = 0;
+    const width = ringSteps[ring]! | 0;
+    if (length % width === 0) keep(row, ring, ((length / width) | 0) - 1, newestMean(row, length, width));
   }
+}
+
+/** Mean of what the finest ring holds of the newest steps; NaN where none of them is known. */
+function newestMean(row: Row, length: number, steps: number): number {
+  const cells = row.layout.ringCells[0]! | 0;
+  let sum = 0;
+  let count = 0;
+  for (let step = length - steps; step < length; step++) {
+    const value = read(row, 0, step % cells);
+    if (Number.isNaN(value)) continue;
+    sum += value;
+    count++;
+  }
+  return count > 0 ? sum / count : Number.NaN;
 }
 
 /** Writes one cell; the first of a block begins it anew. `cell` counts from the series' begin. */

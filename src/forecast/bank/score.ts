@@ -23,6 +23,7 @@ import {
   KINDS,
   QUANTILES,
   type Row,
+  VALUE_BINS_AT,
 } from './layout.ts';
 import { keepOutside, settleOutside } from './outside.ts';
 import { EXPERT_PRIOR } from './priors.ts';
@@ -120,14 +121,14 @@ export function errorsAt(row: Row, bucket: number, into: Float64Array, to: numbe
   asked[0] = 0.5;
   asked[1] = 0.9 + movedBy(row, bucket, 1);
   asked[2] = 0.99 + movedBy(row, bucket, 2);
-  errorQuantiles(row.bytes, row.b + row.layout.binsAt + bucket * BINS, ERROR_PRIOR, asked, into, to);
+  errorQuantiles(row, row.b + bucket * BINS, ERROR_PRIOR, asked, into, to);
   into[to]! *= TUNED.medianShift;
 }
 
 /** Quantiles of the values of late, whatever the horizon, in units of the scale. */
 export function valuesAt(row: Row, into: Float64Array): void {
-  const { floats: x, f, bytes, b, layout } = row;
-  errorQuantiles(bytes, b + layout.binsAt + BUCKETS * BINS, VALUE_PRIOR, LEVELS, into, 0);
+  const { floats: x, f } = row;
+  errorQuantiles(row, row.b + VALUE_BINS_AT, VALUE_PRIOR, LEVELS, into, 0);
   const mean = x[f + F.mean]!;
   const deviation = x[f + F.deviation]! + 1e-5;
   for (let q = 0; q < 3; q++) into[q] = mean + deviation * into[q]!;
@@ -198,7 +199,7 @@ export function clearSlots(row: Row): void {
 
 /** Holds what was answered for this step against its value. Call before the step is pushed. */
 export function settle(row: Row, value: number): void {
-  const { layout, floats: x, f, codes, c, bytes, b: firstByte } = row;
+  const { layout, floats: x, f, codes, c } = row;
   const length = (x[f + F.length]! | 0) + 1;
   // Rounded up as often as its part of a unit says, so that many small steps add up to what they are.
   const rounding = length * GOLDEN - Math.floor(length * GOLDEN);
@@ -236,7 +237,7 @@ export function settle(row: Row, value: number): void {
     if (count > 8 && made > 0) learnPowers(row, b, (value - base) / made, base);
     const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
     x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
-    addError(bytes, firstByte + layout.binsAt + b * BINS, (value - base) / made, TUNED.bandMemory);
+    addError(row, row.b + b * BINS, (value - base) / made, TUNED.bandMemory);
     if (!valuesKnown) {
       valuesKnown = true;
       valuesAt(row, valueQuantiles);
@@ -262,12 +263,7 @@ export function settle(row: Row, value: number): void {
   const known = x[f + F.known]!;
   if (known >= 4) {
     const deviation = x[f + F.deviation]! + 1e-5;
-    addError(
-      bytes,
-      firstByte + layout.binsAt + BUCKETS * BINS,
-      (value - x[f + F.mean]!) / deviation,
-      TUNED.valueMemory,
-    );
+    addError(row, row.b + VALUE_BINS_AT, (value - x[f + F.mean]!) / deviation, TUNED.valueMemory);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
-import { BINS, BUCKETS, F, QUANTILES, type Row } from './layout.ts';
+import { BINS, F, QUANTILES, type Row, VALUE_BINS_AT } from './layout.ts';
 import { TUNED } from './tuned.ts';
 
 const LEVELS = Float64Array.from(QUANTILES);
@@ -43,7 +43,7 @@ export function makeWindows(
 
 /** Follows the running maxima; where a window ends at this step, its error is learnt. Call before the step is pushed. */
 export function settleWindows(row: Row, value: number): void {
-  const { layout, codes, c, bytes, b } = row;
+  const { layout, codes, c } = row;
   const length = (row.floats[row.f + F.length]! | 0) + 1;
   for (let w = 0; w < layout.windows.length; w++) {
     const start = c + layout.windowAt[w]!;
@@ -57,8 +57,8 @@ export function settleWindows(row: Row, value: number): void {
     const spread = fromHalf(codes[at + 1]!);
     if (!(spread > 0)) continue;
     addError(
-      bytes,
-      b + layout.binsAt + (BUCKETS + 1 + w) * BINS,
+      row,
+      row.b + VALUE_BINS_AT + (1 + w) * BINS,
       (fromHalf(codes[at + 2]!) - fromHalf(codes[at]!)) / spread,
       TUNED.bandMemory,
     );
@@ -72,11 +72,10 @@ export function windowQuantiles(
   spread: number,
   out: Float64Array,
 ): void {
-  const { layout, bytes, b } = row;
   errorQuantiles(
-    bytes,
-    b + layout.binsAt + (BUCKETS + 1 + window) * BINS,
-    priorOf(layout.windows[window]!),
+    row,
+    row.b + VALUE_BINS_AT + (1 + window) * BINS,
+    priorOf(row.layout.windows[window]!),
     LEVELS,
     found,
     0,
