@@ -13,7 +13,7 @@ import { DirectFeatures } from './direct-features.ts';
 
 export const DIRECT_TUNED = {
   /** Say before it was held against anything. */
-  say: [0.6, 0.8, 0.5] as [number, number, number],
+  say: [0.5, 0.7, 0.4] as [number, number, number],
   /** Answers over which its losses are averaged: it answers at every step. */
   memory: 100,
   /** The logarithm starts at this share of the mean. */

@@ -1,8 +1,8 @@
 /** Neighbours of now: what followed moments like it, whatever no level and no season knows. */
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BatchAnswers } from './batch-answers.ts';
 import { BatchMaxima } from './batch-maxima.ts';
+import { expectWithinReach } from './expert-conformance.ts';
 import { NeighboursExpert } from './neighbours.ts';
 
 /** A batch job that starts at no regular time: once it does, it runs at 20, 80, 50, 50, 20, as ever. */
@@ -20,9 +20,9 @@ function jobs(steps: number): { values: Float64Array; starts: number[] } {
   return { values, starts };
 }
 
-function asked(values: Float64Array, origin: number, horizons: number[]): number[][] {
+function asked(values: Float64Array, origin: number, horizons: number[], periods?: number[]): number[][] {
   const answers = new BatchAnswers(new NeighboursExpert(), { values, stepS: 1, t0: 0 });
-  answers.ask([origin], horizons, undefined);
+  answers.ask([origin], horizons, periods);
   return horizons.map((ahead) => {
     const out = new Float64Array(3);
     return answers.at(origin, ahead, out) ? [...out] : [];
@@ -77,27 +77,6 @@ describe('the neighbours of now', () => {
   });
 
   it('answer ascending and within reach of what was seen, whatever that was', () => {
-    const value = fc.oneof(
-      fc.double({ min: -1e6, max: 1e6, noNaN: true }),
-      fc.constantFrom(0, Number.NaN, 1e30, -1e30, 1e-30),
-    );
-    fc.assert(
-      fc.property(
-        fc.array(value, { minLength: 1, maxLength: 200 }),
-        fc.integer({ min: 1, max: 90 }),
-        (seen, ahead) => {
-          const [answer] = asked(Float64Array.from(seen), seen.length, [ahead]);
-          const known = seen.filter((one) => !Number.isNaN(one));
-          const [low, high] = [Math.min(0, ...known), Math.max(...known)];
-          for (const [i, one] of answer!.entries()) {
-            expect(Number.isFinite(one)).toBe(true);
-            if (i > 0) expect(one).toBeGreaterThanOrEqual(answer![i - 1]! - 1e-6 * Math.abs(one));
-            expect(one).toBeGreaterThanOrEqual(low - 1e-3 * Math.abs(low) - 1e-9);
-            expect(one).toBeLessThanOrEqual(high + (high - low) * 1.01 + 1e-9);
-          }
-        },
-      ),
-      { numRuns: 200 },
-    );
+    expectWithinReach((seen, ahead, periods) => asked(seen, seen.length, [ahead], periods)[0]!);
   });
 });

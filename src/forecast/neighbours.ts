@@ -11,6 +11,7 @@
  * leaves the range seen by more than its width.
  */
 import type { BatchExpert, BatchWindowInput } from './batch-expert.ts';
+import { fillLogWindow, LOG_FEATURES } from './log-window.ts';
 
 /** What was tuned on public series, on other series and origins than those of `bench/forecast/plan.json`. */
 export const NEIGHBOURS_TUNED = {
@@ -46,9 +47,8 @@ const GROUPS = [12, 60, 240, 1000] as const;
 /** Fewer neighbours in all say nothing. */
 const NEIGHBOURS_MIN = 6;
 const QUANTILES = [0.5, 0.9, 0.99] as const;
-/** Of a row of features: values known, lowest in units of the scale, highest answer in z, two periods. */
-const FEATURES = 5;
-const DAY_S = 86_400;
+/** A period counts that was seen more often than this. */
+const CYCLES_MIN = 1.5;
 
 /** Neighbours found for a group of horizons. */
 interface Found {
@@ -65,7 +65,7 @@ interface Found {
 export class NeighboursExpert implements BatchExpert {
   readonly name = 'neighbours';
   readonly contextSteps = CONTEXT_STEPS;
-  readonly featureWidth = FEATURES;
+  readonly featureWidth = LOG_FEATURES;
   readonly quantiles = QUANTILES;
   readonly horizonSteps: readonly number[];
   readonly firstSay = NEIGHBOURS_TUNED.say;
@@ -78,41 +78,10 @@ export class NeighboursExpert implements BatchExpert {
     return new NeighboursExpert(horizonSteps);
   }
 
-  /** `contexts` holds z = log(1 + (value - lowest) / scale), right-aligned. */
   write(input: BatchWindowInput, row: number, contexts: Float32Array, features: Float32Array): number {
-    const count = Math.min(CONTEXT_STEPS, input.length);
-    const from = (row + 1) * CONTEXT_STEPS - count;
-    let sum = 0;
-    let known = 0;
-    let lowest = 0;
-    let highest = Number.NEGATIVE_INFINITY;
-    let least = Number.POSITIVE_INFINITY;
-    let last = Number.NaN;
-    for (let i = 0; i < count; i++) {
-      const value = input.at(count - 1 - i);
-      if (Number.isFinite(value)) {
-        sum += Math.abs(value);
-        known++;
-        if (value < least) least = value;
-        if (value > highest) highest = value;
-        if (Number.isNaN(last)) contexts.fill(value, from, from + i);
-        last = value;
-      }
-      contexts[from + i] = last;
-    }
-    if (least < lowest) lowest = least;
-    const scale = Math.max((NEIGHBOURS_TUNED.offset * sum) / Math.max(1, known), 1e-12);
-    for (let i = from; i < from + count; i++) contexts[i] = Math.log1p((contexts[i]! - lowest) / scale);
-    const at = row * FEATURES;
-    features[at] = known > count / 2 ? count : 0;
-    features[at + 1] = lowest / scale;
-    features[at + 2] = Math.log1p((2 * highest - least - lowest) / scale);
-    const periods = input.periods ?? [DAY_S / input.stepS, (7 * DAY_S) / input.stepS];
-    for (let p = 0; p < 2; p++) {
-      const period = periods[p] ?? 0;
-      features[at + 3 + p] = period >= 2 && count > 1.5 * period ? period : 0;
-    }
-    return scale;
+    const context = contexts.subarray(row * CONTEXT_STEPS, (row + 1) * CONTEXT_STEPS);
+    const of = features.subarray(row * LOG_FEATURES, (row + 1) * LOG_FEATURES);
+    return fillLogWindow(input, NEIGHBOURS_TUNED.offset, CYCLES_MIN, context, of);
   }
 
   forecast(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void {
@@ -126,14 +95,14 @@ export class NeighboursExpert implements BatchExpert {
   #answer(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array, maxima: boolean) {
     const width = 3 * this.horizonSteps.length;
     for (let row = 0; row < count; row++) {
-      const known = features[row * FEATURES]!;
+      const known = features[row * LOG_FEATURES]!;
       const to = (row + 1) * CONTEXT_STEPS;
       const answers = out.subarray(row * width, (row + 1) * width);
       if (known < LENGTH_MIN) answers.fill(Number.NaN);
       else
         this.#answerOne(
           contexts.subarray(to - known, to),
-          features.subarray(row * FEATURES),
+          features.subarray(row * LOG_FEATURES),
           answers,
           maxima,
         );

@@ -6,6 +6,7 @@ import { BUCKET_STEPS } from './bank/layout.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
 import { answersMaxima, BatchMaxima, MaximaReach } from './batch-maxima.ts';
+import { DecomposedExpert } from './decomposed.ts';
 import { DIRECT_TUNED, DirectAnswers, fittedSteps } from './direct.ts';
 import { NeighboursExpert } from './neighbours.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
@@ -64,7 +65,7 @@ export class SeriesRun {
   #known = 0;
 
   constructor(record: SeriesRecord, options: RunOptions) {
-    const experts = [...(options.batchExperts ?? []), new NeighboursExpert()];
+    const experts = [...(options.batchExperts ?? []), new NeighboursExpert(), new DecomposedExpert()];
     this.#record = record;
     const columns = [...record.covariates.values()];
     this.#stream = new SeriesStream({
