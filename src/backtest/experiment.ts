@@ -63,13 +63,8 @@ export function* experiment(
   series?: readonly Series[],
 ): Generator<Progress, Report> {
   const reports: SeedReport[] = [];
-  let first: { workload: Workload; span: Span } | undefined;
   for (let k = 1; k <= scenario.seeds; k++) {
-    const seed = String(k);
-    const workload = workloadOf(scenario, model, seed, series);
-    const span = spanOf(scenario, workload);
-    first ??= { workload, span };
-    const steps = runSeed(scenario, model, workload, span, seed);
+    const steps = seedReport(scenario, model, String(k), series);
     for (;;) {
       const next = steps.next();
       if (next.done) {
@@ -82,7 +77,33 @@ export function* experiment(
       };
     }
   }
-  const { workload, span } = first!;
+  return reportOf(scenario, model, reports, series);
+}
+
+/**
+ * One seed of an experiment by itself: seeds know nothing of each other, so they may be run at any time and in any order.
+ *
+ * @throws RangeError as {@link experiment}
+ */
+export function seedReport(
+  scenario: Scenario,
+  model: ClusterModel,
+  seed: string,
+  series?: readonly Series[],
+): Generator<Progress, SeedReport> {
+  const workload = workloadOf(scenario, model, seed, series);
+  return runSeed(scenario, model, workload, spanOf(scenario, workload), seed);
+}
+
+/** What the seeds say together. @param reports at least one */
+export function reportOf(
+  scenario: Scenario,
+  model: ClusterModel,
+  reports: SeedReport[],
+  series?: readonly Series[],
+): Report {
+  const workload = workloadOf(scenario, model, reports[0]!.seed, series);
+  const span = spanOf(scenario, workload);
   return {
     scenario,
     shards: workload.shards.length,

@@ -3,7 +3,14 @@
  * model; `skein backtest` is the command.
  */
 export { type FrontierPoint, frontier, type Interval, type SeedComparison, type Verdict } from './compare.ts';
-export { experiment, type Progress, type Report, type SeedReport } from './experiment.ts';
+export {
+  experiment,
+  type Progress,
+  type Report,
+  reportOf,
+  type SeedReport,
+  seedReport,
+} from './experiment.ts';
 export { GENERATORS } from './generate.ts';
 export { POLICY_IDS, POLICY_TEXT, type PolicyId, type RunResult } from './model.ts';
 export { reportPage, standbyNote } from './report-page.ts';
