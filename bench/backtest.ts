@@ -6,7 +6,7 @@
  *     [--only-kept]     runs nothing: the table of the seeds that are there
  *     [--set '{"days":4,"learnShare":0.75}']   other parameters: what comes of it is no figure of the published scenario
  *
- * `--seeds` is how many, from seed 1, or a list: `--seeds 2,3`. A real trace is a file `<name>.jsonl.gz` of series; of those of the
+ * `--seeds` is how many, from seed 1; `--seed 2` is that one alone. A real trace is a file `<name>.jsonl.gz` of series; of those of the
  * scenario's metric, the ones that cover 90 % of the scenario's days. Figures are of virtual time and depend on the seeds alone;
  * `cpu s` is this machine's.
  */
@@ -32,6 +32,7 @@ const { values } = parseArgs({
   options: {
     scenarios: { type: 'string' },
     seeds: { type: 'string', default: '3' },
+    seed: { type: 'string' },
     traces: { type: 'string', default: join(import.meta.dirname, '..', '..', 'shared', 'traces') },
     json: { type: 'string' },
     results: { type: 'string' },
@@ -48,8 +49,8 @@ interface Kept {
   report: SeedReport;
 }
 
-const seeds = values.seeds.includes(',')
-  ? values.seeds.split(',')
+const seeds = values.seed
+  ? [values.seed]
   : Array.from({ length: Number(values.seeds) }, (_, i) => String(i + 1));
 
 function readTrace(trace: string, days: number): Series[] | undefined {
