@@ -193,7 +193,7 @@ export function run(options: RunOptions): RunResult {
     const costs = new Map(wanted.map((relocation) => [relocation.shard, relocation]));
     for (const move of plan.moves) {
       const relocation = costs.get(move.shard)!;
-      ledger.moved(move.shard, nowMs, relocation.costUsd, move.reason.gainUsdPerHour);
+      ledger.moved(move.shard, nowMs, relocation.costUsd, move.reason);
       flying.push({
         shard: move.shard,
         source: move.source,

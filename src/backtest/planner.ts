@@ -117,12 +117,7 @@ export class Planner {
       shard: rowOf.get(move.shard)!,
       to: indexOf.get(move.target)!,
       started: () =>
-        this.#ledger.moved(
-          move.shard,
-          world.nowS * 1000,
-          costs.get(move.shard) ?? 0,
-          move.reason.gainUsdPerHour,
-        ),
+        this.#ledger.moved(move.shard, world.nowS * 1000, costs.get(move.shard) ?? 0, move.reason),
     }));
   }
 

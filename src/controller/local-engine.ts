@@ -460,7 +460,7 @@ export class LocalEngine implements LoopEngine {
       [...placement.relocations, ...(placement.upcoming ?? [])].map(({ shard, costUsd }) => [shard, costUsd]),
     );
     for (const { shard, reason: why } of plan.moves)
-      this.#ledger.moved(shard, input.atMs, costs.get(shard) ?? 0, why.gainUsdPerHour);
+      this.#ledger.moved(shard, input.atMs, costs.get(shard) ?? 0, why);
     return { outcome: 'planned', reason, plan };
   }
 

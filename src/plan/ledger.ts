@@ -3,8 +3,12 @@
  *
  * A move is a debt of its own cost; the gain it was made for pays it back second by second. A next move of the same
  * shard before that must gain the rest as well. A move that brings much is paid back at once and hinders nobody.
+ *
+ * Invariant: a debt is gone at the latest after the window that its move was decided for. One that gains nothing (its node was
+ * drained, it made room for another) would else owe for ever, and more with each drain, until nothing could move it off a full node.
  */
 import type { ShardId } from '../model/ids.ts';
+import type { MoveReason } from '../model/loop.ts';
 
 /** Debts kept; the oldest is forgiven beyond. */
 const DEBTS_MAX = 100_000;
@@ -18,14 +22,23 @@ interface Debt {
 export class MoveLedger {
   readonly #debts = new Map<ShardId, Debt>();
 
-  /** A move was started. */
-  moved(shard: ShardId, atMs: number, costUsd: number, gainUsdPerHour: number): void {
-    const owed = this.owedUsd(shard, atMs);
+  /**
+   * A move was started.
+   *
+   * @param costUsd what placement asked of it: what it still owed then is in it
+   * @param reason its dollars over the window, an hour: the cost's rate pays back in a window's time
+   */
+  moved(
+    shard: ShardId,
+    atMs: number,
+    costUsd: number,
+    { gainUsdPerHour, costUsdPerHour }: Pick<MoveReason, 'gainUsdPerHour' | 'costUsdPerHour'>,
+  ): void {
     this.#debts.delete(shard);
     this.#debts.set(shard, {
       atMs,
-      costUsd: costUsd + owed,
-      gainUsdPerMs: Math.max(0, gainUsdPerHour) / 3_600_000,
+      costUsd,
+      gainUsdPerMs: Math.max(gainUsdPerHour, costUsdPerHour) / 3_600_000,
     });
     if (this.#debts.size > DEBTS_MAX) {
       const oldest = this.#debts.keys().next().value;

@@ -297,11 +297,22 @@ describe('a plan', () => {
 
   it('asks of a second move what the first still owes, and no more once that is paid back', () => {
     const ledger = new MoveLedger();
-    ledger.moved('room/a', 0, 0.001, 3.6);
+    ledger.moved('room/a', 0, 0.001, { gainUsdPerHour: 3.6, costUsdPerHour: 0.9 });
     expect(ledger.owedUsd('room/a', 0)).toBeCloseTo(0.001);
     expect(ledger.owedUsd('room/a', 500)).toBeCloseTo(0.0005);
     expect(ledger.owedUsd('room/a', 1001)).toBe(0);
     expect(ledger.size).toBe(0);
+  });
+
+  it('forgives a move that had to be after the window that it was decided for, however often its node is drained', () => {
+    const ledger = new MoveLedger();
+    const windowMs = 1000;
+    for (let drain = 0; drain < 10; drain++) {
+      const costUsd = 0.001 + ledger.owedUsd('room/a', drain);
+      ledger.moved('room/a', drain, costUsd, { gainUsdPerHour: -1, costUsdPerHour: 3600 * costUsd });
+      expect(ledger.owedUsd('room/a', drain)).toBeLessThanOrEqual(0.001 * (drain + 1));
+    }
+    expect(ledger.owedUsd('room/a', 9 + windowMs)).toBe(0);
   });
 });
 

@@ -188,7 +188,7 @@ export class Scenario {
       for (const move of plan.moves) {
         this.#shards.get(move.shard)!.on = move.target;
         const cost = placement.relocations.find(({ shard }) => shard === move.shard)!.costUsd;
-        this.#ledger.moved(move.shard, this.#atMs, cost, move.reason.gainUsdPerHour);
+        this.#ledger.moved(move.shard, this.#atMs, cost, move.reason);
       }
     }
     return { moves: plan?.moves ?? [], reason };
