@@ -14,6 +14,7 @@ import {
   type OriginRates,
 } from '../forecast/index.ts';
 import type { LoadSample } from '../model/load.ts';
+import { HORIZON_PERIOD_SHARES } from '../placement/index.ts';
 import type { ClusterModel, PolicyId } from './model.ts';
 import type { Workload } from './workload.ts';
 
@@ -29,6 +30,8 @@ export interface ForecasterOptions {
   halfLifeS: number;
   /** Steps ahead that are going to be asked for, ascending. */
   horizons: readonly number[];
+  /** How many of them are of the lead (`horizonSteps`): the rest are of regions. */
+  near: number;
   /** `predictive` asks the trained network beside its own experts, as a controller does. */
   network: boolean;
 }
@@ -37,53 +40,51 @@ export function makeForecaster(
   policy: PolicyId,
   model: ClusterModel,
   workload: Workload,
-  { halfLifeS, horizons, network }: ForecasterOptions,
+  { halfLifeS, horizons, near, network }: ForecasterOptions,
 ): Forecaster {
   if (policy === 'predictive') return engineForecaster({ experts: network ? [networkExpert()] : [] });
   if (policy === 'reactive') return lastValueForecaster({ halfLifeS });
   const dayS = Math.round(DAY_S / workload.stepS);
-  const asked = (step: number, h: number, into: Float64Array): boolean => {
+  const read = (step: number, into: Float64Array): number => {
+    workload.fill(Math.max(0, Math.min(workload.steps - 1, step)), into);
+    return into.reduce((a, b) => a + b, 0);
+  };
+  const one = new Float64Array(workload.shards.length * workload.regions.length);
+  const look: LookUp = (step, h, into) => {
     if (policy === 'seasonalNaive') {
       const source = step + horizons[h]! - dayS;
-      if (source > step || source < 0) return false;
-      workload.fill(source, into);
-      return true;
+      return read(source > step || source < 0 ? step : source, into);
     }
-    // What the future holds until this horizon: a peak between two of them is known to an oracle.
-    const from = step + (h === 0 ? 1 : horizons[h - 1]! + 1);
-    fillMax(workload, from, step + horizons[h]!, into);
-    return true;
+    if (h >= near) return read(step + horizons[h]!, into);
+    // What the future holds until this horizon: a peak between two of them is known to an oracle. Shards have theirs in steps of
+    // their own, so the most of all together is less than the sum of them.
+    into.fill(0);
+    let most = 0;
+    for (let ahead = h === 0 ? 1 : horizons[h - 1]! + 1; ahead <= horizons[h]!; ahead++) {
+      most = Math.max(most, read(step + ahead, one));
+      for (let i = 0; i < into.length; i++) into[i] = Math.max(into[i]!, one[i]!);
+    }
+    return most;
   };
-  return lookUpForecaster(model, workload, asked);
+  return lookUpForecaster(model, workload, look);
 }
 
-function fillMax(workload: Workload, from: number, to: number, into: Float64Array): void {
-  into.fill(0);
-  const one = new Float64Array(into.length);
-  for (let step = from; step <= Math.max(from, to); step++) {
-    workload.fill(Math.min(workload.steps - 1, step), one);
-    for (let i = 0; i < into.length; i++) into[i] = Math.max(into[i]!, one[i]!);
-  }
-}
+/** Fills in what is expected at a horizon, by its index, and returns what is expected of all together. */
+type LookUp = (step: number, horizon: number, into: Float64Array) => number;
 
-/** A forecaster that reads the workload itself; `asked` false: the last value. */
-function lookUpForecaster(
-  model: ClusterModel,
-  workload: Workload,
-  asked: (step: number, horizon: number, into: Float64Array) => boolean,
-): Forecaster {
+/** A forecaster that reads the workload itself. */
+function lookUpForecaster(model: ClusterModel, workload: Workload, look: LookUp): Forecaster {
   const count = workload.regions.length;
   const rowOf = new Map(workload.shards.map((shard, s) => [shard, s]));
   let step = 0;
   /** By horizon, of this step: shards and the total ask for the same. */
-  const loads: Float64Array[] = [];
-  const load = (h: number): Float64Array => {
+  const loads: { rates: Float64Array; total: number }[] = [];
+  const load = (h: number) => {
     const known = loads[h];
     if (known !== undefined) return known;
-    const into = new Float64Array(workload.shards.length * count);
-    if (!asked(step, h, into)) workload.fill(step, into);
-    loads[h] = into;
-    return into;
+    const rates = new Float64Array(workload.shards.length * count);
+    loads[h] = { rates, total: look(step, h, rates) };
+    return loads[h];
   };
   const cost = (s: number) => ({
     cpuSeconds: model.cpuSecondsPerRequest,
@@ -98,7 +99,7 @@ function lookUpForecaster(
       loads.length = 0;
     },
     forecast(shards, horizonsS) {
-      const ahead = horizonsS.map((_, h) => load(h));
+      const ahead = horizonsS.map((_, h) => load(h).rates);
       return shards.map((shard) => {
         const s = rowOf.get(shard)!;
         const rates: OriginRates = {};
@@ -113,7 +114,7 @@ function lookUpForecaster(
       });
     },
     total(horizonsS) {
-      const p50 = horizonsS.map((_, h) => load(h).reduce((a, b) => a + b, 0));
+      const p50 = horizonsS.map((_, h) => load(h).total);
       const band = (z: number) => p50.map((rate) => rate + z * Math.sqrt(rate / workload.stepS));
       return { p50, p90: band(1.2816), p99: band(2.3263) };
     },
@@ -179,6 +180,22 @@ export function horizonSteps(stepS: number, leadS: number): number[] {
   const lead = Math.max(1, Math.ceil(leadS / stepS));
   const wanted = [1, lead / 2, lead, lead + 1, 1.5 * lead + 1, 2 * lead + 2, 3 * lead + 3];
   return [...new Set(wanted.map((steps) => Math.ceil(steps)))].sort((a, b) => a - b);
+}
+
+/**
+ * Further steps ahead where there are several regions: a move between regions pays over hours, and judged by its lead alone a
+ * shard goes where most users are for the moment and is not called back. The product's own shares of a day.
+ */
+export function regionHorizonSteps(stepS: number, near: readonly number[]): number[] {
+  const steps: number[] = [];
+  let last = near.at(-1)!;
+  for (const share of HORIZON_PERIOD_SHARES) {
+    const ahead = Math.round((share * DAY_S) / stepS);
+    if (ahead <= 1.3 * last) continue;
+    steps.push(ahead);
+    last = ahead;
+  }
+  return steps;
 }
 
 /** A step's value stands for its middle. */

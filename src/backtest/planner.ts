@@ -6,7 +6,7 @@
  * asked again every second), and nodes that are still starting are not shown to placement.
  */
 import { flatForecast, type OriginRates } from '../forecast/index.ts';
-import type { PlacementNode, PlacementShard, ShardForecast } from '../model/loop.ts';
+import type { MetricForecast, PlacementNode, PlacementShard, ShardForecast } from '../model/loop.ts';
 import {
   bestFixedPlacement,
   commonVariation,
@@ -14,7 +14,15 @@ import {
   DEFAULT_PRICES,
   type PlacementInput,
   type Placer,
+  type Prices,
 } from '../placement/index.ts';
+import {
+  flowsIn,
+  intervalsS,
+  moveCostUsd,
+  type RegionFlows,
+  valueByRegion,
+} from '../placement/shard-value.ts';
 import { MoveLedger, makePlan } from '../plan/index.ts';
 import type { TotalDemand } from './fleet.ts';
 import type { ClusterModel } from './model.ts';
@@ -38,11 +46,13 @@ export class Planner {
   readonly #ledger = new MoveLedger();
   readonly #shards: PlacementShard[];
   readonly #cells: Record<string, string>;
+  readonly #fullPrices: Prices;
   #generation = 0;
 
   constructor(world: World, headroom: number) {
     this.#world = world;
     this.#prices = pricesFor(world.model, world.workload, headroom);
+    this.#fullPrices = { ...DEFAULT_PRICES, ...this.#prices };
     this.#cells = Object.fromEntries(world.workload.regions.map((region) => [region, `cell-${region}`]));
     this.#shards = world.workload.shards.map((shard, s) => ({
       shard,
@@ -58,10 +68,43 @@ export class Planner {
   }
 
   /**
+   * The region that placement would have a shard in, where nodes have room: by what its users and its moves cost over all that is
+   * foreseen, as placement works it out.
+   *
+   * @param here index of the region it is in
+   */
+  regionFor(s: number, forecast: ShardForecast, here: number): number {
+    const { model, workload } = this.#world;
+    const { regions } = workload;
+    const shard = this.#shards[s]!;
+    shard.forecast = forecast;
+    const intervals = intervalsS(forecast.horizonsS);
+    const steps = intervals.length;
+    const flows = regionFlows(steps);
+    const rates = new Float64Array(regions.length * steps);
+    const rate = forecast.metrics.requests.quantiles[0][0] ?? 0;
+    const moveUsd = regions.map((to) =>
+      moveCostUsd(shard, regions[here]!, to, rate, model.topology, this.#fullPrices),
+    );
+    regions.forEach((region, r) => {
+      flowsIn(shard, region, region, model.topology, this.#fullPrices, flows);
+      for (let h = 0; h < steps; h++) rates[r * steps + h] = flows.latencyUsd[h]! + flows.egressUsd[h]!;
+    });
+    const usd = new Float64Array(regions.length);
+    valueByRegion(rates, regions.length, intervals, Math.max(...moveUsd), usd);
+    let best = here;
+    usd.forEach((value, r) => {
+      if (r !== here) usd[r] = value + moveUsd[r]!;
+      if (usd[r]! < usd[best]!) best = r;
+    });
+    return best;
+  }
+
+  /**
    * Moves that are worth it on these forecasts, best first.
    *
    * @param forecasts one a shard, in the workload's order
-   * @param total of all requests, forecast as one series
+   * @param total of all requests, forecast as one series, at as many horizons as loads are placed for
    */
   plan(forecasts: readonly ShardForecast[], total: TotalDemand): Wish[] {
     const world = this.#world;
@@ -72,7 +115,7 @@ export class Planner {
       const node = byIndex[world.place[s]!] ?? byIndex[world.movingTo[s]!] ?? world.nodes[0]!;
       shard.primary = node.name;
       shard.cell = this.#cells[regions[node.region]!]!;
-      shard.forecast = forecasts[s]!;
+      shard.forecast = loadUntil(forecasts[s]!, total.p50.length);
       const target = world.movingTo[s]!;
       shard.inFlightTo = target === -1 ? undefined : byIndex[target]!.name;
       const standby = byIndex[world.standbys.on[s]!];
@@ -126,6 +169,33 @@ export class Planner {
     return this.#rows;
   }
   #rows: Map<string, number> | undefined;
+}
+
+/**
+ * A forecast whose load ends with the horizons of the lead. What runs hours later runs on nodes that are not there yet, so it takes
+ * no room and evens out nothing now; users are where they will be, which is what regions are chosen by.
+ */
+function loadUntil(forecast: ShardForecast, count: number): ShardForecast {
+  if (forecast.horizonsS.length <= count) return forecast;
+  const cut = ({ quantiles, max }: MetricForecast): MetricForecast => ({
+    quantiles: quantiles.map((values) =>
+      values.map((value, h) => (h < count ? value : 0)),
+    ) as MetricForecast['quantiles'],
+    max,
+  });
+  const { requests, cpu, memory, networkIn, networkOut } = forecast.metrics;
+  return {
+    ...forecast,
+    metrics: { requests, memory, cpu: cut(cpu), networkIn: cut(networkIn), networkOut: cut(networkOut) },
+  };
+}
+
+function regionFlows(horizons: number): RegionFlows {
+  return {
+    latencyUsd: new Float64Array(horizons),
+    egressUsd: new Float64Array(horizons),
+    latencyMs: new Float64Array(horizons),
+  };
 }
 
 function placementNodes(world: World): PlacementNode[] {

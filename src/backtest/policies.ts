@@ -14,7 +14,10 @@ export interface StepView {
   rates: Float64Array;
   /** Of the planned policies: one a shard, in the workload's order. */
   forecasts?: readonly ShardForecast[];
-  /** Of the planned policies: requests a second of all shards together at each horizon; bands are not summed. */
+  /**
+   * Of the planned policies: requests a second of all shards together at each horizon of the lead; bands are not summed. What
+   * shards are forecast for beyond those tells only where their users will be.
+   */
   total?: TotalDemand;
 }
 
@@ -245,9 +248,6 @@ class Autoscaled implements Controller {
   }
 }
 
-/** Share of its users that another region must have more before a shard counts as wanted there. */
-const REGION_HYSTERESIS = 0.1;
-
 /** Our loop: foreseen demand scales the fleet, placement and the planner move shards. */
 class Planned implements Controller {
   readonly #world: World;
@@ -322,7 +322,7 @@ class Planned implements Controller {
     const { regions } = workload;
     const count = regions.length;
     const forecasts = view.forecasts!;
-    const horizons = forecasts[0]?.horizonsS.length ?? 0;
+    const horizons = view.total!.p50.length;
     const more = withStandbys(model);
     const demands = regions.map(() => ({
       nowCpu: 0,
@@ -340,35 +340,23 @@ class Planned implements Controller {
       demand.stateBytes += workload.stateBytes[s]! * more.bytes;
     }
     // The sum of shards' medians only says how the demand is shared: skewed loads have medians below their means.
-    const provided = view.total && providedFor(view.total, this.#headroom);
+    const provided = providedFor(view.total!, this.#headroom);
     for (let h = 0; h < horizons; h++) {
       let all = 0;
       for (const demand of demands) all += demand.aheadCpu[h]!;
-      const factor =
-        all > 0 && provided !== undefined
-          ? (provided[h]! * model.cpuSecondsPerRequest * more.cpu) / all
-          : more.cpu;
+      const factor = all > 0 ? (provided[h]! * model.cpuSecondsPerRequest * more.cpu) / all : more.cpu;
       for (const demand of demands) demand.aheadCpu[h]! *= factor;
     }
     return demands;
   }
 
   #regionOf(s: number, forecast: ShardForecast): number {
-    const { regions } = this.#world.workload;
+    const world = this.#world;
+    const { regions } = world.workload;
     if (regions.length === 1) return 0;
-    const horizon = Math.min(2, forecast.horizonsS.length - 1);
-    let all = 0;
-    let best = this.#wantedIn[s]!;
-    const rates = regions.map((region) => {
-      const flow = forecast.byOrigin[region];
-      const rate = flow === undefined ? 0 : (flow.commands[horizon] ?? 0) + (flow.queries[horizon] ?? 0);
-      all += rate;
-      return rate;
-    });
-    const here = rates[best]!;
-    rates.forEach((rate, r) => {
-      if (rate > here + REGION_HYSTERESIS * all && rate > rates[best]!) best = r;
-    });
+    const node = world.byIndex[world.movingTo[s]!] ?? world.byIndex[world.place[s]!];
+    const here = node?.region ?? this.#wantedIn[s]!;
+    const best = this.#planner.regionFor(s, forecast, here);
     this.#wantedIn[s] = best;
     return best;
   }

@@ -5,7 +5,14 @@
  * The forecaster observes from the first step; nodes and moves begin at `fromStep`, counting at `scoreFromStep`: the run-in
  * forgets where shards began. A generator, so that whoever drives it can show progress and stop.
  */
-import { horizonSeconds, horizonSteps, isPlanned, makeForecaster, measuredStep } from './forecasters.ts';
+import {
+  horizonSeconds,
+  horizonSteps,
+  isPlanned,
+  makeForecaster,
+  measuredStep,
+  regionHorizonSteps,
+} from './forecasters.ts';
 import type { ClusterModel, PolicyId, RunResult } from './model.ts';
 import { type Controller, type Learnt, makeController, type StepView } from './policies.ts';
 import type { Workload } from './workload.ts';
@@ -63,10 +70,12 @@ export function* replay(options: RunOptions): Generator<number, RunResult[]> {
   const { halfLifeS, network, learnt } = options;
   const planned = isPlanned(policy);
   const peak = learnt.peakCpu.reduce((a, b) => a + b, 0);
-  const ahead = horizonSteps(workload.stepS, leadSeconds(model, workload, peak));
-  const horizonsS = horizonSeconds(workload.stepS, ahead);
+  const near = horizonSteps(workload.stepS, leadSeconds(model, workload, peak));
+  const far = workload.regions.length > 1 ? regionHorizonSteps(workload.stepS, near) : [];
+  const horizons = [...near, ...far];
+  const horizonsS = horizonSeconds(workload.stepS, horizons);
   const forecaster = planned
-    ? makeForecaster(policy, model, workload, { halfLifeS, network, horizons: ahead })
+    ? makeForecaster(policy, model, workload, { halfLifeS, network, horizons, near: near.length })
     : undefined;
   const startS = fromStep * workload.stepS;
   const arms = headrooms.map((headroom) => {
@@ -98,7 +107,7 @@ export function* replay(options: RunOptions): Generator<number, RunResult[]> {
     const view: StepView = { rates };
     if (forecaster) {
       view.forecasts = forecaster.forecast(workload.shards, horizonsS);
-      view.total = forecaster.total(horizonsS);
+      view.total = forecaster.total(horizonsS.slice(0, near.length));
     }
     for (const { world, controller } of arms) {
       if (step === fromStep - 1) {
