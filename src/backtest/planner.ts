@@ -39,6 +39,9 @@ const NO_BUDGETS = {
   perNodeInFlightMax: Number.POSITIVE_INFINITY,
 };
 
+/** Prices decide between regions. With one they make the certified gap and nothing else: not worth half of the time. */
+const ONE_REGION_BUDGET = { iterationsFar: 0 };
+
 export class Planner {
   readonly #world: World;
   readonly #prices: PlacementInput['prices'];
@@ -135,6 +138,7 @@ export class Planner {
       bandwidthBps: () => world.model.moveBytesPerSecond,
       moveFixedS: world.model.moveFixedS,
       owedUsd: (shard) => this.#ledger.owedUsd(shard, atMs),
+      budget: regions.length === 1 ? ONE_REGION_BUDGET : undefined,
     });
     if (placement.certificate !== undefined) world.score.certified(placement.certificate.gap);
     const { plan } = makePlan({
