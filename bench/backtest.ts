@@ -3,6 +3,7 @@
  *
  *   node --conditions=skein-source bench/backtest.ts [--scenarios a,b] [--seeds 3] [--traces ../shared/traces] [--json FILE]
  *     [--results DIR]   keeps every finished seed as DIR/<scenario>.<seed>.json, and runs only those that are not there
+ *     [--threads 1]     a seed's policies beside each other; changes no figure but the wall clock
  *     [--only-kept]     runs nothing: the table of the seeds that are there
  *     [--set '{"days":4,"learnShare":0.75}']   other parameters: what comes of it is no figure of the published scenario
  *
@@ -22,10 +23,11 @@ import {
   SCENARIOS,
   type Scenario,
   type SeedReport,
+  SeedRun,
   type Series,
-  seedReport,
 } from '../src/backtest/index.ts';
 import { intervalText } from '../src/cli/backtest-output.ts';
+import { PartPool } from '../src/cli/backtest-threads.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
 const { values } = parseArgs({
@@ -36,6 +38,7 @@ const { values } = parseArgs({
     traces: { type: 'string', default: join(import.meta.dirname, '..', '..', 'shared', 'traces') },
     json: { type: 'string' },
     results: { type: 'string' },
+    threads: { type: 'string', default: '1' },
     'only-kept': { type: 'boolean', default: false },
     set: { type: 'string', default: '{}' },
   },
@@ -64,17 +67,23 @@ function readTrace(trace: string, days: number): Series[] | undefined {
   return series.filter((one) => one.values.length * one.stepS >= 0.9 * days * 86_400);
 }
 
-function runSeed(scenario: Scenario, seed: string, series: Series[] | undefined): Kept {
+async function runSeed(scenario: Scenario, seed: string, series: Series[] | undefined): Promise<Kept> {
   const before = process.cpuUsage();
-  const steps = seedReport(scenario, clusterOf(scenario), seed, series);
-  let next = steps.next();
-  while (!next.done) next = steps.next();
+  const model = clusterOf(scenario);
+  const run = new SeedRun(scenario, model, seed, series);
+  const pool = new PartPool({ scenario, model, series }, Number(values.threads), run.work);
+  const report = await pool.seed(run);
+  await pool.close();
   const { seeds: _seeds, ...rest } = scenario;
-  return { scenario: rest, cpuS: process.cpuUsage(before).user / 1e6, report: next.value };
+  return { scenario: rest, cpuS: process.cpuUsage(before).user / 1e6, report };
 }
 
 /** The kept seed, or a run of it that is kept; undefined where nothing is to be run. */
-function seedOf(scenario: Scenario, seed: string, series: Series[] | undefined): Kept | undefined {
+async function seedOf(
+  scenario: Scenario,
+  seed: string,
+  series: Series[] | undefined,
+): Promise<Kept | undefined> {
   const file = values.results && join(values.results, `${scenario.name}.${seed}.json`);
   if (file && existsSync(file)) {
     const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept;
@@ -84,7 +93,7 @@ function seedOf(scenario: Scenario, seed: string, series: Series[] | undefined):
     return kept;
   }
   if (values['only-kept']) return undefined;
-  const kept = runSeed(scenario, seed, series);
+  const kept = await runSeed(scenario, seed, series);
   if (file) {
     mkdirSync(values.results!, { recursive: true });
     writeFileSync(`${file}.part`, JSON.stringify(kept));
@@ -107,7 +116,11 @@ for (const published of chosen) {
     console.log(`| ${scenario.name} | its trace ${scenario.trace} is not in ${values.traces} |`);
     continue;
   }
-  const kept = seeds.map((seed) => seedOf(scenario, seed, series)).filter((one) => one !== undefined);
+  const kept: Kept[] = [];
+  for (const seed of seeds) {
+    const one = await seedOf(scenario, seed, series);
+    if (one !== undefined) kept.push(one);
+  }
   if (kept.length === 0) continue;
   const report = reportOf(
     scenario,

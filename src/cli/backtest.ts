@@ -1,15 +1,15 @@
 /**
  * `skein backtest`: what moving ahead of load would have saved, on published scenarios or one's own metrics.
  *
- * Reads files and Prometheus, drives the experiment in slices so that progress shows and Ctrl-C works, writes the report.
+ * Reads files and Prometheus, runs the experiment on worker threads so that progress shows and Ctrl-C works, writes the report.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { gunzipSync } from 'node:zlib';
 import type { Command } from 'commander';
 import {
   clusterOf,
   DEFAULT_SCENARIO,
-  experiment,
   POLICY_IDS,
   parseCsv,
   parseJsonLines,
@@ -24,8 +24,12 @@ import {
 } from '../backtest/index.ts';
 import { listText, reportText } from './backtest-output.ts';
 import { queryRange } from './backtest-prometheus.ts';
+import { experimentOnThreads } from './backtest-threads.ts';
 import { jsonOption, optionsOf, output, wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+
+/** Threads unless told otherwise, where there are as many cores. */
+const THREADS_USUAL_MAX = 8;
 
 interface Options {
   list?: boolean;
@@ -53,6 +57,7 @@ interface Options {
   policies?: string;
   headrooms?: string;
   network?: boolean;
+  threads?: number;
   report?: string;
   json?: boolean;
   quiet?: boolean;
@@ -94,6 +99,7 @@ export function addBacktestCommand(program: Command): void {
     .option('--policies <names>', `comma separated, of ${POLICY_IDS.join(', ')}`)
     .option('--headrooms <shares>', 'shares of a node that may be used, comma separated')
     .option('--no-network', 'forecast without the trained network: faster, and less than a controller knows')
+    .option('--threads <count>', 'worker threads; default: one a core, 8 at most', wholeNumber(1, 256))
     .option('--report <file>', 'write a page with plots (.html) ')
     .option('--quiet', 'no progress')
     .action(async (_options, command: Command) => {
@@ -287,39 +293,31 @@ function scenarioFile(file: string): Scenario {
   }
 }
 
-/** Work between two turns of the event loop, milliseconds: signals and the terminal are served in between. */
-const SLICE_MS = 100;
-
 async function drive(
   scenario: Scenario,
   series: readonly Series[] | undefined,
   options: Options,
 ): Promise<Report> {
   const showing = process.stderr.isTTY === true && !options.quiet;
+  const startedMs = performance.now();
+  const data = { scenario, model: clusterOf(scenario, options.nodeUsdPerHour), series };
   try {
-    const steps = experiment(scenario, clusterOf(scenario, options.nodeUsdPerHour), series);
-    const startedMs = performance.now();
-    let sliceMs = startedMs;
-    for (;;) {
-      const next = steps.next();
-      if (next.done) {
-        if (showing) process.stderr.write('\r\u001b[K');
-        return next.value;
-      }
-      if (performance.now() - sliceMs < SLICE_MS) continue;
-      if (showing)
-        process.stderr.write(
-          `\r\u001b[K${bar(next.value.share, performance.now() - startedMs)} ${next.value.text}`,
-        );
-      await new Promise((resolve) => setImmediate(resolve));
-      sliceMs = performance.now();
-    }
+    const report = await experimentOnThreads(data, options.threads ?? threadsUsual(), ({ share, text }) => {
+      if (showing) process.stderr.write(`\r\u001b[K${bar(share, performance.now() - startedMs)} ${text}`);
+    });
+    if (showing) process.stderr.write('\r\u001b[K');
+    return report;
   } catch (error) {
     if (showing) process.stderr.write('\n');
     if (error instanceof RangeError)
       throw new CliError(error.message, { next: 'see docs/backtest.md for what load and options must be' });
     throw error;
   }
+}
+
+/** Every core, as far as memory for the load of each thread is no question. */
+function threadsUsual(): number {
+  return Math.min(THREADS_USUAL_MAX, availableParallelism());
 }
 
 function bar(share: number, tookMs: number): string {
