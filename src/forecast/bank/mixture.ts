@@ -12,12 +12,15 @@ import { outsideSay } from './outside.ts';
 import { clampTo, errorsAt, kindShare, valuesAt, weightsAt } from './score.ts';
 import { spreadsFor, usualSpreads } from './spread.ts';
 import { TUNED } from './tuned.ts';
+import { Voices } from './voices.ts';
 import { windowQuantiles } from './windows.ts';
 
 /** Points of a window's path: two and a half days of hours still show each day's peak. */
 const PATH_POINTS = 24;
 /** Scores from which weights at a horizon count for half of what they would. */
 const TRUST_SCORES = 4;
+/** Share of the median among those from outside and the row's own, at p50, p90 and p99: few voices tell a band's middle. */
+const ROBUST = [1, 0.5, 0.5] as const;
 
 /** Writes the answers of experts from outside the bank behind the row's own; NaN where they cannot say. */
 export type AskExternals = (ahead: number, out: Float64Array) => void;
@@ -48,8 +51,8 @@ export class Mixture {
   readonly #pathSteps = new Float64Array(PATH_POINTS);
   readonly #pathPlaces = new Places();
   #pathWindow = 0;
-  readonly #outsideSum = new Float64Array(3);
-  readonly #outsideWeight = new Float64Array(3);
+  /** Of p50, p90 and p99: what those from outside say, and the row's own. */
+  readonly #voices: readonly Voices[];
   readonly #path = { base: 0, spread: 0 };
 
   constructor(layout: BankLayout, externals: AskExternals, outside: AskOutside) {
@@ -57,6 +60,7 @@ export class Mixture {
     this.#externals = externals;
     this.#outside = outside;
     this.#answers = new Float64Array(layout.experts);
+    this.#voices = ROBUST.map(() => new Voices(layout.outside + 1));
     this.#weights = new Float64Array(BUCKETS * (layout.experts + 1));
   }
 
@@ -87,7 +91,7 @@ export class Mixture {
         const error = (1 - share) * errors[left]! + share * errors[right]!;
         const kind = (1 - share) * shares[left]! + share * shares[right]!;
         let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
-        if (fromOutside) value = (value + this.#outsideSum[q]!) / (1 + this.#outsideWeight[q]!);
+        if (fromOutside) value = this.#withOutside(q, value);
         value = value > high ? high : value < low ? low : value;
         if (value < before) value = before;
         before = value;
@@ -259,16 +263,20 @@ export class Mixture {
 
   /** What those from outside say at a horizon, each by its say. */
   #hearOutside(at: Row, ahead: number, b: number, next: number, share: number): void {
-    this.#outsideSum.fill(0);
-    this.#outsideWeight.fill(0);
+    for (const voices of this.#voices) voices.clear();
     for (let i = 0; i < this.#layout.outside; i++) {
       const answer = this.#outside(i, ahead);
       if (answer === undefined) continue;
       for (let q = 0; q < 3; q++) {
         const say = (1 - share) * outsideSay(at, i, b, q) + share * outsideSay(at, i, next, q);
-        this.#outsideSum[q]! += say * answer[q]!;
-        this.#outsideWeight[q]! += say;
+        this.#voices[q]!.hear(answer[q]!, say);
       }
     }
+  }
+
+  #withOutside(q: number, own: number): number {
+    const voices = this.#voices[q]!;
+    voices.hear(own, 1);
+    return voices.answer(ROBUST[q]!);
   }
 }
