@@ -100,7 +100,10 @@ export class SeriesStream {
       stepS: options.stepS,
       windows: options.windows,
       outside: this.#others + (names.length > 0 ? COVARIATE_EXPERTS.length : 0),
-      outsideTerms: options.outsideTerms,
+      outsideTerms: [
+        ...Array.from({ length: this.#others }, (_, i) => options.outsideTerms?.[i] ?? {}),
+        ...COVARIATE_EXPERTS.map(() => ({ informed: true })),
+      ],
       rows: 1,
       history: historyShape(options.stepS, 2),
     });

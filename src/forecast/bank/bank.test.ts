@@ -156,6 +156,25 @@ describe('a series in the bank', () => {
     expect(Math.abs(p50 - random[1500]!)).toBeLessThan(0.25 * random[1500]!);
   });
 
+  it('overhears one from outside that is far off, but not one that knows what the others do not', () => {
+    const p50 = (informed: boolean) => {
+      const first = [1, 1, 1] as const;
+      const bank = new SeriesBank({
+        ...{ stepS: 60, rows: 1, outside: 4 },
+        outsideTerms: [{ first }, { first }, { first }, { first, informed }],
+      });
+      const row = bank.add();
+      for (let i = 0; i < 50; i++) bank.observe(row, 9 + (i % 3));
+      bank.outside = (_row, expert, _ahead, out) => {
+        out.fill(expert === 3 ? 30 : 10);
+        return true;
+      };
+      return asked({ bank, row }, [1])[0]![0]!;
+    };
+    expect(p50(false)).toBeLessThan(11);
+    expect(p50(true)).toBeGreaterThan(12);
+  });
+
   it('is the same after it was saved and loaded', () => {
     const { bank, row } = fed(day(600));
     const other = new SeriesBank({ stepS: 300, rows: 1 });

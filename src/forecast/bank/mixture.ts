@@ -53,6 +53,7 @@ export class Mixture {
   #pathWindow = 0;
   /** Of p50, p90 and p99: what those from outside say, and the row's own. */
   readonly #voices: readonly Voices[];
+  #informed = false;
   readonly #path = { base: 0, spread: 0 };
 
   constructor(layout: BankLayout, externals: AskExternals, outside: AskOutside) {
@@ -264,9 +265,11 @@ export class Mixture {
   /** What those from outside say at a horizon, each by its say. */
   #hearOutside(at: Row, ahead: number, b: number, next: number, share: number): void {
     for (const voices of this.#voices) voices.clear();
+    this.#informed = false;
     for (let i = 0; i < this.#layout.outside; i++) {
       const answer = this.#outside(i, ahead);
       if (answer === undefined) continue;
+      if (this.#layout.outsideTerms[i]?.informed) this.#informed = true;
       for (let q = 0; q < 3; q++) {
         const say = (1 - share) * outsideSay(at, i, b, q) + share * outsideSay(at, i, next, q);
         this.#voices[q]!.hear(answer[q]!, say);
@@ -277,6 +280,6 @@ export class Mixture {
   #withOutside(q: number, own: number): number {
     const voices = this.#voices[q]!;
     voices.hear(own, 1);
-    return voices.answer(ROBUST[q]!);
+    return voices.answer(this.#informed ? 0 : ROBUST[q]!);
   }
 }

@@ -26,6 +26,8 @@ export interface OutsideTerms {
   first?: FirstSay | undefined;
   /** Answers over which its losses are averaged: fewer for one that is asked seldom. */
   memory?: number | undefined;
+  /** It knows what the others do not: where it speaks, all are averaged, since a median would not hear it. */
+  informed?: boolean | undefined;
 }
 
 /** Writes p50, p90, p99 in the series' unit; false where it has nothing to say now. */
