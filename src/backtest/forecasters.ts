@@ -1,7 +1,7 @@
 /**
  * The adapter to `skein/forecast`: which forecaster each policy has, and the measured step as the product sees it.
  *
- * `reactive` and `predictive` are the product's own forecasters, unchanged. `seasonalNaive` and `oracle` exist here
+ * `lastValue`, `reactive` and `predictive` are the product's own forecasters, unchanged. `seasonalNaive` and `oracle` exist here
  * because both read the replayed load: yesterday's and tomorrow's.
  */
 import {
@@ -20,9 +20,12 @@ import type { Workload } from './workload.ts';
 
 const DAY_S = 86_400;
 
+/** After so much of a step what was before it weighs half: a 32nd is left of it. */
+const LAST_VALUE_STEPS = 0.2;
+
 /** Policies that are our planner with one forecaster or another. */
 export function isPlanned(policy: PolicyId): boolean {
-  return ['reactive', 'seasonalNaive', 'predictive', 'oracle'].includes(policy);
+  return ['lastValue', 'reactive', 'seasonalNaive', 'predictive', 'oracle'].includes(policy);
 }
 
 export interface ForecasterOptions {
@@ -43,6 +46,7 @@ export function makeForecaster(
   { halfLifeS, horizons, near, network }: ForecasterOptions,
 ): Forecaster {
   if (policy === 'predictive') return engineForecaster({ experts: network ? [networkExpert()] : [] });
+  if (policy === 'lastValue') return lastValueForecaster({ halfLifeS: LAST_VALUE_STEPS * workload.stepS });
   if (policy === 'reactive') return lastValueForecaster({ halfLifeS });
   const dayS = Math.round(DAY_S / workload.stepS);
   const read = (step: number, into: Float64Array): number => {

@@ -133,6 +133,8 @@ export const POLICY_IDS = [
   'bestFixed',
   'hpa',
   'threshold',
+  'latencyGreedy',
+  'lastValue',
   'reactive',
   'seasonalNaive',
   'predictive',
@@ -147,6 +149,8 @@ export const NON_PREDICTIVE: ReadonlySet<PolicyId> = new Set<PolicyId>([
   'bestFixed',
   'hpa',
   'threshold',
+  'latencyGreedy',
+  'lastValue',
   'reactive',
 ]);
 
@@ -157,6 +161,8 @@ export const POLICY_TEXT: Record<PolicyId, string> = {
   bestFixed: 'a fixed fleet, the best placement for the averages of the tuning days',
   hpa: "Kubernetes' horizontal autoscaler on CPU, shards by rendezvous hash",
   threshold: 'the same autoscaler; nodes over the headroom give shards to the least loaded',
+  latencyGreedy: 'a fleet for the load measured where it is wanted; each shard on the nearest node with room',
+  lastValue: 'our scaler, optimiser and planner on the load of the last step',
   reactive: 'our scaler, optimiser and planner on smoothed load, smoothing tuned on earlier days',
   seasonalNaive: 'the same on "as yesterday at this time"',
   predictive: "the same on the engine's forecast: what Skein runs",

@@ -3,37 +3,13 @@
  * headroom that is swept; they differ in where shards go, whether nodes scale, and what they expect.
  */
 import type { ShardForecast } from '../model/loop.ts';
-import { FleetMemory, nodesFor, providedFor, type RegionDemand, type TotalDemand } from './fleet.ts';
-import type { ClusterModel, PolicyId } from './model.ts';
+import type { Controller, Learnt, StepView } from './controller.ts';
+import { FleetMemory, nodesFor, providedFor, type RegionDemand } from './fleet.ts';
+import { firstFleet, growTo, homeCpu, limitsOf, readyIn, shrinkTo, withStandbys } from './fleet-changes.ts';
+import { LatencyGreedy } from './latency-greedy.ts';
+import type { PolicyId } from './model.ts';
 import { bestFixed, Planner } from './planner.ts';
-import { rendezvous, type Wish, type World, type WorldNode } from './world.ts';
-
-/** What is known at the end of a step; the same for all runs of a policy. */
-export interface StepView {
-  /** Requests a second measured in the step: `[shard * regions + origin]`. */
-  rates: Float64Array;
-  /** Of the planned policies: one a shard, in the workload's order. */
-  forecasts?: readonly ShardForecast[];
-  /**
-   * Of the planned policies: requests a second of all shards together at each horizon of the lead; bands are not summed. What
-   * shards are forecast for beyond those tells only where their users will be.
-   */
-  total?: TotalDemand;
-}
-
-/** What was learnt before the run: fixed fleets are bought for it. */
-export interface Learnt {
-  meanRates: Float64Array;
-  /** Greatest CPU of the shards at home in each region, core-seconds a second. */
-  peakCpu: Float64Array;
-}
-
-export interface Controller {
-  begin(view: StepView): void;
-  decide(view: StepView): void;
-  /** A node became ready inside the step. */
-  nodeReady(): void;
-}
+import { rendezvous, type Wish, type World } from './world.ts';
 
 export function makeController(policy: PolicyId, world: World, headroom: number, learnt: Learnt): Controller {
   switch (policy) {
@@ -44,54 +20,11 @@ export function makeController(policy: PolicyId, world: World, headroom: number,
     case 'hpa':
     case 'threshold':
       return new Autoscaled(policy, world, headroom);
+    case 'latencyGreedy':
+      return new LatencyGreedy(world, headroom);
     default:
       return new Planned(world, headroom);
   }
-}
-
-function limitsOf(model: ClusterModel) {
-  return {
-    nodeCpu: model.nodeCpu,
-    nodeMemoryBytes: model.nodeMemoryBytes,
-    nodesMin: model.nodesMinPerRegion,
-    nodesMax: model.nodesMaxPerRegion,
-  };
-}
-
-/** What standbys ask for beside the shards themselves, as a multiple of these. */
-function withStandbys({ standbys, standbyCpuShare }: ClusterModel): { cpu: number; bytes: number } {
-  return { cpu: 1 + standbys * standbyCpuShare, bytes: 1 + standbys };
-}
-
-/** The fleet of a beginning: enough for what is at home in each region. */
-function firstFleet(world: World, cpuOf: (region: number) => number, headroom: number): void {
-  const { workload, model } = world;
-  workload.regions.forEach((_, region) => {
-    let bytes = 0;
-    for (let s = 0; s < workload.shards.length; s++)
-      if (workload.home[s] === region) bytes += workload.stateBytes[s]!;
-    const nodes = nodesFor(
-      cpuOf(region) * withStandbys(model).cpu,
-      bytes * withStandbys(model).bytes,
-      headroom,
-      limitsOf(model),
-    );
-    for (let n = 0; n < nodes; n++) world.startNode(region, true);
-  });
-}
-
-function homeCpu(world: World, rates: Float64Array, region: number): number {
-  const { workload, model } = world;
-  const count = workload.regions.length;
-  let cpu = 0;
-  for (let s = 0; s < workload.shards.length; s++)
-    if (workload.home[s] === region)
-      for (let o = 0; o < count; o++) cpu += rates[s * count + o]! * model.cpuSecondsPerRequest;
-  return cpu;
-}
-
-function readyIn(world: World, region: number): WorldNode[] {
-  return world.nodes.filter((node) => node.region === region && node.state === 'ready');
 }
 
 /** Nobody scales and nobody moves: bought once for the peak of the tuning days at a headroom. */
@@ -360,33 +293,4 @@ class Planned implements Controller {
     this.#wantedIn[s] = best;
     return best;
   }
-}
-
-/** Brings a region to `nodes`: those that drain serve on first, then new ones are asked for. */
-function growTo(world: World, region: number, nodes: number): void {
-  const here = world.nodes.filter((node) => node.region === region);
-  let now = here.filter((node) => node.state === 'ready' || node.state === 'starting').length;
-  const draining = here
-    .filter((node) => node.state === 'draining')
-    .sort((a, b) => b.stateBytes - a.stateBytes || a.index - b.index);
-  for (const node of draining) {
-    if (now >= nodes) return;
-    world.keep(node);
-    now++;
-  }
-  for (; now < nodes; now++) world.startNode(region);
-}
-
-/** Gives back beyond `nodes`: those still starting, then the ones with the least to move. */
-function shrinkTo(world: World, region: number, nodes: number): void {
-  const here = world.nodes.filter(
-    (node) => node.region === region && (node.state === 'ready' || node.state === 'starting'),
-  );
-  here.sort(
-    (a, b) =>
-      Number(a.state === 'ready') - Number(b.state === 'ready') ||
-      a.stateBytes - b.stateBytes ||
-      b.index - a.index,
-  );
-  for (const node of here.slice(0, Math.max(0, here.length - nodes))) world.drain(node);
 }

@@ -17,6 +17,8 @@ const COLOURS: Record<PolicyId, string> = {
   bestFixed: '#5d574c',
   hpa: '#c77d11',
   threshold: '#e0b04b',
+  latencyGreedy: '#96711c',
+  lastValue: '#e0776f',
   reactive: '#b3261e',
   seasonalNaive: '#7a5cc4',
   predictive: '#0b6bcb',

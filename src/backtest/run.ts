@@ -5,6 +5,7 @@
  * The forecaster observes from the first step; nodes and moves begin at `fromStep`, counting at `scoreFromStep`: the run-in
  * forgets where shards began. A generator, so that whoever drives it can show progress and stop.
  */
+import type { Controller, Learnt, StepView } from './controller.ts';
 import {
   horizonSeconds,
   horizonSteps,
@@ -14,7 +15,7 @@ import {
   regionHorizonSteps,
 } from './forecasters.ts';
 import type { ClusterModel, PolicyId, RunResult } from './model.ts';
-import { type Controller, type Learnt, makeController, type StepView } from './policies.ts';
+import { makeController } from './policies.ts';
 import type { Workload } from './workload.ts';
 import { World } from './world.ts';
 

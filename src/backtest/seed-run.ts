@@ -6,10 +6,10 @@
  * scenario, its series, the seed and the part alone, and a headroom's run not on the others of its part.
  */
 import { compareSeed, FIXED, frontier, minutesAt, type SeedComparison } from './compare.ts';
+import type { Learnt } from './controller.ts';
 import { isPlanned } from './forecasters.ts';
 import { generate } from './generate.ts';
 import type { ClusterModel, PolicyId, RunResult } from './model.ts';
-import type { Learnt } from './policies.ts';
 import { learn, replay } from './run.ts';
 import type { Scenario } from './scenario.ts';
 import type { Series } from './series.ts';

@@ -20,6 +20,8 @@ const LETTERS: Record<string, string> = {
   bestFixed: 'f',
   hpa: 'h',
   threshold: 't',
+  latencyGreedy: 'g',
+  lastValue: 'l',
   reactive: 'R',
   seasonalNaive: 'y',
   predictive: 'P',
