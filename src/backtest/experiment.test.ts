@@ -50,7 +50,7 @@ describe('an experiment', { timeout: 120_000 }, () => {
     }
   });
 
-  it('says how far placement was from its bound in every round of the policies that have one', () => {
+  it('says how far placement was from its bound in one round of twelve of the policies that have one', () => {
     for (const run of report.seeds[0]!.runs) {
       if (['bestFixed', 'hpa', 'threshold'].includes(run.policy)) {
         expect(run.certifiedGap).toBeUndefined();
@@ -58,7 +58,7 @@ describe('an experiment', { timeout: 120_000 }, () => {
       }
       const { median, worst, rounds } = run.certifiedGap!;
       // A round at the end of each step that counts, more where nodes become ready.
-      expect(rounds).toBeGreaterThanOrEqual(Math.floor(run.scoredS / report.stepS) - 1);
+      expect(rounds).toBeGreaterThanOrEqual(Math.floor(run.scoredS / report.stepS / 12) - 1);
       expect(median).toBeGreaterThanOrEqual(0);
       expect(worst).toBeGreaterThanOrEqual(median);
     }

@@ -116,7 +116,8 @@ export interface RunResult {
   nodesMean: number;
   nodesStarted: number;
   /**
-   * How far placement's targets were from the certified bound, (cost - bound) / bound, over the rounds that counted: in the middle, at
+   * How far placement's targets were from the certified bound, (cost - bound) / bound, over the rounds that counted (in one region
+   * one in twelve): in the middle, at
    * most, and each with its second of the scored time. Absent for policies that do not place by the optimiser.
    */
   certifiedGap?: {

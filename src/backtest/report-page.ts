@@ -143,7 +143,7 @@ function loadPlot(report: Report): string {
   );
 }
 
-/** The certified gap of every round of the predictive policy, or of the first that has one, at its middle headroom. */
+/** The certified gap of the rounds of the predictive policy, or of the first that has one, at its middle headroom. */
 function gapPlot(report: Report): string {
   const runs = report.seeds[0]!.runs.filter((run) => run.certifiedGap !== undefined);
   const policy = runs.some((run) => run.policy === 'predictive') ? 'predictive' : runs[0]?.policy;
@@ -161,8 +161,8 @@ function gapPlot(report: Report): string {
       `<text x="${MARGIN.left - 8}" y="${(y(gap) + 4).toFixed(1)}" font-size="12" text-anchor="end">${(100 * gap).toFixed(most < 0.1 ? 1 : 0)} %</text>`,
   );
   return `<h2>Certified gap</h2>
-${svg('certified gap of each round', `${labels.join('')}${dayLabels(report, x, height)}<polyline points="${points.join(' ')}" fill="none" stroke="${COLOURS[run.policy]}" stroke-width="1.2"/>`, height)}
-<p class="note">${run.policy} at headroom ${run.headroom}, round by round: no placement whatever is more than that much cheaper than the one aimed at. The JSON has it for every run.</p>`;
+${svg('certified gap of rounds', `${labels.join('')}${dayLabels(report, x, height)}<polyline points="${points.join(' ')}" fill="none" stroke="${COLOURS[run.policy]}" stroke-width="1.2"/>`, height)}
+<p class="note">${run.policy} at headroom ${run.headroom}, round by round (in one region, one round in twelve): no placement whatever is more than that much cheaper than the one aimed at. The JSON has it for every run.</p>`;
 }
 
 function dayLabels(report: Report, x: (seconds: number) => number, height: number): string {
