@@ -14,6 +14,7 @@
 import { parseArgs } from 'node:util';
 import { SeriesBank } from '../src/forecast/bank/bank.ts';
 import type { BatchExpert } from '../src/forecast/batch-expert.ts';
+import { sinh } from '../src/forecast/powers.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
 const { values } = parseArgs({
@@ -161,7 +162,7 @@ class Asked {
     const h = this.#steps.indexOf(ahead);
     if (place === undefined || h < 0) return false;
     const from = (place * this.#steps.length + h) * this.#expert.quantiles.length + this.#median;
-    for (let q = 0; q < 3; q++) into[q] = this.#levels[place]! * Math.sinh(this.#out[from + q]!);
+    for (let q = 0; q < 3; q++) into[q] = this.#levels[place]! * sinh(this.#out[from + q]!);
     return true;
   }
 }

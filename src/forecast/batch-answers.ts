@@ -4,6 +4,7 @@
  */
 import { BATCH_HORIZONS_MAX, type BatchExpert, writeBatchWindows } from './batch-expert.ts';
 import { normalQuantile } from './normal.ts';
+import { sinh } from './powers.ts';
 
 const LEVELS = [0.5, 0.9, 0.99] as const;
 /** Rows of one call: memory stays bounded on long series. */
@@ -80,7 +81,7 @@ export class BatchAnswers {
     expert.forecast(contexts, features, count, out);
     origins.forEach((origin, row) => {
       const answers = new Float64Array(width);
-      for (let i = 0; i < width; i++) answers[i] = levels[row]! * Math.sinh(out[row * width + i]!);
+      for (let i = 0; i < width; i++) answers[i] = levels[row]! * sinh(out[row * width + i]!);
       this.#answers.set(origin, { steps: expert.horizonSteps, values: answers });
     });
   }

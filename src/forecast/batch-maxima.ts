@@ -5,6 +5,7 @@
  * Invariants: an answer that is not finite is no vote; without one the row's own answer stays as it is; quantiles ascend.
  */
 import { type BatchExpert, writeBatchWindows } from './batch-expert.ts';
+import { sinh } from './powers.ts';
 
 export const MAXIMA_TUNED = {
   /** Say of an expert that was never held against anything, against the row's own 1: measured on public series. */
@@ -70,7 +71,7 @@ export class BatchMaxima {
     origins.forEach((origin, row) => {
       const answers = Float64Array.from(
         out.subarray(row * width, (row + 1) * width),
-        (u) => levels[row]! * Math.sinh(u),
+        (u) => levels[row]! * sinh(u),
       );
       this.#answers.set(origin, answers);
     });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { asinh, exp, log, power } from './powers.ts';
+import { asinh, exp, log, power, sinh } from './powers.ts';
 
 const positive = fc
   .tuple(fc.integer({ min: -300, max: 300 }), fc.double({ min: 1, max: 2, noNaN: true }))
@@ -23,6 +23,13 @@ describe('powers from tables', () => {
         },
       ),
     );
+  });
+
+  it('know the hyperbolic sine to nine digits, however near zero', () => {
+    for (const value of [0, 1e-12, -0.01, 0.2499, 0.2501, -3, 40, -650])
+      expect(Math.abs(sinh(value) - Math.sinh(value))).toBeLessThanOrEqual(1e-9 * Math.abs(Math.sinh(value)));
+    for (const value of [1e3, -1e15, Number.POSITIVE_INFINITY, Number.NaN])
+      expect(sinh(value)).toBe(Math.sinh(value));
   });
 
   it('know the inverse hyperbolic sine of what is small, large and negative', () => {

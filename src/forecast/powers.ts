@@ -32,7 +32,7 @@ export function log(value: number): number {
   return exponent * Math.LN2 + LOGS[i]! + off * (1 - off * (0.5 - off * (1 / 3)));
 }
 
-/** Of a number between -700 and 700. */
+/** Of a number between -{@link EXPONENT_MAX} and that. */
 export function exp(value: number): number {
   // The nearest whole one: cut off above zero.
   const place = ((value * PER_UNIT + ABOVE_ZERO) | 0) - (ABOVE_ZERO | 0);
@@ -49,6 +49,23 @@ export function power(base: number, exponent: number): number {
   return exp(exponent * log(base));
 }
 
+/** From here on it takes two exponentials, whose difference loses digits below; to here the series is exact to 1e-13. */
+const SERIES_MAX = 0.25;
+
+/** Beyond it exponentials leave the table. */
+const EXPONENT_MAX = 700;
+
+export function sinh(value: number): number {
+  const size = value < 0 ? -value : value;
+  if (!(size <= EXPONENT_MAX)) return Math.sinh(value);
+  if (size > SERIES_MAX) {
+    const grown = exp(value);
+    return 0.5 * (grown - 1 / grown);
+  }
+  const y = value * value;
+  return value * (1 + y * (1 / 6 + y * (1 / 120 + y * (1 / 5040 + y * (1 / 362_880)))));
+}
+
 /** Beyond it a square is no number any more. */
 const SQUARED_MAX = 1e150;
 
@@ -57,4 +74,9 @@ export function asinh(value: number): number {
   if (!(size <= SQUARED_MAX)) return Math.asinh(value);
   const steps = log(size + Math.sqrt(size * size + 1));
   return value < 0 ? -steps : steps;
+}
+
+/** Inverse hyperbolic sines of the numbers from `first` to before `end`, to as many places from `to`. */
+export function asinhs(from: Float64Array, first: number, end: number, into: Float32Array, to: number): void {
+  for (let i = first; i < end; i++) into[to + i - first] = asinh(from[i]!);
 }

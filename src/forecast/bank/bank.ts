@@ -11,6 +11,7 @@ import { clampHigh, clampLow, learn, type SeasonNow, season, seasonNow } from '.
 import { type BankLayout, bankLayout, EXPERT_NAMES, F, type HistoryShape, type Row } from './layout.ts';
 import { type AskExternals, type AskOutside, Mixture } from './mixture.ts';
 import type { Outside, OutsideTerms } from './outside.ts';
+import { RowPast } from './past.ts';
 import { findPeriods } from './periods.ts';
 import { rescale } from './rescale.ts';
 import { breakResiduals } from './residual.ts';
@@ -87,6 +88,7 @@ export class SeriesBank {
   readonly #row: Row;
   readonly #now: SeasonNow = { profile: Number.NaN, season: Number.NaN, long: Number.NaN };
   readonly #mixture: Mixture;
+  readonly #past: RowPast;
   readonly #chunkRows: number;
   #current = 0;
 
@@ -104,6 +106,7 @@ export class SeriesBank {
       history: options.history,
     });
     this.names = [...EXPERT_NAMES.slice(0, this.layout.own), ...externals];
+    this.#past = new RowPast(this.layout);
     this.#mixture = new Mixture(this.layout, this.#askExternals, this.#askOutside);
     this.#row = { layout: this.layout, ...makeChunk(this.layout, 0), f: 0, c: 0, b: 0 };
   }
@@ -262,28 +265,9 @@ export class SeriesBank {
     return values;
   }
 
-  /**
-   * The row's past for an expert in batches, in the series' unit: step by step as far as that is held, further back means
-   * of some steps. Valid until the next call.
-   */
+  /** The row's past for an expert in batches. Valid until the next call. */
   past(row: number): { at: (age: number) => number; length: number } {
-    const at = this.seek(row);
-    const scale = at.floats[at.f + F.scale]!;
-    const length = at.floats[at.f + F.length]! | 0;
-    const { ringSteps, ringValues } = this.layout;
-    const rings = ringSteps.map((_, ring) => ringContent(at, ring));
-    const finest = rings[0]!;
-    const far = (age: number) => {
-      for (let ring = 1; ring < ringSteps.length; ring++) {
-        const width = ringSteps[ring]!;
-        if (age >= ringValues[ring]! * width) continue;
-        const cell = Math.floor(length / width) - 1 - Math.floor((length - 1 - age) / width);
-        return (rings[ring]![rings[ring]!.length - 1 - cell] ?? Number.NaN) * scale;
-      }
-      return Number.NaN;
-    };
-    const last = finest.length - 1;
-    return { length, at: (age) => (age <= last ? finest[last - age]! * scale : far(age)) };
+    return this.#past.look(this.seek(row));
   }
 
   /** What was one period before a step ahead; the last value where no period is known yet. In the series' unit. */

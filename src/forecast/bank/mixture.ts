@@ -8,7 +8,7 @@ import { type Between, between, Places, skippedOf } from './between.ts';
 import { blendAnswer } from './blend.ts';
 import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels } from './experts.ts';
 import { type BankLayout, BLEND, BUCKETS, C, F, type Row } from './layout.ts';
-import { outsideSay } from './outside.ts';
+import { outsideSays } from './outside.ts';
 import { clampTo, errorsAt, kindShare, valuesAt, weightsAt } from './score.ts';
 import { spreadsFor, usualSpreads } from './spread.ts';
 import { TUNED } from './tuned.ts';
@@ -51,6 +51,8 @@ export class Mixture {
   readonly #pathSteps = new Float64Array(PATH_POINTS);
   readonly #pathPlaces = new Places();
   #pathWindow = 0;
+  /** Of each forecaster from outside, at each bucket, at p50, p90 and p99. */
+  readonly #says: Float64Array;
   /** Of p50, p90 and p99: what those from outside say, and the row's own. */
   readonly #voices: readonly Voices[];
   #informed = false;
@@ -63,6 +65,7 @@ export class Mixture {
     this.#answers = new Float64Array(layout.experts);
     this.#voices = ROBUST.map(() => new Voices(layout.outside + 1));
     this.#weights = new Float64Array(BUCKETS * (layout.experts + 1));
+    this.#says = new Float64Array(layout.outside * 3 * BUCKETS);
   }
 
   /** p50, p90, p99 of the first horizon, then of the second, ..., in the series' unit. The row has a scale. */
@@ -84,7 +87,7 @@ export class Mixture {
       const share = places.share[h]!;
       const base = this.#bases[h]!;
       const spread = this.#spreads[h]!;
-      if (fromOutside) this.#hearOutside(at, horizons[h]!, b, next, share);
+      if (fromOutside) this.#hearOutside(horizons[h]!, b, next, share);
       let before = Number.NEGATIVE_INFINITY;
       for (let q = 0; q < 3; q++) {
         const left = 3 * b + q;
@@ -208,9 +211,11 @@ export class Mixture {
     if (this.#layout.experts > this.#layout.own) this.#externals(ahead, this.#answers);
   }
 
-  /** Bands of the buckets to the last. */
+  /** Bands of the buckets to the last, and the says of those from outside. */
   #bands(at: Row, last: number): void {
     valuesAt(at, this.#values);
+    for (let i = 0; i < this.#layout.outside; i++)
+      for (let b = 0; b <= last; b++) outsideSays(at, i, b, this.#says, (i * BUCKETS + b) * 3);
     for (let b = 0; b <= last; b++) {
       errorsAt(at, b, this.#errors, 3 * b);
       for (let q = 0; q < 3; q++) this.#shares[3 * b + q] = kindShare(at, b, q);
@@ -263,15 +268,17 @@ export class Mixture {
   }
 
   /** What those from outside say at a horizon, each by its say. */
-  #hearOutside(at: Row, ahead: number, b: number, next: number, share: number): void {
+  #hearOutside(ahead: number, b: number, next: number, share: number): void {
     for (const voices of this.#voices) voices.clear();
     this.#informed = false;
     for (let i = 0; i < this.#layout.outside; i++) {
       const answer = this.#outside(i, ahead);
       if (answer === undefined) continue;
       if (this.#layout.outsideTerms[i]?.informed) this.#informed = true;
+      const left = (i * BUCKETS + b) * 3;
+      const right = (i * BUCKETS + next) * 3;
       for (let q = 0; q < 3; q++) {
-        const say = (1 - share) * outsideSay(at, i, b, q) + share * outsideSay(at, i, next, q);
+        const say = (1 - share) * this.#says[left + q]! + share * this.#says[right + q]!;
         this.#voices[q]!.hear(answer[q]!, say);
       }
     }

@@ -2,14 +2,13 @@
  * Forecasters from outside the bank (a trained network, a model of the user's own) beside the row's own answer.
  *
  * They answer all three quantiles at some steps only, since they are dear. Where they did, their loss and the row's own
- * are compared on the same steps, per horizon and quantile; the say of each is its loss against the row's to a power. One
+ * are compared on the same steps, per horizon and quantile; the say of each is the cube of its loss against the row's. One
  * that was never held against anything has as much say as the row: it was trained for that.
  */
 import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
 export const OUTSIDE_TUNED = {
-  power: 3,
   /** Answers that the first say is worth: few losses tell little, least of all those of p99. */
   prior: 10,
   /** Answers over which losses are averaged, where one is asked at every step. */
@@ -72,14 +71,19 @@ export function settleOutside(
   }
 }
 
-/** Say against the row's own answer, which has 1. */
-export function outsideSay(row: Row, expert: number, bucket: number, q: number): number {
+/** Says at a bucket and all quantiles against the row's own answer, which has 1, to `into` from the place `to`. */
+export function outsideSays(row: Row, expert: number, bucket: number, into: Float64Array, to: number): void {
   const { layout, floats: x, f } = row;
-  const at = f + layout.outsideAt + expert * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
-  const count = x[at + 2]!;
-  const first = (layout.outsideTerms[expert]?.first ?? OUTSIDE_TUNED.first)[q]!;
-  if (count === 0) return first;
+  const first = layout.outsideTerms[expert]?.first ?? OUTSIDE_TUNED.first;
   const slack = 1e-6 + 0.01 * x[f + F.deviation]!;
-  const prior = (OUTSIDE_TUNED.prior / count) * Math.max(x[at]!, x[at + 1]!) + slack;
-  return first * ((x[at + 1]! + prior) / (x[at]! + prior)) ** OUTSIDE_TUNED.power;
+  for (let q = 0; q < 3; q++) {
+    const at = f + layout.outsideAt + expert * OUTSIDE_FLOATS + (bucket * 3 + q) * NUMBERS;
+    const count = x[at + 2]!;
+    let ratio = 1;
+    if (count > 0) {
+      const prior = (OUTSIDE_TUNED.prior / count) * Math.max(x[at]!, x[at + 1]!) + slack;
+      ratio = (x[at + 1]! + prior) / (x[at]! + prior);
+    }
+    into[to + q] = first[q]! * ratio * ratio * ratio;
+  }
 }

@@ -266,12 +266,33 @@ function smoothed(row: Row, age: number, width: number): number {
 
 /** All that a ring holds, oldest first, in units of the scale; NaN where unknown. */
 export function ringContent(row: Row, ring: number): Float64Array {
-  const { ringValues, ringSteps, ringCells } = row.layout;
-  const written = Math.floor(row.floats[row.f + F.length]! / ringSteps[ring]!);
-  const count = Math.min(written, ringValues[ring]!);
-  const content = new Float64Array(count);
-  for (let i = 0; i < count; i++) content[i] = read(row, ring, (written - count + i) % ringCells[ring]!);
-  return content;
+  const content = new Float64Array(row.layout.ringValues[ring]!);
+  return content.subarray(0, readRing(row, ring, content));
+}
+
+/** As {@link ringContent}, into room for all that the ring may hold; how many values there are. */
+export function readRing(row: Row, ring: number, into: Float64Array): number {
+  const { layout, bytes } = row;
+  const written = ((row.floats[row.f + F.length]! | 0) / layout.ringSteps[ring]!) | 0;
+  const values = layout.ringValues[ring]!;
+  const cells = layout.ringCells[ring]!;
+  const count = written < values ? written : values;
+  let place = (written - count) % cells;
+  for (let i = 0; i < count; ) {
+    const within = place & WITHIN_MASK;
+    const block = row.b + layout.ringAt[ring]! + (place >> WITHIN_BITS) * HISTORY_BLOCK_BYTES;
+    const step = bytes[block + 2]!;
+    const first = HALF + step * (startOf(bytes, block) - 1);
+    const part = Math.min(HISTORY_BLOCK - within, count - i);
+    for (let k = 0; k < part; k++) {
+      const q = bytes[block + VALUES_AT + within + k]!;
+      into[i + k] = DECODED[q === MISSING ? MISSING : first + step * q]!;
+    }
+    i += part;
+    place += part;
+    if (place === cells) place = 0;
+  }
+  return count;
 }
 
 /** History in another scale: all values times a factor. */

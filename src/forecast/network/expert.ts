@@ -6,6 +6,7 @@
  * is no vote; one object is for one thread.
  */
 import { BATCH_HORIZONS_MAX, type BatchExpert, type BatchWindowInput } from '../batch-expert.ts';
+import { asinh } from '../powers.ts';
 import type { Runtime } from './dense.ts';
 import { FeatureWriter } from './features.ts';
 import { ANSWERS, CONTEXT_FEATURES, CONTEXT_WIDTH, HORIZON_WIDTH, QUANTILES } from './layout.ts';
@@ -125,5 +126,5 @@ export class NetworkExpert implements BatchExpert {
 /** From z to asinh of the value over the level. */
 function fromZ(contexts: Float32Array, row: number, z: number): number {
   const at = row * CONTEXT_WIDTH + CONTEXT_FEATURES;
-  return Math.asinh(contexts[at]! + contexts[at + 1]! * z);
+  return asinh(contexts[at]! + contexts[at + 1]! * z);
 }

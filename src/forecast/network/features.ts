@@ -8,7 +8,7 @@
  * (below {@link Z_MAX}); nothing depends on the unit of the series; a series of zeros has the scale 0, and with it is
  * answered 0; one without a known value has the scale NaN, and with it answers that are no vote.
  */
-import { asinh, log, power } from '../powers.ts';
+import { asinh, asinhs, log } from '../powers.ts';
 import {
   CANDIDATES,
   CHANGE_WINDOWS,
@@ -49,6 +49,34 @@ function limited(value: number, most: number): number {
   return value > most ? most : value < -most ? -most : value;
 }
 
+/** Places of candidates: the slowest level, which stands in for a season, and zero load. */
+const LEVEL = 3;
+const ZERO = CANDIDATES - 1;
+/** Features that are u of values seen: the newest, means and extremes; they come first. */
+const SEEN_FEATURES = NEWEST_STEPS + MEAN_EDGES.length - 1 + MAX_WINDOWS.length + MIN_WINDOWS.length;
+
+/** What a horizon's features hold of it whatever the series; most series are asked at the same ones. */
+class HorizonTerms {
+  steps: readonly number[] = [];
+  /** How much of a damped trend acts: of the newest 16 steps and of 64. */
+  reach16 = new Float64Array(0);
+  reach64 = new Float64Array(0);
+  /** Binary logarithm. */
+  logs = new Float64Array(0);
+
+  of(steps: readonly number[]): void {
+    if (steps === this.steps) return;
+    this.steps = steps;
+    this.reach16 = Float64Array.from(steps, (ahead) => trendReach(ahead, 0.9, 9));
+    this.reach64 = Float64Array.from(steps, (ahead) => trendReach(ahead, 0.98, 49));
+    this.logs = Float64Array.from(steps, (ahead) => log(ahead) * LOG2);
+  }
+}
+
+function trendReach(ahead: number, damping: number, most: number): number {
+  return most * (1 - damping ** Math.min(ahead, FADED_STEPS));
+}
+
 /** Writes rows; holds scratch space, so one is used for many series. Not for use by two threads. */
 export class FeatureWriter {
   readonly #past = new Past();
@@ -65,12 +93,13 @@ export class FeatureWriter {
   #scaleIsKnown = true;
   #share = 1;
   #lengthLog = 0;
-  // Plain forecasts that do not depend on the horizon, in z.
-  readonly #levels = new Float64Array(5);
-  /** u of the levels. */
-  readonly #levelsU = new Float64Array(5);
-  #zero = 0;
-  #zeroU = 0;
+  /** Plain forecasts in z; those that do not depend on the horizon stay from horizon to horizon. */
+  readonly #candidates = new Float64Array(CANDIDATES);
+  /** u of those. */
+  readonly #fixed = new Float32Array(CANDIDATES);
+  /** z of the newest, of means and of extremes. */
+  readonly #seen = new Float64Array(SEEN_FEATURES);
+  readonly #horizons = new HorizonTerms();
   #slope16 = 0;
   #slope64 = 0;
 
@@ -95,8 +124,8 @@ export class FeatureWriter {
     contexts[c + CONTEXT_FEATURES] = this.#centre / level;
     contexts[c + CONTEXT_FEATURES + 1] = this.#scaleIsKnown ? this.#scale / level : 0;
     this.#plainForecasts();
-    for (let h = 0; h < horizonSteps.length; h++)
-      this.#writeHorizon(horizonSteps[h]!, features, f + h * HORIZON_WIDTH);
+    this.#horizons.of(horizonSteps);
+    for (let h = 0; h < horizonSteps.length; h++) this.#writeHorizon(h, features, f + h * HORIZON_WIDTH);
     return level;
   }
 
@@ -141,14 +170,17 @@ export class FeatureWriter {
     const z = this.#z;
     const sums = this.#sums;
     const n = this.#past.count;
-    let at = c;
-    for (let age = 0; age < NEWEST_STEPS; age++) contexts[at++] = age < n ? asinh(z[age]!) : 0;
+    const seen = this.#seen;
+    for (let age = 0; age < NEWEST_STEPS; age++) seen[age] = age < n ? z[age]! : 0;
+    let place = NEWEST_STEPS;
     for (let e = 1; e < MEAN_EDGES.length; e++) {
       const from = MEAN_EDGES[e - 1]!;
       const to = Math.min(n, MEAN_EDGES[e]!);
-      contexts[at++] = to > from ? asinh(this.#zOf((sums[to]! - sums[from]!) / (to - from))) : 0;
+      seen[place++] = to > from ? this.#zOf((sums[to]! - sums[from]!) / (to - from)) : 0;
     }
-    at = this.#writeExtremes(contexts, at);
+    this.#seeExtremes(place);
+    asinhs(seen, 0, SEEN_FEATURES, contexts, c);
+    let at = c + SEEN_FEATURES;
     let changes = 0;
     let age = 1;
     for (const window of CHANGE_WINDOWS) {
@@ -184,32 +216,36 @@ export class FeatureWriter {
     return this.#writeCorrelation(contexts, at);
   }
 
-  #writeExtremes(contexts: Float32Array, at: number): number {
+  /** z of the largest and smallest values, from a place of `#seen`. */
+  #seeExtremes(first: number): void {
     const { newest: x, count: n } = this.#past;
+    let place = first;
     let most = x[0]!;
     let age = 1;
     for (const window of MAX_WINDOWS) {
       for (; age < Math.min(n, window); age++) if (x[age]! > most) most = x[age]!;
-      contexts[at++] = asinh(this.#zOf(most));
+      this.#seen[place++] = this.#zOf(most);
     }
     let least = x[0]!;
     age = 1;
     for (const window of MIN_WINDOWS) {
       for (; age < Math.min(n, window); age++) if (x[age]! < least) least = x[age]!;
-      contexts[at++] = asinh(this.#zOf(least));
+      this.#seen[place++] = this.#zOf(least);
     }
-    return at;
   }
 
   #writeCorrelation(contexts: Float32Array, at: number): number {
     const n = Math.min(this.#past.count, CORRELATION_STEPS);
     const d = this.#deviation;
     let mean = 0;
-    for (let i = 0; i < n; i++) mean += limited(this.#z[i]!, 5);
+    for (let i = 0; i < n; i++) {
+      d[i] = limited(this.#z[i]!, 5);
+      mean += d[i]!;
+    }
     mean /= n;
     let variance = 1e-9;
     for (let i = 0; i < n; i++) {
-      d[i] = limited(this.#z[i]!, 5) - mean;
+      d[i]! -= mean;
       variance += d[i]! * d[i]!;
     }
     for (const lag of CORRELATION_LAGS) {
@@ -254,17 +290,18 @@ export class FeatureWriter {
   #plainForecasts(): void {
     const z = this.#z;
     const n = this.#past.count;
-    this.#levels[0] = z[0]!;
-    this.#levels[1] = this.#level(2, 16);
-    this.#levels[2] = this.#level(8, 48);
-    this.#levels[3] = this.#level(32, NEAR_STEPS);
+    const plain = this.#candidates;
+    plain[0] = z[0]!;
+    plain[1] = this.#level(2, 16);
+    plain[2] = this.#level(8, 48);
+    plain[3] = this.#level(32, NEAR_STEPS);
     const m = Math.min(n, 128);
     let mean = 0;
     for (let age = 0; age < m; age++) mean += z[age]!;
-    this.#levels[4] = mean / m;
-    for (let i = 0; i < 5; i++) this.#levelsU[i] = asinh(this.#levels[i]!);
-    this.#zero = limited(-this.#centre / this.#scale, Z_MAX);
-    this.#zeroU = asinh(this.#zero);
+    plain[4] = mean / m;
+    plain[ZERO] = limited(-this.#centre / this.#scale, Z_MAX);
+    asinhs(plain, 0, 5, this.#fixed, 0);
+    asinhs(plain, ZERO, CANDIDATES, this.#fixed, ZERO);
     this.#slope16 = this.#slope(16);
     this.#slope64 = this.#slope(64);
   }
@@ -294,68 +331,55 @@ export class FeatureWriter {
     return (sum * 12) / (n * (n * n - 1));
   }
 
-  #writeHorizon(ahead: number, features: Float32Array, f: number): void {
-    const raw = f + HORIZON_FEATURES;
-    const levels = this.#levels;
-    for (let i = 0; i < 5; i++) features[raw + i] = levels[i]!;
-    features[raw + 5] = limited(
-      levels[1]! + this.#slope16 * 9 * (1 - power(0.9, Math.min(ahead, FADED_STEPS))),
-      Z_MAX,
-    );
-    features[raw + 6] = limited(
-      levels[2]! + this.#slope64 * 49 * (1 - power(0.98, Math.min(ahead, FADED_STEPS))),
-      Z_MAX,
-    );
+  #writeHorizon(h: number, features: Float32Array, f: number): void {
+    const ahead = this.#horizons.steps[h]!;
+    const plain = this.#candidates;
     const rest = f + CANDIDATES;
     const [first, second] = this.#seasons as [Season, Season];
-    const fallback = levels[3]!;
-    let most = fallback;
-    let has = 0;
+    plain[5] = limited(plain[1]! + this.#slope16 * this.#horizons.reach16[h]!, Z_MAX);
+    plain[6] = limited(plain[2]! + this.#slope64 * this.#horizons.reach64[h]!, Z_MAX);
+    let most = Number.NaN;
     if (first.period > 0) {
-      most = this.#zOf(first.largest(this.#past, ahead), fallback);
+      most = first.largest(this.#past, ahead);
       first.lookUp(this.#past, ahead);
     } else first.profile = Number.NaN;
-    if (!Number.isNaN(first.profile)) {
-      has = 1;
-      features[raw + 7] = this.#zOf(!Number.isNaN(first.naive) ? first.naive : first.profile);
-      features[raw + 8] = this.#zOf(first.profile);
-      features[raw + 9] = this.#zOf(first.profile + first.added);
-      features[raw + 10] = this.#zOf(first.profile * first.scaled);
-    } else {
-      for (let i = 7; i < 11; i++) features[raw + i] = fallback;
-      most = fallback;
-    }
-    features[rest] = spreadFeature(has, first, this.#scale);
-    features[rest + 1] = has;
-    has = 0;
+    const hasFirst = !Number.isNaN(first.profile);
+    if (hasFirst) {
+      plain[7] = this.#zOf(!Number.isNaN(first.naive) ? first.naive : first.profile);
+      plain[8] = this.#zOf(first.profile);
+      plain[9] = this.#zOf(first.profile + first.added);
+      plain[10] = this.#zOf(first.profile * first.scaled);
+    } else for (let i = 7; i < 11; i++) plain[i] = plain[LEVEL]!;
     if (second.period > 0) second.lookUp(this.#past, ahead);
     else second.profile = Number.NaN;
-    if (!Number.isNaN(second.profile)) {
-      has = 1;
-      features[raw + 11] = this.#zOf(!Number.isNaN(second.naive) ? second.naive : second.profile);
-      features[raw + 12] = this.#zOf(second.profile);
-      features[raw + 13] = this.#zOf(second.profile + second.added);
-    } else {
-      features[raw + 11] = features[raw + 7]!;
-      features[raw + 12] = features[raw + 8]!;
-      features[raw + 13] = features[raw + 9]!;
+    const hasSecond = !Number.isNaN(second.profile);
+    if (hasSecond) {
+      plain[11] = this.#zOf(!Number.isNaN(second.naive) ? second.naive : second.profile);
+      plain[12] = this.#zOf(second.profile);
+      plain[13] = this.#zOf(second.profile + second.added);
+    } else for (let i = 11; i < 14; i++) plain[i] = plain[i - 4]!;
+    for (let i = 0; i < CANDIDATES; i++) {
+      features[f + HORIZON_FEATURES + i] = plain[i]!;
+      features[f + i] = this.#fixed[i]!;
     }
-    features[rest + 2] = spreadFeature(has, second, this.#scale);
-    features[rest + 3] = has;
-    features[raw + 14] = this.#zero;
-    features[rest + 4] = asinh(most);
-    const aheadLog = log(ahead) * LOG2;
+    // What stands in for a season is the same as it stands for.
+    const told = hasSecond ? ZERO : hasFirst ? 11 : 7;
+    asinhs(plain, 5, told, features, f + 5);
+    for (let i = told; i < ZERO; i++) features[f + i] = i < 11 ? this.#fixed[LEVEL]! : features[f + i - 4]!;
+    features[rest] = spreadFeature(hasFirst, first, this.#scale);
+    features[rest + 1] = hasFirst ? 1 : 0;
+    features[rest + 2] = spreadFeature(hasSecond, second, this.#scale);
+    features[rest + 3] = hasSecond ? 1 : 0;
+    features[rest + 4] = hasFirst && !Number.isNaN(most) ? asinh(this.#zOf(most)) : this.#fixed[LEVEL]!;
+    const aheadLog = this.#horizons.logs[h]!;
     features[rest + 5] = aheadLog / 10;
     features[rest + 6] = first.period > 0 ? Math.min(4, ahead / first.period) / 4 : 0;
     features[rest + 7] = limited((aheadLog - this.#lengthLog) / 8, 2);
     features[rest + 8] = second.period > 0 ? Math.min(4, ahead / second.period) / 4 : 0;
-    for (let i = 0; i < 5; i++) features[f + i] = this.#levelsU[i]!;
-    for (let i = 5; i < 14; i++) features[f + i] = asinh(features[raw + i]!);
-    features[f + 14] = this.#zeroU;
   }
 
-  #zOf(value: number, otherwise = 0): number {
-    return Number.isNaN(value) ? otherwise : limited((value - this.#centre) / this.#scale, Z_MAX);
+  #zOf(value: number): number {
+    return Number.isNaN(value) ? 0 : limited((value - this.#centre) / this.#scale, Z_MAX);
   }
 }
 
@@ -365,6 +389,6 @@ function logShare(size: number): number {
 }
 
 /** How far the cycles lie apart at a horizon; 1 where that is not known. */
-function spreadFeature(has: number, season: Season, scale: number): number {
-  return has === 1 && !Number.isNaN(season.spread) ? logShare(season.spread / scale) : 1;
+function spreadFeature(has: boolean, season: Season, scale: number): number {
+  return has && !Number.isNaN(season.spread) ? logShare(season.spread / scale) : 1;
 }

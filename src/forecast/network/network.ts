@@ -10,7 +10,7 @@
  * Boundary: pure. Invariants: quantiles never cross, none is below zero load, and none is further from the largest
  * candidate than the bounds of layout.ts allow: nothing explodes. A series without a known value is answered NaN.
  */
-import { exp } from '../powers.ts';
+import { exp, sinh } from '../powers.ts';
 import {
   DenseWorkspace,
   type PackedMatrix,
@@ -201,24 +201,29 @@ export function writeAnswers(
     shares += share;
     middle += share * features[candidates + i]!;
   }
-  middle = middle / shares + Math.sinh(within(values[at + CANDIDATES]!, -CORRECTION_MAX, CORRECTION_MAX));
-  const high = middle + distance(values[at + CANDIDATES + 2]!);
-  const higher = high + distance(values[at + CANDIDATES + 3]!);
-  const peak = middle + distance(values[at + CANDIDATES + 4]!);
-  const peakHigh = Math.max(peak, high + distance(values[at + CANDIDATES + 5]!));
+  middle = middle / shares + sinh(within(values[at + CANDIDATES]!, -CORRECTION_MAX, CORRECTION_MAX));
+  const off = distances;
+  for (let i = 0; i < off.length; i++)
+    off[i] = exp(within(values[at + CANDIDATES + 1 + i]!, DISTANCE_LOG_MIN, DISTANCE_LOG_MAX));
+  const high = middle + off[1]!;
+  const higher = high + off[2]!;
+  const peak = middle + off[3]!;
+  const peakHigh = Math.max(peak, high + off[4]!);
   const zero = features[candidates + CANDIDATES - 1]!;
-  out[to] = Math.max(zero, middle - distance(values[at + CANDIDATES + 1]!));
+  out[to] = Math.max(zero, middle - off[0]!);
   out[to + 1] = Math.max(zero, middle);
   out[to + 2] = Math.max(zero, high);
   out[to + 3] = Math.max(zero, higher);
   out[to + 4] = Math.max(zero, peak);
   out[to + 5] = Math.max(zero, peakHigh);
-  out[to + 6] = Math.max(zero, peakHigh, higher + distance(values[at + CANDIDATES + 6]!));
+  out[to + 6] = Math.max(zero, peakHigh, higher + off[5]!);
 }
+
+/** Of p10, p90, p99, and of the maximum's p50, p90, p99. Scratch of one thread. */
+const distances = new Float64Array(HEADS - CANDIDATES - 1);
 
 const within = (value: number, least: number, most: number) =>
   value < least ? least : value > most ? most : value;
-const distance = (head: number) => Math.exp(within(head, DISTANCE_LOG_MIN, DISTANCE_LOG_MAX));
 
 function fill(values: Float32Array, buffer: RowBuffer, rows: number, bias: Float32Array): void {
   for (let row = 0; row < rows; row++) values.set(bias, buffer.at + row * buffer.width);

@@ -32,10 +32,15 @@ export interface ChannelMemory {
   error: SharedArrayBuffer;
 }
 
+/** Sizes of an input. */
+export type Shape = readonly number[];
+
 export interface Feed {
   values: Float32Array;
-  shape: readonly number[];
+  shape: Shape;
 }
+
+const sizeOf = (shape: Shape) => shape.reduce((product, size) => product * size, 1);
 
 export function channelMemory(numbers = CHANNEL_NUMBERS): ChannelMemory {
   return {
@@ -50,6 +55,8 @@ export class Channel {
   readonly control: Int32Array;
   readonly #numbers: Float32Array;
   readonly #error: Uint8Array;
+  /** The thread's own, since a native session takes no shared memory. */
+  #copies = new Float32Array(0);
 
   constructor(memory: ChannelMemory) {
     this.control = new Int32Array(memory.control);
@@ -61,32 +68,38 @@ export class Channel {
     return this.#numbers.length;
   }
 
-  writeFeeds(feeds: readonly Feed[]): void {
+  /** Says what shapes the inputs of the next call have; their numbers go to the places that this returns. */
+  feedPlaces(shapes: readonly Shape[]): Float32Array[] {
     const { control } = this;
-    control[INPUT_COUNT] = feeds.length;
+    control[INPUT_COUNT] = shapes.length;
     let at = 0;
-    feeds.forEach(({ values, shape }, i) => {
+    return shapes.map((shape, i) => {
       const place = SHAPES + i * (1 + DIMENSIONS_MAX);
       control[place] = shape.length;
-      shape.forEach((size, d) => {
-        control[place + 1 + d] = size;
-      });
-      this.#numbers.set(values, at);
-      at += values.length;
+      control.set(shape, place + 1);
+      const from = at;
+      at += sizeOf(shape);
+      if (at > this.#numbers.length)
+        throw new Error(`a call of ${at} numbers, ${this.#numbers.length} can be carried`);
+      return this.#numbers.subarray(from, at);
     });
   }
 
-  /** Copies: a native session takes no shared memory. */
+  /** What the caller put there. Valid until the next call. */
   readFeeds(): Feed[] {
     const { control } = this;
-    let at = 0;
-    return Array.from({ length: control[INPUT_COUNT]! }, (_, i) => {
+    const shapes = Array.from({ length: control[INPUT_COUNT]! }, (_, i) => {
       const place = SHAPES + i * (1 + DIMENSIONS_MAX);
-      const shape = Array.from(control.subarray(place + 1, place + 1 + control[place]!));
-      const length = shape.reduce((product, size) => product * size, 1);
-      const values = this.#numbers.slice(at, at + length);
-      at += length;
-      return { values, shape };
+      return Array.from(control.subarray(place + 1, place + 1 + control[place]!));
+    });
+    const length = shapes.reduce((sum, shape) => sum + sizeOf(shape), 0);
+    if (this.#copies.length < length) this.#copies = new Float32Array(length);
+    this.#copies.set(this.#numbers.subarray(0, length));
+    let at = 0;
+    return shapes.map((shape) => {
+      const from = at;
+      at += sizeOf(shape);
+      return { values: this.#copies.subarray(from, at), shape };
     });
   }
 
@@ -97,14 +110,14 @@ export class Channel {
     this.control[OUTPUT_LENGTH] = values.length;
   }
 
-  /** Fails where the model did not answer as many numbers as `out` takes. */
-  readOutput(out: Float32Array): void {
+  /** The answer, until the next call. Fails where the model did not answer so many numbers. */
+  readOutput(wanted: number): Float32Array {
     const length = this.control[OUTPUT_LENGTH]!;
-    if (length !== out.length)
+    if (length !== wanted)
       throw new Error(
-        `the model answered ${length} numbers where ${out.length} were expected; check its output shape`,
+        `the model answered ${length} numbers where ${wanted} were expected; check its output shape`,
       );
-    out.set(this.#numbers.subarray(0, length));
+    return this.#numbers.subarray(0, length);
   }
 
   writeError(message: string): void {

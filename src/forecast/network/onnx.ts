@@ -19,7 +19,7 @@ import {
   HORIZON_FEATURES,
   HORIZON_WIDTH,
 } from './layout.ts';
-import { writeAnswers } from './network.ts';
+import { QuantileNetwork, writeAnswers } from './network.ts';
 import { networkOnnxBytes } from './onnx-bytes.ts';
 import {
   ASKED,
@@ -28,8 +28,8 @@ import {
   channelMemory,
   DONE,
   FAILED,
-  type Feed,
   IDLE,
+  type Shape,
   STATE,
 } from './onnx-channel.ts';
 import type { OnnxShape, OnnxThreadData, OnnxThreadReady } from './onnx-thread.ts';
@@ -90,39 +90,46 @@ export async function onnxExpert(options: OnnxExpertOptions): Promise<ClosableEx
     forecast(contexts, features, count, out) {
       for (let from = 0; from < count; from += ROWS_AT_ONCE) {
         const rows = Math.min(ROWS_AT_ONCE, count - from);
-        const part = (values: Float32Array, columns: number): Feed => ({
-          values: values.subarray(from * columns, (from + rows) * columns),
-          shape: [rows, columns],
-        });
-        session.run(
-          [part(contexts, contextSteps), part(features, width)],
-          out.subarray(from * answers, (from + rows) * answers),
-        );
+        const [context, feature] = session.places([
+          [rows, contextSteps],
+          [rows, width],
+        ]) as [Float32Array, Float32Array];
+        context.set(contexts.subarray(from * contextSteps, (from + rows) * contextSteps));
+        feature.set(features.subarray(from * width, (from + rows) * width));
+        out.set(session.run(rows * answers), from * answers);
       }
     },
     close: () => session.close(),
   };
 }
 
-/** The shipped network in the native runtime: the same answers to rounding, sooner. */
+/**
+ * The shipped network in the native runtime: the same answers to rounding, sooner. A few series are answered in WebAssembly,
+ * as the way to the session's thread and back would take longer.
+ */
 export async function nativeNetworkExpert(
   options: OnnxOptions & { horizonSteps?: readonly number[] } = {},
 ): Promise<NetworkExpert & { close(): Promise<void> }> {
-  const bytes = networkOnnxBytes(readWeights(shipped as WeightsFile));
+  const weights = readWeights(shipped as WeightsFile);
+  const bytes = networkOnnxBytes(weights);
   const session = await OnnxSession.open(bytes, ['context', 'horizon'], 'heads', options.threads ?? 1);
-  const expert = new NetworkExpert(new NativeNetwork(session), options.horizonSteps ?? NETWORK_HORIZON_STEPS);
+  const network = new NativeNetwork(session, new QuantileNetwork(weights));
+  const expert = new NetworkExpert(network, options.horizonSteps ?? NETWORK_HORIZON_STEPS);
   return Object.assign(expert, { close: () => session.close() });
 }
 
 /** Numbers of one call to the native network. */
 const NATIVE_NUMBERS = 1_048_576;
+/** Series from which it is the native one that is asked: to its thread and back take 50 us, a series in WebAssembly 8. */
+const NATIVE_SERIES_MIN = 8;
 
 class NativeNetwork implements RowAnswerer {
   readonly #session: OnnxSession;
-  #heads = new Float32Array(0);
+  readonly #few: RowAnswerer;
 
-  constructor(session: OnnxSession) {
+  constructor(session: OnnxSession, few: RowAnswerer) {
     this.#session = session;
+    this.#few = few;
   }
 
   answer(
@@ -132,40 +139,42 @@ class NativeNetwork implements RowAnswerer {
     horizons: number,
     out: Float32Array,
   ): void {
+    if (count < NATIVE_SERIES_MIN) {
+      this.#few.answer(contexts, features, count, horizons, out);
+      return;
+    }
     const atOnce = Math.max(1, Math.floor(NATIVE_NUMBERS / (CONTEXT_FEATURES + horizons * HORIZON_FEATURES)));
     for (let from = 0; from < count; from += atOnce) {
       const series = Math.min(atOnce, count - from);
       const rows = series * horizons;
-      const context = new Float32Array(series * CONTEXT_FEATURES);
-      for (let i = 0; i < series; i++) {
-        const at = (from + i) * CONTEXT_WIDTH;
-        context.set(contexts.subarray(at, at + CONTEXT_FEATURES), i * CONTEXT_FEATURES);
-      }
-      const horizon = new Float32Array(rows * HORIZON_FEATURES);
+      const first = from * horizons;
+      const [context, horizon] = this.#session.places([
+        [series, CONTEXT_FEATURES],
+        [series, horizons, HORIZON_FEATURES],
+      ]) as [Float32Array, Float32Array];
+      gather(contexts, from, CONTEXT_WIDTH, context, series, CONTEXT_FEATURES);
+      gather(features, first, HORIZON_WIDTH, horizon, rows, HORIZON_FEATURES);
+      const heads = this.#session.run(rows * HEADS);
       for (let i = 0; i < rows; i++) {
-        const at = (from * horizons + i) * HORIZON_WIDTH;
-        for (let j = 0; j < HORIZON_FEATURES; j++) horizon[i * HORIZON_FEATURES + j] = features[at + j]!;
-      }
-      if (this.#heads.length !== rows * HEADS) this.#heads = new Float32Array(rows * HEADS);
-      this.#session.run(
-        [
-          { values: context, shape: [series, CONTEXT_FEATURES] },
-          { values: horizon, shape: [series, horizons, HORIZON_FEATURES] },
-        ],
-        this.#heads,
-      );
-      for (let i = 0; i < rows; i++) {
-        const row = from * horizons + i;
-        writeAnswers(
-          this.#heads,
-          i * HEADS,
-          features,
-          row * HORIZON_WIDTH + HORIZON_FEATURES,
-          out,
-          row * ANSWERS,
-        );
+        const candidates = (first + i) * HORIZON_WIDTH + HORIZON_FEATURES;
+        writeAnswers(heads, i * HEADS, features, candidates, out, (first + i) * ANSWERS);
       }
     }
+  }
+}
+
+/** The first `columns` of each of some rows that are `width` wide. */
+function gather(
+  from: Float32Array,
+  first: number,
+  width: number,
+  to: Float32Array,
+  rows: number,
+  columns: number,
+): void {
+  for (let row = 0; row < rows; row++) {
+    const at = (first + row) * width;
+    for (let i = 0; i < columns; i++) to[row * columns + i] = from[at + i]!;
   }
 }
 
@@ -240,11 +249,15 @@ class OnnxSession {
       );
   }
 
-  /** Blocks until the model has answered into `out`. */
-  run(feeds: readonly Feed[], out: Float32Array): void {
+  /** Where the numbers of the next call's inputs go. */
+  places(shapes: readonly Shape[]): Float32Array[] {
+    return this.#channel.feedPlaces(shapes);
+  }
+
+  /** Blocks until the model has answered so many numbers, which are there until the next call. */
+  run(answers: number): Float32Array {
     if (this.#closed) throw new Error('the ONNX session is closed');
     const { control } = this.#channel;
-    this.#channel.writeFeeds(feeds);
     Atomics.store(control, STATE, ASKED);
     Atomics.notify(control, STATE);
     const waited = Atomics.wait(control, STATE, ASKED, CALL_MS_MAX);
@@ -255,7 +268,8 @@ class OnnxSession {
     }
     Atomics.store(control, STATE, IDLE);
     if (state === FAILED) throw new Error(`the ONNX model failed: ${this.#channel.readError()}`);
-    if (state === DONE) this.#channel.readOutput(out);
+    if (state !== DONE) throw new Error('the ONNX session is closed');
+    return this.#channel.readOutput(answers);
   }
 
   async close(): Promise<void> {
