@@ -150,6 +150,17 @@ export function clampLow(row: Row): number {
 /** Of the experts, the first so many say the same at every horizon. */
 export const LEVELS = 5;
 
+/** Those up to here look back no period. */
+const SEASONLESS = 7;
+
+/** So many of a row's experts, from the first, may have something to say: before a period has passed no seasonal one has. */
+export function speakers(row: Row): number {
+  const { floats: x, f, layout } = row;
+  const length = x[f + F.length]!;
+  const seasonal = length > x[f + F.periodA]! || length > x[f + F.periodB]!;
+  return seasonal || layout.experts > BLEND ? layout.experts : SEASONLESS;
+}
+
 /** Their answers; the others' follow with {@link predictAhead}. */
 export function predictLevels(row: Row, out: Float64Array): void {
   const { floats: x, f } = row;
@@ -188,40 +199,41 @@ function trendReach({ damping, reach }: (typeof TRENDS)[number], ahead: number):
 /** Answers of the experts that depend on the horizon. */
 export function predictAhead(row: Row, ahead: number, out: Float64Array): void {
   const { floats: x, f } = row;
-  out[5] = x[f + F.trends]! + x[f + F.trends + 1]! * trendReach(TREND_FAST, ahead);
-  out[6] = x[f + F.trends + 2]! + x[f + F.trends + 3]! * trendReach(TREND_SLOW, ahead);
+  const high = clampHigh(row);
+  const low = clampLow(row);
+  out[5] = within(x[f + F.trends]! + x[f + F.trends + 1]! * trendReach(TREND_FAST, ahead), low, high);
+  out[6] = within(x[f + F.trends + 2]! + x[f + F.trends + 3]! * trendReach(TREND_SLOW, ahead), low, high);
+  let usual = Number.NaN;
+  let long = Number.NaN;
   const a = x[f + F.periodA]!;
   if (a >= 2 && x[f + F.length]! > a) {
     const before = season(row, a, ahead);
-    const usual = profile(row, a, ahead, a);
-    out[7] = before;
-    out[8] = usual;
-    out[9] = usual + x[f + F.gap]!;
+    usual = profile(row, a, ahead, a);
     const expected = x[f + F.expected]!;
     const ratio = expected > 1e-6 ? (x[f + F.seen]! + 0.02) / (expected + 0.02) : 1;
-    out[10] = usual * (ratio > RATIO_MAX ? RATIO_MAX : ratio < 1 / RATIO_MAX ? 1 / RATIO_MAX : ratio);
-    out[13] = before + x[f + F.seasonGap]!;
+    out[7] = within(before, low, high);
+    out[8] = within(usual, low, high);
+    out[9] = within(usual + x[f + F.gap]!, low, high);
+    out[10] = within(usual * within(ratio, 1 / RATIO_MAX, RATIO_MAX), low, high);
+    out[13] = within(before + x[f + F.seasonGap]!, low, high);
   } else {
     out[7] = out[8] = out[9] = out[10] = out[13] = Number.NaN;
   }
   const b = x[f + F.periodB]!;
   if (b >= 2 && x[f + F.length]! > b) {
-    const long = profile(row, b, ahead, a);
-    out[11] = long;
-    out[12] = long + x[f + F.longGap]!;
+    long = profile(row, b, ahead, a);
+    out[11] = within(long, low, high);
+    out[12] = within(long + x[f + F.longGap]!, low, high);
   } else {
     out[11] = out[12] = Number.NaN;
   }
-  const high = clampHigh(row);
-  const low = clampLow(row);
-  if (row.layout.residualAt >= 0) {
-    out[15] = x[f + F.mean]! + residualAhead(row, 0, ahead);
-    out[16] = out[8]! + residualAhead(row, 1, ahead);
-    out[17] = out[11]! + residualAhead(row, 2, ahead);
-  }
-  for (let e = LEVELS; e < row.layout.own; e++) {
-    const answer = out[e]!;
-    if (answer > high) out[e] = high;
-    else if (answer < low) out[e] = low;
-  }
+  if (row.layout.residualAt < 0) return;
+  out[15] = within(x[f + F.mean]! + residualAhead(row, 0, ahead), low, high);
+  out[16] = within(usual + residualAhead(row, 1, ahead), low, high);
+  out[17] = within(long + residualAhead(row, 2, ahead), low, high);
+}
+
+/** NaN stays what it is. */
+function within(value: number, least: number, most: number): number {
+  return value > most ? most : value < least ? least : value;
 }

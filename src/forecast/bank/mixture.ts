@@ -6,7 +6,7 @@
  */
 import { type Between, between, Places, skippedOf } from './between.ts';
 import { blendAnswer } from './blend.ts';
-import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels } from './experts.ts';
+import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels, speakers } from './experts.ts';
 import { type BankLayout, BLEND, BUCKETS, C, F, type Row } from './layout.ts';
 import { outsideSays } from './outside.ts';
 import { clampTo, errorsAt, kindShare, valuesAt, weightsAt } from './score.ts';
@@ -32,6 +32,7 @@ export class Mixture {
   readonly #externals: AskExternals;
   readonly #outside: AskOutside;
   readonly #answers: Float64Array;
+  #speakers = 0;
   /** Of each bucket, one after the other; see {@link weightsAt}. */
   readonly #weights: Float64Array;
   /** At each bucket, of the experts that say the same at every horizon: weighted answers, and weights. */
@@ -127,6 +128,7 @@ export class Mixture {
 
   /** Weight of each expert near a horizon. */
   weightsNear(at: Row, ahead: number): Float64Array {
+    this.#speakers = speakers(at);
     predictLevels(at, this.#answers);
     this.#predict(at, ahead);
     this.#between.skipped = skippedOf(at);
@@ -135,7 +137,7 @@ export class Mixture {
     const b = this.#between.left;
     const { experts } = this.#layout;
     const weights = new Float64Array(experts + 1);
-    weightsAt(at, b, this.#answers, weights, 0);
+    weightsAt(at, b, this.#answers, experts, weights, 0);
     return weights.map((weight) => weight * weights[experts]!);
   }
 
@@ -143,6 +145,7 @@ export class Mixture {
   next(at: Row): number {
     const scale = at.floats[at.f + F.scale]!;
     if (scale === 0) return Number.NEGATIVE_INFINITY;
+    this.#speakers = speakers(at);
     predictLevels(at, this.#answers);
     this.#predict(at, 1);
     this.#weigh(at, 0);
@@ -186,6 +189,7 @@ export class Mixture {
     const spreads = this.#spreads;
     const usual = this.#usual;
     let ready = -1;
+    this.#speakers = speakers(at);
     predictLevels(at, this.#answers);
     for (let h = 0; h < count; h++) {
       const next = places.right[h]!;
@@ -225,7 +229,7 @@ export class Mixture {
   #weigh(at: Row, b: number): void {
     const weights = this.#weights;
     const from = b * (this.#layout.experts + 1);
-    weightsAt(at, b, this.#answers, weights, from);
+    weightsAt(at, b, this.#answers, this.#speakers, weights, from);
     let sum = 0;
     let total = 0;
     for (let e = 0; e < LEVELS; e++) {
@@ -248,7 +252,7 @@ export class Mixture {
     const ofRight = share * weights[right + experts]!;
     let sum = ofLeft * this.#levelSums[b]! + ofRight * this.#levelSums[next]!;
     let total = ofLeft * this.#levelWeights[b]! + ofRight * this.#levelWeights[next]!;
-    for (let e = LEVELS; e < experts; e++) {
+    for (let e = LEVELS; e < this.#speakers; e++) {
       const answer = answers[e]!;
       if ((blends && e === BLEND) || Number.isNaN(answer)) continue;
       const weight = ofLeft * weights[left + e]! + ofRight * weights[right + e]!;

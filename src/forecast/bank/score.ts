@@ -7,7 +7,7 @@
  */
 
 import { blendAnswer, learnBlend } from './blend.ts';
-import { clampHigh, clampLow, predict } from './experts.ts';
+import { clampHigh, clampLow, predict, speakers } from './experts.ts';
 import { fromHalf, MISSING, sizeOf, toHalf, toSize } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
 import {
@@ -52,13 +52,14 @@ const periodRates = new Float64Array(3);
 const NEWCOMER_PRIOR = 2;
 
 /**
- * Weights of the experts at a bucket, whose answers are `from`, to `into`, from the place `to`; NaN answers have none. What
- * makes their sum one follows them.
+ * Weights of the first `count` experts at a bucket, whose answers are `from`, to `into`, from the place `to`; NaN answers have
+ * none. What makes their sum one comes after the place of the last expert.
  */
 export function weightsAt(
   row: Row,
   bucket: number,
   from: Float64Array,
+  count: number,
   into: Float64Array,
   to: number,
 ): void {
@@ -67,7 +68,7 @@ export function weightsAt(
   const at = row.c + C.losses + bucket * experts;
   const slack = slackOf(row);
   let sum = 0;
-  for (let e = 0; e < experts; e++) {
+  for (let e = 0; e < count; e++) {
     const weight = Number.isNaN(from[e]!) ? 0 : weightOf(codes[at + e]!, slack);
     into[to + e] = weight;
     sum += weight;
@@ -107,11 +108,12 @@ function mixAt(row: Row, bucket: number, from: Float64Array): number {
 /** The mixture of all but the regression. */
 function firstMix(row: Row, bucket: number, from: Float64Array): number {
   const { experts, blendAt } = row.layout;
+  const count = speakers(row);
   const answer = from[BLEND]!;
   if (blendAt >= 0) from[BLEND] = Number.NaN;
-  weightsAt(row, bucket, from, weights, 0);
+  weightsAt(row, bucket, from, count, weights, 0);
   let sum = 0;
-  for (let e = 0; e < experts; e++) if (weights[e]! > 0) sum += weights[e]! * from[e]!;
+  for (let e = 0; e < count; e++) if (weights[e]! > 0) sum += weights[e]! * from[e]!;
   if (blendAt >= 0) from[BLEND] = answer;
   return sum * weights[experts]!;
 }
