@@ -72,6 +72,23 @@ describe('a comparison at equal dollars', () => {
     expect(compareSeed('1', runs, 50).usd).toEqual([10, 15]);
   });
 
+  it('is not moved to where a wasteful policy without foresight begins, but to where a better one does', () => {
+    const runs = (dear: number) => [
+      run('latencyGreedy', 80, dear),
+      run('reactive', 10, 100),
+      run('reactive', 90, 20),
+      run('predictive', 12, 40),
+      run('oracle', 11, 10),
+    ];
+    const seed = compareSeed('1', runs(50), 0);
+    expect(seed.usd).toEqual([12, 90]);
+    expect(seed.minutes.latencyGreedy).toBeUndefined();
+    // Nor does it end where only a wasteful one spends more.
+    expect(compareSeed('1', [...runs(50), run('latencyGreedy', 200, 30)], 0).usd).toEqual([12, 90]);
+    // For $80 the other has 30 minutes.
+    expect(compareSeed('1', runs(25), 0).usd).toEqual([80, 90]);
+  });
+
   it('says that there is no gain where an oracle has none', () => {
     const runs = [run('reactive', 10, 50), run('predictive', 10, 49), run('oracle', 10, 49.9)];
     const seed = compareSeed('1', runs, 0);

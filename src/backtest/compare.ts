@@ -72,8 +72,8 @@ export const MINUTES_PER_DAY_MIN = 0.1;
 const POINTS = 33;
 
 /**
- * Compares over all dollars from the least that every policy which scales can run for, to those for which some policy
- * without foresight keeps within the accepted minutes (or the most that it can spend). One amount alone would decide who
+ * Compares over all dollars from the least that every policy which scales, and does not waste, can run for, to those for which some policy
+ * without foresight keeps within the accepted minutes (or the most that makes one better). One amount alone would decide who
  * wins: cheap, everything overloads; dear, a fleet bought for the peak is as good as any forecast.
  *
  * @param acceptedMinutes over the whole scored time
@@ -87,14 +87,15 @@ export function compareSeed(
   for (const [policy, group] of Map.groupBy(runs, (run) => run.policy))
     frontiers.set(policy, frontier(group));
   const blind = [...frontiers].filter(([policy]) => NON_PREDICTIVE.has(policy));
-  const scaling = [...frontiers].filter(([policy]) => !FIXED.has(policy));
-  const low = Math.max(
-    ...(scaling.length > 0 ? scaling : [...frontiers]).map(([, points]) => points[0]!.usd),
-  );
+  const low = leastUsd(frontiers);
   const enough = blind
     .map(([, points]) => usdFor(points, acceptedMinutes))
     .filter((usd) => usd !== undefined);
-  const most = Math.max(low, ...blind.map(([, points]) => points.at(-1)!.usd));
+  // Beyond what makes any of them better everybody only keeps what he has.
+  const better = blind
+    .flatMap(([, points]) => points)
+    .sort((a, b) => a.minutesOver - b.minutesOver || a.usd - b.usd);
+  const most = Math.max(low, better[0]?.usd ?? low);
   const high = Math.max(low, enough.length > 0 ? Math.min(...enough) : most);
   const comparison: SeedComparison = { seed, usd: [low, high], minutes: {} };
   const sums = new Map<PolicyId, number>();
@@ -129,6 +130,24 @@ export function compareSeed(
   const cheaper = usdFor(frontiers.get('predictive') ?? [], there);
   if (cheaper !== undefined && Number.isFinite(there)) comparison.usdSaved = 1 - cheaper / middle;
   return comparison;
+}
+
+/**
+ * From here on every policy that scales can be had, but for those that waste: one without foresight that, for the least it costs, is no
+ * better than another is for as much, must not decide what is compared.
+ */
+function leastUsd(frontiers: ReadonlyMap<PolicyId, readonly FrontierPoint[]>): number {
+  const blind = [...frontiers].filter(([policy]) => NON_PREDICTIVE.has(policy));
+  const isWasteful = (policy: PolicyId, { usd, minutesOver }: FrontierPoint) =>
+    NON_PREDICTIVE.has(policy) &&
+    blind.some(
+      ([other, points]) =>
+        other !== policy && (minutesAt(points, usd) ?? Number.POSITIVE_INFINITY) <= minutesOver,
+    );
+  const scaling = [...frontiers].filter(([policy]) => !FIXED.has(policy));
+  const deciding = scaling.filter(([policy, points]) => !isWasteful(policy, points[0]!));
+  const counted = deciding.length > 0 ? deciding : scaling.length > 0 ? scaling : [...frontiers];
+  return Math.max(...counted.map(([, points]) => points[0]!.usd));
 }
 
 /** Fleets that do not scale: bought once. */
