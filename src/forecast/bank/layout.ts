@@ -129,8 +129,12 @@ export interface BankLayout {
   slots: number[];
   slotStride: number[];
   slotAt: number[];
+  /** Whether the answer for the next step has a slot: without those from outside the row still gives it when that step comes. */
+  keepsNext: boolean;
   /** Codes of a slot: the experts', then base, spread, p90, p99; where there are forecasters from outside p50 and theirs. */
   slotCodes: number;
+  /** Of them, those before what was said from outside. */
+  slotOwn: number;
   windows: number[];
   windowSlots: number[];
   windowStride: number[];
@@ -200,9 +204,11 @@ export function bankLayout(options: {
   const own = options.regression ? EXPERTS : BLEND;
   const experts = own + options.externals;
   let codes = C.losses + experts * BUCKETS;
-  const slotCodes = experts + 4 + (options.outside > 0 ? 1 + 3 * options.outside : 0);
-  const slots = BUCKET_STEPS.map((steps) => Math.min(steps, options.slots));
-  const slotStride = BUCKET_STEPS.map((steps, b) => Math.ceil(steps / slots[b]!));
+  const keepsNext = options.outside > 0 || options.externals > 0;
+  const slotOwn = experts + (options.outside > 0 ? 5 : 4);
+  const slotCodes = slotOwn + 3 * options.outside;
+  const slots = BUCKET_STEPS.map((steps) => (steps > 1 || keepsNext ? Math.min(steps, options.slots) : 0));
+  const slotStride = BUCKET_STEPS.map((steps, b) => Math.ceil(steps / Math.max(1, slots[b]!)));
   const slotAt = slots.map((count) => take(count * slotCodes));
   const windowSlots = options.windows.map((steps) => Math.min(steps, options.slots, WINDOW_SLOTS_MAX));
   const windowStride = options.windows.map((steps, w) => Math.ceil(steps / windowSlots[w]!));
@@ -227,6 +233,8 @@ export function bankLayout(options: {
     slotStride,
     slotAt,
     slotCodes,
+    slotOwn,
+    keepsNext,
     windows: [...options.windows],
     windowSlots,
     windowStride,

@@ -27,6 +27,7 @@ import {
 } from './layout.ts';
 import { keepOutside, settleOutside } from './outside.ts';
 import { EXPERT_PRIOR } from './priors.ts';
+import { valueAt } from './rings.ts';
 import { learnPowers, spreadsFor, usualSpreads } from './spread.ts';
 import { TUNED } from './tuned.ts';
 
@@ -155,118 +156,141 @@ export function kindShare(row: Row, bucket: number, q: number): number {
   return 1 / (1 + fourth * fourth * fourth * fourth * fourth);
 }
 
-/** Answers the whole bucket's question and keeps it for later, where a slot is free at this step. */
+/** Answers the buckets' questions and keeps them for later, where a slot is free at this step. */
 export function makeSlots(
   row: Row,
   externals: (ahead: number, out: Float64Array) => void,
   outside: (expert: number, ahead: number) => ArrayLike<number> | undefined,
 ): void {
-  const { layout, codes, c } = row;
+  const { layout, codes } = row;
   const length = row.floats[row.f + F.length]! | 0;
-  for (let b = 0; b < BUCKETS; b++) {
-    const stride = layout.slotStride[b]!;
-    if (length % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + (((length / stride) | 0) % layout.slots[b]!) * layout.slotCodes;
+  for (let b = layout.keepsNext ? 0 : 1; b < BUCKETS; b++) {
+    if (length % layout.slotStride[b]! !== 0) continue;
+    const at = slotOf(row, b, length);
     predict(row, BUCKET_STEPS[b]!, answers);
     if (layout.experts > layout.own) externals(BUCKET_STEPS[b]!, answers);
-    const base = mixAt(row, b, answers);
-    bases[b] = base;
-    usualSpreads(row, b, b, spreads);
-    spreadsFor(row, b, b, bases, spreads);
-    const spread = spreads[b]!;
-    errorsAt(row, b, quantiles, 0);
-    const after = layout.experts;
-    answers[after] = base;
-    answers[after + 1] = spread;
-    answers[after + 2] = base + spread * quantiles[1]!;
-    answers[after + 3] = base + spread * quantiles[2]!;
-    answers[after + 4] = base + spread * quantiles[0]!;
-    const kept = layout.outside > 0 ? after + 5 : after + 4;
-    for (let i = 0; i < kept; i++) codes[at + i] = toHalf(answers[i]!);
+    conclude(row, b);
+    for (let i = 0; i < layout.slotOwn; i++) codes[at + i] = toHalf(answers[i]!);
     for (let i = 0; i < layout.outside; i++) keepOutside(row, at, i, outside(i, BUCKET_STEPS[b]!));
   }
 }
 
+/** First code of a bucket's slot for what is answered at a step. */
+function slotOf({ layout, c }: Row, b: number, step: number): number {
+  const nth = ((step / layout.slotStride[b]!) | 0) % layout.slots[b]!;
+  return c + layout.slotAt[b]! + nth * layout.slotCodes;
+}
+
+/** From the experts' answers in `answers` to what the bucket says; it follows them: mixture, spread, p90, p99, p50. */
+function conclude(row: Row, b: number): void {
+  const base = mixAt(row, b, answers);
+  bases[b] = base;
+  usualSpreads(row, b, b, spreads);
+  spreadsFor(row, b, b, bases, spreads);
+  const spread = spreads[b]!;
+  errorsAt(row, b, quantiles, 0);
+  const after = row.layout.experts;
+  answers[after] = base;
+  answers[after + 1] = spread;
+  answers[after + 2] = base + spread * quantiles[1]!;
+  answers[after + 3] = base + spread * quantiles[2]!;
+  answers[after + 4] = base + spread * quantiles[0]!;
+}
+
 /** At a missing step nothing is answered: what a slot held is of another time. */
 export function clearSlots(row: Row): void {
-  const { layout, codes, c } = row;
+  const { layout, codes } = row;
   const length = row.floats[row.f + F.length]! | 0;
-  for (let b = 0; b < BUCKETS; b++) {
-    const stride = layout.slotStride[b]!;
-    if (length % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + (((length / stride) | 0) % layout.slots[b]!) * layout.slotCodes;
-    codes[at + layout.experts] = MISSING;
-  }
+  for (let b = layout.keepsNext ? 0 : 1; b < BUCKETS; b++)
+    if (length % layout.slotStride[b]! === 0) codes[slotOf(row, b, length) + layout.experts] = MISSING;
 }
 
 /** Holds what was answered for this step against its value. Call before the step is pushed. */
 export function settle(row: Row, value: number): void {
-  const { layout, floats: x, f, codes, c } = row;
-  const length = (x[f + F.length]! | 0) + 1;
-  // Rounded up as often as its part of a unit says, so that many small steps add up to what they are.
-  const rounding = length * GOLDEN - Math.floor(length * GOLDEN);
-  let valuesKnown = false;
+  const { layout, codes } = row;
+  const length = (row.floats[row.f + F.length]! | 0) + 1;
+  valuesAt(row, valueQuantiles);
   for (let b = 0; b < BUCKETS; b++) {
     const from = length - BUCKET_STEPS[b]!;
-    const stride = layout.slotStride[b]!;
-    if (from < 1 || from % stride !== 0) continue;
-    const at = c + layout.slotAt[b]! + (((from / stride) | 0) % layout.slots[b]!) * layout.slotCodes;
-    const baseCode = codes[at + layout.experts]!;
-    if (baseCode === MISSING) continue;
-    const after = at + layout.experts;
-    const count = codes[c + C.scores + b]!;
-    codes[c + C.scores + b] = count + 1 < COUNT_MAX ? count + 1 : COUNT_MAX - 4 + ((count + 1) % 4);
-    const rate = Math.max(1 / TUNED.lossMemory, 1 / (count + 1 + TUNED.lossPrior));
-    const losses = c + C.losses + b * layout.experts;
-    const base = fromHalf(baseCode);
-    const made = fromHalf(codes[after + 1]!);
-    const baseLoss = Math.abs(value - base);
-    newcomerRates(row, b, rate);
-    for (let e = 0; e < layout.experts; e++) {
-      const answer = fromHalf(codes[at + e]!);
-      answers[e] = answer;
-      // Who could not say yet is taken for a little worse than the mixture.
-      const loss = !Number.isNaN(answer) ? Math.abs(value - answer) : baseLoss * 1.1;
-      const before = sizeOf(codes[losses + e]!);
-      codes[losses + e] = toSize(
-        count === 0
-          ? loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < layout.own ? e : 0]!
-          : before + periodRates[e < layout.own ? EXPERT_PERIOD[e]! : 0]! * (loss - before),
-      );
+    if (from < 1 || from % layout.slotStride[b]! !== 0) continue;
+    if (b === 0 && !layout.keepsNext) {
+      // Nothing has happened to the row since: it says now what it would have said then.
+      if (Number.isNaN(valueAt(row, 0))) continue;
+      predict(row, BUCKET_STEPS[b]!, answers);
+      conclude(row, b);
+      settleBucket(row, b, 0, value, length);
+      continue;
     }
-    if (layout.blendAt >= 0) learnBlend(row, b, answers, firstMix(row, b, answers), value, made);
-    const own = f + F.spread + b;
-    if (count > 8 && made > 0) learnPowers(row, b, (value - base) / made, base);
-    const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
-    x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
-    addError(row, row.b + b * BINS, (value - base) / made, TUNED.bandMemory);
-    if (!valuesKnown) {
-      valuesKnown = true;
-      valuesAt(row, valueQuantiles);
-    }
-    if (layout.outside > 0)
-      settleOutside(row, b, at, 0, value, pinball(value, fromHalf(codes[after + 4]!), LEVELS[0]!));
-    for (let q = 1; q < 3; q++) {
-      const level = LEVELS[q]!;
-      const kinds = c + C.kindLoss + (b * 2 + q - 1) * KINDS;
-      const errors = fromHalf(codes[after + 1 + q]!);
-      learnSize(codes, kinds, rate, pinball(value, errors, level));
-      learnSize(codes, kinds + 1, rate, pinball(value, valueQuantiles[q]!, level));
-      const share = kindShare(row, b, q);
-      const given = share * errors + (1 - share) * valueQuantiles[q]!;
-      settleOutside(row, b, at, q, value, pinball(value, given, level));
-      const above = value > given ? 1 : 0;
-      const moved = movedBy(row, b, q) + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
-      const most = q === 1 ? 0.06 : 0.008;
-      const bounded = moved > most ? most : moved < -2 * most ? -2 * most : moved;
-      codes[c + C.conform + 2 * b + q - 1] = Math.floor(bounded / CONFORM_UNITS[q - 1]! + rounding);
-    }
+    const at = slotOf(row, b, from);
+    for (let i = 0; i < layout.slotOwn; i++) answers[i] = fromHalf(codes[at + i]!);
+    settleBucket(row, b, at, value, length);
   }
-  const known = x[f + F.known]!;
-  if (known >= 4) {
-    const deviation = x[f + F.deviation]! + 1e-5;
-    addError(row, row.b + VALUE_BINS_AT, (value - x[f + F.mean]!) / deviation, TUNED.valueMemory);
+  learnValue(row, value);
+}
+
+/** @param at the slot from which `answers` are, for what those from outside said */
+function settleBucket(row: Row, b: number, at: number, value: number, length: number): void {
+  const { layout, floats: x, f, codes, c } = row;
+  const after = layout.experts;
+  const base = answers[after]!;
+  if (Number.isNaN(base)) return;
+  const made = answers[after + 1]!;
+  const count = codes[c + C.scores + b]!;
+  codes[c + C.scores + b] = count + 1 < COUNT_MAX ? count + 1 : COUNT_MAX - 4 + ((count + 1) % 4);
+  const rate = Math.max(1 / TUNED.lossMemory, 1 / (count + 1 + TUNED.lossPrior));
+  const baseLoss = Math.abs(value - base);
+  newcomerRates(row, b, rate);
+  learnLosses(row, b, count, value, baseLoss);
+  if (layout.blendAt >= 0) learnBlend(row, b, answers, firstMix(row, b, answers), value, made);
+  const own = f + F.spread + b;
+  if (count > 8 && made > 0) learnPowers(row, b, (value - base) / made, base);
+  const cut = count < 8 ? baseLoss : Math.min(baseLoss, 6 * x[own]! + 1e-5);
+  x[own]! += Math.max(1 / TUNED.spreadMemory, 1 / (count + 1)) * (cut - x[own]!);
+  addError(row, row.b + b * BINS, (value - base) / made, TUNED.bandMemory);
+  if (layout.outside > 0)
+    settleOutside(row, b, at, 0, value, pinball(value, answers[after + 4]!, LEVELS[0]!));
+  // Rounded up as often as its part of a unit says, so that many small steps add up to what they are.
+  const rounding = length * GOLDEN - Math.floor(length * GOLDEN);
+  for (let q = 1; q < 3; q++) {
+    const level = LEVELS[q]!;
+    const kinds = c + C.kindLoss + (b * 2 + q - 1) * KINDS;
+    const errors = answers[after + 1 + q]!;
+    learnSize(codes, kinds, rate, pinball(value, errors, level));
+    learnSize(codes, kinds + 1, rate, pinball(value, valueQuantiles[q]!, level));
+    const share = kindShare(row, b, q);
+    const given = share * errors + (1 - share) * valueQuantiles[q]!;
+    settleOutside(row, b, at, q, value, pinball(value, given, level));
+    const above = value > given ? 1 : 0;
+    const moved = movedBy(row, b, q) + TUNED.conformRate * (above - (1 - level)) * (q === 2 ? 0.3 : 1);
+    const most = q === 1 ? 0.06 : 0.008;
+    const bounded = moved > most ? most : moved < -2 * most ? -2 * most : moved;
+    codes[c + C.conform + 2 * b + q - 1] = Math.floor(bounded / CONFORM_UNITS[q - 1]! + rounding);
   }
+}
+
+/** Learns the experts' losses at a bucket, at the rates of {@link newcomerRates}. */
+function learnLosses(row: Row, b: number, count: number, value: number, baseLoss: number): void {
+  const { layout, codes } = row;
+  const losses = row.c + C.losses + b * layout.experts;
+  for (let e = 0; e < layout.experts; e++) {
+    const answer = answers[e]!;
+    // Who could not say yet is taken for a little worse than the mixture.
+    const loss = !Number.isNaN(answer) ? Math.abs(value - answer) : baseLoss * 1.1;
+    const before = sizeOf(codes[losses + e]!);
+    codes[losses + e] = toSize(
+      count === 0
+        ? loss * 0.3 + baseLoss * 0.7 * EXPERT_PRIOR[b]![e < layout.own ? e : 0]!
+        : before + periodRates[e < layout.own ? EXPERT_PERIOD[e]! : 0]! * (loss - before),
+    );
+  }
+}
+
+/** Learns how values are distributed, whatever was said of them. */
+function learnValue(row: Row, value: number): void {
+  const { floats: x, f } = row;
+  if (x[f + F.known]! < 4) return;
+  const deviation = x[f + F.deviation]! + 1e-5;
+  addError(row, row.b + VALUE_BINS_AT, (value - x[f + F.mean]!) / deviation, TUNED.valueMemory);
 }
 
 function learnSize(codes: Uint16Array, at: number, rate: number, value: number): void {
