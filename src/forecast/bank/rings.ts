@@ -266,17 +266,22 @@ function smoothed(row: Row, age: number, width: number): number {
 
 /** All that a ring holds, oldest first, in units of the scale; NaN where unknown. */
 export function ringContent(row: Row, ring: number): Float64Array {
-  const content = new Float64Array(row.layout.ringValues[ring]!);
-  return content.subarray(0, readRing(row, ring, content));
+  const content = new Float64Array(valuesHeld(row, ring));
+  readRing(row, ring, content);
+  return content;
 }
 
-/** As {@link ringContent}, into room for all that the ring may hold; how many values there are. */
+function valuesHeld({ layout, floats, f }: Row, ring: number): number {
+  const written = ((floats[f + F.length]! | 0) / layout.ringSteps[ring]!) | 0;
+  return Math.min(written, layout.ringValues[ring]!);
+}
+
+/** As {@link ringContent}, into memory that has room for it; how many values there are. */
 export function readRing(row: Row, ring: number, into: Float64Array): number {
   const { layout, bytes } = row;
   const written = ((row.floats[row.f + F.length]! | 0) / layout.ringSteps[ring]!) | 0;
-  const values = layout.ringValues[ring]!;
   const cells = layout.ringCells[ring]!;
-  const count = written < values ? written : values;
+  const count = valuesHeld(row, ring);
   let place = (written - count) % cells;
   for (let i = 0; i < count; ) {
     const within = place & WITHIN_MASK;
