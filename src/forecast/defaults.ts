@@ -33,8 +33,8 @@ export const MIX_LEARN_STEPS = 16;
 
 /**
  * Shards with models of their own, and the rate in requests a step from which a shard's own series says something. One costs
- * some 15 kB, 17 us a step and 16 us a forecast, and the network 75 us a step more: at the limit 31 MB and, with steps of a
- * second, a tenth of a core, with the network a quarter.
+ * some 15 kB, 15 us a step and 24 us a forecast, and the network 35 us a step more: at the limit 31 MB and, with steps of a
+ * second, a twelfth of a core, with the network a sixth.
  */
 export const HOT_SHARDS_MAX = 2048;
 export const HOT_REQUESTS_PER_STEP = 6;
