@@ -178,17 +178,18 @@ it(
       while (cell.pressure() === looked) await turn();
       turnedAway = await write();
     }
+    // In so small a cell the node's own snapshot and etcd's pages of a compaction may reach the second mark after this.
+    const alarmsBefore = alarms.join();
     expect(turnedAway.status, textOf(turnedAway)).toBe(503);
     expect(turnedAway.retryAfterS).toBeGreaterThan(0);
     expect(JSON.parse(textOf(turnedAway))).toMatchObject({ code: 'overloaded' });
-    expect(cell.pressure()).toMatchObject({ high: true, full: false });
+    expect(alarmsBefore).toContain('alarm: the cell is nearly full; nodes take no new work for it');
+    expect(alarmsBefore).not.toContain('the cell is full');
     // Nothing of it was executed, and queries go on.
     expect(JSON.parse(textOf(await ask(node, 'last')))).toBe(String(written).padStart(8, '0'));
     while (cell.pressure()!.high) await turn();
     expect((await write()).status).toBe(200);
-    expect(alarms).toContain('alarm: the cell is nearly full; nodes take no new work for it');
     expect(alarms).toContain('the cell has room again');
-    expect(alarms.join()).not.toContain('the cell is full');
   },
   CASE_MS_MAX,
 );
