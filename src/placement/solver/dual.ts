@@ -6,8 +6,9 @@
  * docs/placement.md proves it for exactly the stated objective. Good prices make it tight, and tell the search where
  * capacity is scarce before a single shard is moved.
  */
-import { NOWHERE, type Problem, regionAllowed, SPREAD, sourceRegion } from './problem.ts';
+import { NOWHERE, type Problem, RESOURCE_COUNT, regionAllowed, SPREAD, sourceRegion } from './problem.ts';
 import { Supply } from './supply.ts';
+import { Trial } from './trial.ts';
 
 /**
  * Adam (Kingma & Ba 2015) on relative prices: prices differ by four orders of magnitude, and demand between near regions is so
@@ -36,7 +37,9 @@ export class Dual {
   /** Prices of the shard at hand, by region, as far as they were asked: those whose mark is the current one. */
   readonly #primary: Float64Array;
   readonly #standby: Float64Array;
-  /** Least effective load of the shard's standby in any region, by dimension; of the shard of this mark. */
+  /** Prices summed over the steps: `[r * RESOURCE_COUNT + resource]`. */
+  readonly sums: Float64Array;
+  /** Least effective load of the shard's standby in any region and step, by resource; of the shard of this mark. */
   readonly #standbyLeast: Float64Array;
   #leastMark = 0;
   readonly #primaryMark: Int32Array;
@@ -48,7 +51,7 @@ export class Dual {
   readonly #taken: Int32Array;
   readonly #trial: Int32Array;
   /** How many replicas of one shard a region can hold: `[spread * regionCount + r]`. */
-  readonly #room: Int32Array;
+  readonly room: Int32Array;
   /** Dollars a gigabyte at the quietest node of each region. */
   readonly #transferLeast: Float64Array;
   readonly #share: Float64Array;
@@ -63,7 +66,8 @@ export class Dual {
     this.prices = prices ? Float64Array.from(prices) : new Float64Array(regionCount * dims);
     this.#primary = new Float64Array(regionCount);
     this.#standby = new Float64Array(regionCount);
-    this.#standbyLeast = new Float64Array(dims);
+    this.sums = new Float64Array(regionCount * RESOURCE_COUNT);
+    this.#standbyLeast = new Float64Array(RESOURCE_COUNT);
     this.#primaryMark = new Int32Array(regionCount);
     this.#standbyMark = new Int32Array(regionCount);
     this.#last = new Uint16Array(problem.shardCount);
@@ -76,17 +80,17 @@ export class Dual {
     this.#share = Float64Array.from({ length: dims }, (_, d) => problem.standbyShare[d % 3]!);
     this.#mean = new Float64Array(dims);
     this.#variance = new Float64Array(dims);
-    this.#room = new Int32Array(3 * regionCount);
+    this.room = new Int32Array(3 * regionCount);
     this.#transferLeast = new Float64Array(regionCount).fill(Number.POSITIVE_INFINITY);
     const zones = new Map<number, number>();
     for (let n = 0; n < nodeCount; n++) {
       const region = problem.nodeRegion[n]!;
       this.#transferLeast[region] = Math.min(this.#transferLeast[region]!, problem.transferUsdPerGb[n]!);
-      this.#room[SPREAD.node * regionCount + region]!++;
-      this.#room[SPREAD.region * regionCount + region] = 1;
+      this.room[SPREAD.node * regionCount + region]!++;
+      this.room[SPREAD.region * regionCount + region] = 1;
       if (!zones.has(problem.nodeZone[n]!)) {
         zones.set(problem.nodeZone[n]!, region);
-        this.#room[SPREAD.zone * regionCount + region]!++;
+        this.room[SPREAD.zone * regionCount + region]!++;
       }
     }
     // A region without nodes takes nothing: nobody is to be kept from it by a price.
@@ -100,10 +104,12 @@ export class Dual {
     const { regionCount, dims } = this.problem;
     this.#priced.fill(0);
     this.#scarce.fill(0);
+    this.sums.fill(0);
     this.supply.refer(this.prices);
     for (let r = 0; r < regionCount; r++)
       for (let d = 0; d < dims; d++) {
         const i = r * dims + d;
+        this.sums[r * RESOURCE_COUNT + (d % RESOURCE_COUNT)]! += this.prices[i]!;
         if (this.prices[i]! > 0) this.#priced[r] = 1;
         if (this.prices[i]! > this.supply.unitPrice[i]!) this.#scarce[r] = 1;
       }
@@ -121,7 +127,7 @@ export class Dual {
     if (problem.frozen[s] === 1) return this.#frozen(s);
     const source = sourceRegion(problem, s);
     const count = problem.standbys[s]!;
-    const room = this.#room;
+    const room = this.room;
     const words = s * regionWords;
     const values = s * regionCount;
     const pin = problem.pinnedTo[s]!;
@@ -190,14 +196,12 @@ export class Dual {
     const supplied = new Float64Array(size);
     const mean = new Float64Array(size);
     const square = new Float64Array(size);
-    const scale = shardCount / Math.max(1, sample.length);
+    const each = () => new Float64Array(sample.length).fill(shardCount / Math.max(1, sample.length));
+    const trial = new Trial(this, sample, weights ?? each());
     for (let i = 0; i < iterations; i++) {
       demand.fill(0);
       supplied.fill(0);
-      for (let j = 0; j < sample.length; j++) {
-        const s = sample[j]!;
-        if (this.choose(s) < Number.POSITIVE_INFINITY) this.addChosen(s, demand, weights?.[j] ?? scale);
-      }
+      trial.addDemand(demand);
       for (let r = 0; r < regionCount; r++) this.supply.psi(r, this.prices, supplied);
       const rate = rates.from * (rates.to / rates.from) ** (i / iterations);
       const meanScale = 1 / (1 - MOMENTUM ** (i + 1));
@@ -350,19 +354,23 @@ export class Dual {
   /** What a standby's load costs in a region at least; after {@link price}. */
   #standbyAtLeast(r: number): number {
     if (this.#priced[r] === 0) return 0;
-    const { dims } = this.problem;
     const least = this.#standbyLeast;
     if (this.#leastMark !== this.#mark) {
       this.#leastMark = this.#mark;
-      for (let d = 0; d < dims; d++) {
+      least.fill(Number.POSITIVE_INFINITY);
+      for (let d = 0; d < this.problem.dims; d++) {
         const share = this.#share[d]!;
-        least[d] = this.supply.leastEffective(d, share * this.#mean[d]!, share * share * this.#variance[d]!);
+        const counts = this.supply.leastEffective(
+          d,
+          share * this.#mean[d]!,
+          share * share * this.#variance[d]!,
+        );
+        if (counts < least[d % RESOURCE_COUNT]!) least[d % RESOURCE_COUNT] = counts;
       }
     }
-    const { prices } = this;
-    let usd = 0;
-    for (let d = 0, i = r * dims; d < dims; d++, i++) usd += prices[i]! * least[d]!;
-    return usd;
+    const { sums } = this;
+    const i = r * RESOURCE_COUNT;
+    return sums[i]! * least[0]! + sums[i + 1]! * least[1]! + sums[i + 2]! * least[2]!;
   }
 
   /** Cheapest regions of the standbys of a shard whose primary is in `p`, into {@link #trial}; Infinity from `limit` on. */
@@ -384,7 +392,7 @@ export class Dual {
         const r = i === -2 ? last : i === -1 ? p : i;
         if (i >= 0 && (i === last || i === p)) continue;
         let usd = write * egressUsdPerGb[p * regionCount + r]!;
-        if (usd >= best || taken[r]! >= this.#room[room + r]! || !regionAllowed(problem, s, r)) continue;
+        if (usd >= best || taken[r]! >= this.room[room + r]! || !regionAllowed(problem, s, r)) continue;
         if (source >= 0) usd += this.standbyMove(s, r, source);
         // Most are ruled out by what they cost at least, which takes no root.
         if (usd >= best || usd + this.#standbyAtLeast(r) >= best) continue;

@@ -17,8 +17,6 @@ import type { State } from './state.ts';
 /** Regions looked at for a primary; all of them where there are few. */
 const REGIONS_LOOKED_AT = 4;
 const REGIONS_ALL_MAX = 8;
-/** Further regions looked at for a standby, beside its primary's. */
-const STANDBY_REGIONS = 2;
 /** Evenness counts this share of a node's overload price where nothing else tells nodes apart. */
 const EVENNESS_SHARE = 1e-4;
 
@@ -40,7 +38,6 @@ export class Inserter {
   readonly #trial: Int32Array;
   readonly #nodes: Int32Array;
   readonly #regionScore: Float64Array;
-  readonly #looked: Uint8Array;
   #usd = 0;
 
   constructor(state: State, dual: Dual, candidates: Candidates, company: Company) {
@@ -54,7 +51,6 @@ export class Inserter {
     this.#trial = new Int32Array(width);
     this.#nodes = new Int32Array(2 * width + regionCount);
     this.#regionScore = new Float64Array(regionCount);
-    this.#looked = new Uint8Array(regionCount);
   }
 
   /**
@@ -231,32 +227,46 @@ export class Inserter {
       const home = start[s * width + j]!;
       if (home >= 0 && home !== was && eligible(problem, s, home, true)) consider(home, true);
     }
-    this.#looked.fill(0);
+    // Its own region, the cheapest by prices, and another one by what nodes carry now. Most cost the same: most room comes first.
     const write = problem.writeGbPerHour[s]!;
     const full = this.dual.standbyFullPrice(s);
-    for (let i = 0; i <= STANDBY_REGIONS; i++) {
-      let r = i === 0 && regionAllowed(problem, s, region) ? region : -1;
-      let cheapest = Number.POSITIVE_INFINITY;
-      for (let j = 0; j < regionCount && i > 0; j++) {
-        if (this.#looked[j] === 1 || !regionAllowed(problem, s, j) || this.candidates.all(j).length === 0)
-          continue;
-        const pressure = this.candidates.pressureOf(j);
-        const over = Math.max(0, pressure - problem.headroom) / (1 - problem.headroom);
-        // First by prices, then by what nodes carry now. Most regions cost the same: most room comes first.
-        const usd =
-          (i === 1 ? this.dual.standbyPrice(j) : full * over) +
-          write * egressUsdPerGb[region * regionCount + j]! +
-          EVENNESS_SHARE * EVENNESS_SHARE * pressure;
-        if (usd < cheapest) {
-          cheapest = usd;
-          r = j;
-        }
+    let byPrice = -1;
+    let cheapest = Number.POSITIVE_INFINITY;
+    let byRoom = -1;
+    let roomiest = Number.POSITIVE_INFINITY;
+    let byRoomNext = -1;
+    let roomiestNext = Number.POSITIVE_INFINITY;
+    const own = regionAllowed(problem, s, region);
+    for (let r = 0; r < regionCount; r++) {
+      if ((own && r === region) || !regionAllowed(problem, s, r) || this.candidates.all(r).length === 0)
+        continue;
+      const pressure = this.candidates.pressureOf(r);
+      const over = Math.max(0, pressure - problem.headroom) / (1 - problem.headroom);
+      const egress = write * egressUsdPerGb[region * regionCount + r]!;
+      const even = EVENNESS_SHARE * EVENNESS_SHARE * pressure;
+      const usd = this.dual.standbyPrice(r) + egress + even;
+      if (usd < cheapest) {
+        cheapest = usd;
+        byPrice = r;
       }
-      if (r < 0) continue;
-      this.#looked[r] = 1;
-      const n = this.bestNode(s, r, k);
-      if (n !== NOWHERE) consider(n, false);
+      const room = full * over + egress + even;
+      if (room < roomiest) {
+        roomiestNext = roomiest;
+        byRoomNext = byRoom;
+        roomiest = room;
+        byRoom = r;
+      } else if (room < roomiestNext) {
+        roomiestNext = room;
+        byRoomNext = r;
+      }
     }
+    const look = (r: number) => {
+      const n = r < 0 ? NOWHERE : this.bestNode(s, r, k);
+      if (n !== NOWHERE) consider(n, false);
+    };
+    if (own) look(region);
+    look(byPrice);
+    look(byRoom === byPrice ? byRoomNext : byRoom);
     this.#trial[k] = at;
     return best;
   }

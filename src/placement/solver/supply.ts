@@ -32,12 +32,14 @@ export class Supply {
   readonly #problem: Problem;
   readonly #kinds: Kind[][];
   /** 1 + z g: quantile load per mean without own variance; and 4 z^2 g^2. By dimension. */
-  readonly #least: Float64Array;
-  readonly #common: Float64Array;
+  readonly least: Float64Array;
+  readonly common: Float64Array;
   /** z^2 over the reference load: `[r * dims + d]`. */
-  readonly #perVariance: Float64Array;
+  readonly perVariance: Float64Array;
   /** The least of it over all regions: `[d]`. */
   readonly #perVarianceLeast: Float64Array;
+  /** The least of it at any prices: where every node is full. */
+  readonly #perVarianceEver: Float64Array;
   /** Mean capacity of a region's nodes. */
   readonly #capacity: Float64Array;
 
@@ -50,13 +52,14 @@ export class Supply {
       const own = quantileZ * Math.sqrt(problem.commonSquared[d % 3]!);
       return own < 0.999 ? own : 0;
     };
-    this.#least = Float64Array.from({ length: dims }, (_, d) => 1 + shared(d));
-    this.#common = Float64Array.from({ length: dims }, (_, d) => 4 * shared(d) ** 2);
+    this.least = Float64Array.from({ length: dims }, (_, d) => 1 + shared(d));
+    this.common = Float64Array.from({ length: dims }, (_, d) => 4 * shared(d) ** 2);
     this.dispersionMax = new Float64Array(dims);
     this.#measureDispersion(stride);
     this.unitPrice = new Float64Array(regionCount * dims);
-    this.#perVariance = new Float64Array(regionCount * dims);
+    this.perVariance = new Float64Array(regionCount * dims);
     this.#perVarianceLeast = new Float64Array(dims);
+    this.#perVarianceEver = new Float64Array(dims).fill(Number.POSITIVE_INFINITY);
     this.#capacity = new Float64Array(regionCount * dims);
     this.#kinds = Array.from({ length: regionCount }, () => []);
     const known = new Map<string, Kind>();
@@ -81,6 +84,12 @@ export class Supply {
       this.#kinds[region]!.push(made);
     }
     this.#scale();
+    for (let i = 0; i < regionCount * dims; i++) {
+      if (this.#capacity[i] === 0) continue;
+      const d = i % dims;
+      const most = Math.max(problem.headroom, problem.fullShare[d % 3]!) * this.#capacity[i]!;
+      this.#perVarianceEver[d] = Math.min(this.#perVarianceEver[d]!, quantileZ ** 2 / most);
+    }
     this.refer(new Float64Array(regionCount * dims));
   }
 
@@ -92,18 +101,18 @@ export class Supply {
       const capacity = this.#capacity[i]!;
       if (capacity === 0) continue;
       const d = i % dims;
-      const unit = this.unitPrice[i]! * this.#least[d]!;
+      const unit = this.unitPrice[i]! * this.least[d]!;
       const over = unit > 0 ? Math.min(1, prices[i]! / unit) : 1;
       const most = Math.max(headroom, fullShare[d % 3]!);
       const share = Math.max(Number.MIN_VALUE, Math.min(most, headroom + (1 - headroom) * over));
-      this.#perVariance[i] = quantileZ ** 2 / (share * capacity);
-      this.#perVarianceLeast[d] = Math.min(this.#perVarianceLeast[d]!, this.#perVariance[i]!);
+      this.perVariance[i] = quantileZ ** 2 / (share * capacity);
+      this.#perVarianceLeast[d] = Math.min(this.#perVarianceLeast[d]!, this.perVariance[i]!);
     }
   }
 
   /** What a load counts in region and dimension `i` (`r * dims + d`); its variance as {@link countedVariance} says. */
   effective(i: number, d: number, mean: number, variance: number): number {
-    return this.#filling(d, mean, this.#perVariance[i]! * variance);
+    return this.#filling(d, mean, this.perVariance[i]! * variance);
   }
 
   /** What it counts in any region at least. */
@@ -111,10 +120,15 @@ export class Supply {
     return this.#filling(d, mean, this.#perVarianceLeast[d]! * variance);
   }
 
+  /** What it counts in any region at any prices at least. */
+  leastEffectiveEver(d: number, mean: number, variance: number): number {
+    return this.#filling(d, mean, this.#perVarianceEver[d]! * variance);
+  }
+
   #filling(d: number, mean: number, own: number): number {
     return (
-      (2 * mean + own + Math.sqrt(this.#common[d]! * mean * mean + own * (4 * mean + own))) /
-      (2 * this.#least[d]!)
+      (2 * mean + own + Math.sqrt(this.common[d]! * mean * mean + own * (4 * mean + own))) /
+      (2 * this.least[d]!)
     );
   }
 
@@ -128,10 +142,10 @@ export class Supply {
       let earned = 0;
       for (let d = 0; d < dims; d++) {
         const price = prices[at + d]!;
-        const least = this.#least[d]!;
+        const least = this.least[d]!;
         const from = kind.from[d]!;
         const to = kind.to[d]!;
-        const reference = quantileZ > 0 ? quantileZ ** 2 / this.#perVariance[at + d]! : to;
+        const reference = quantileZ > 0 ? quantileZ ** 2 / this.perVariance[at + d]! : to;
         // Up to the reference a node carries most of what has no variance, beyond it of what has the most.
         const knee = Math.min(to, Math.max(from, reference));
         const atKnee = this.#most(d, knee, reference);
@@ -176,11 +190,11 @@ export class Supply {
 
   /** The most effective load that a node at quantile load `load` can carry. */
   #most(d: number, load: number, reference: number): number {
-    const least = this.#least[d]!;
+    const least = this.least[d]!;
     if (load <= reference) return load / least;
     const { quantileZ } = this.#problem;
     const own = quantileZ ** 2 * this.dispersionMax[d]!;
-    const perMean = (x: number) => (2 + x + Math.sqrt(this.#common[d]! + x * (4 + x))) / 2;
+    const perMean = (x: number) => (2 + x + Math.sqrt(this.common[d]! + x * (4 + x))) / 2;
     return (load * perMean(own / reference)) / (perMean(own / load) * least);
   }
 
@@ -223,7 +237,7 @@ export class Supply {
       kind.full[d] = stepWeight[(d / 3) | 0]! * this.#problem.overloadUsdPerHour[n]!;
       kind.headroom[d] = headroom * whole;
       kind.overPerLoad[d] = 1 / (whole * (1 - headroom));
-      kind.from[d] = Math.max(headroom * whole, base[d]! * this.#least[d]!);
+      kind.from[d] = Math.max(headroom * whole, base[d]! * this.least[d]!);
       kind.to[d] = Math.max(fullShare[d % 3]! * whole, kind.from[d]!);
     }
     return kind;
