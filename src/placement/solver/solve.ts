@@ -5,7 +5,7 @@
  * 2. Insertion: primaries into their best priced region, then standbys, largest first (insert.ts).
  * 3. What is beyond full sheds what loses least; then local search, first with the prices of what is scarce, then on the
  *    objective alone (search.ts), and exchanges: what full regions need most comes in for what loses least (exchange.ts).
- *    A small problem is then rebuilt in part, many times over (rebuild.ts).
+ *    A small problem is then annealed (anneal.ts).
  * 4. Settling: warm rounds from there until one moves nothing, so that the same input again moves nothing.
  * 5. Certificate: one pass over all shards at the final prices is the lower bound.
  *
@@ -17,6 +17,7 @@
  */
 import { SeededDraws } from '../instance/random.ts';
 import type { CostParts } from '../instance/types.ts';
+import { anneal } from './anneal.ts';
 import { Candidates } from './candidates.ts';
 import { Company } from './company.ts';
 import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
@@ -25,7 +26,6 @@ import { Inserter } from './insert.ts';
 import { insertNowhere, priceFromLoads, startOf } from './missing.ts';
 import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
 import type { Problem } from './problem.ts';
-import { rebuild } from './rebuild.ts';
 import { bySize, sampleOf } from './sample.ts';
 import { Search } from './search.ts';
 import { State } from './state.ts';
@@ -48,8 +48,8 @@ export interface SolveBudget {
   exchangeShareWarm: number;
   /** And so many at most: those that pay most come first, and in large problems the rest is not worth its time. */
   exchangesMax: number;
-  /** Times that a few shards are taken off and put back in another order at the end of a fresh search of a small problem. */
-  rebuilds: number;
+  /** Steps of each leg of annealing at the end of a fresh search of a small problem; fewer where shards are few. */
+  annealSteps: number;
   /** Warm rounds after a fresh search until one moves nothing. */
   settleRounds: number;
 }
@@ -65,7 +65,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   exchangeShare: 0.1,
   exchangeShareWarm: 0.01,
   exchangesMax: 3_000,
-  rebuilds: 10_000,
+  annealSteps: 400_000,
   settleRounds: 6,
 };
 
@@ -87,9 +87,9 @@ export interface SolveResult {
   dual: Dual;
 }
 
-/** From here on a problem is large enough that exchanges leave little, and rebuilding takes too long. */
-const REBUILT_SHARDS_MAX = 2_000;
-const REBUILDS_PER_SHARD = 50;
+/** From here on a problem is large enough that exchanges leave little, and annealing takes too long. */
+const ANNEALED_SHARDS_MAX = 2_000;
+const ANNEAL_STEPS_PER_SHARD = 2_000;
 /** A pass that saves less than this share of the cost is the last. */
 const PASS_GAIN_MIN = 5e-5;
 /**
@@ -189,10 +189,10 @@ function solveFresh(
     else if (small) break;
   }
   dual.scarcityShare = 0;
-  const tries =
-    shardCount > REBUILT_SHARDS_MAX ? 0 : Math.min(budget.rebuilds, REBUILDS_PER_SHARD * shardCount);
-  progress('rebuilding', 0);
-  const place = rebuild(inserter, draws, tries);
+  progress('annealing', 0);
+  const steps =
+    shardCount > ANNEALED_SHARDS_MAX ? 0 : Math.min(budget.annealSteps, ANNEAL_STEPS_PER_SHARD * shardCount);
+  const place = steps > 0 ? anneal(problem, dual, state.place, draws, steps) : state.place;
   return { place, dual, looked: search.looked, accepted: search.accepted };
 }
 

@@ -56,12 +56,18 @@ export class State {
 
   /** Dollars an hour more with a replica of `s` on `n` than without; sets {@link fits} and {@link spreadScore}. */
   addUsd(s: number, n: number, standby: boolean): number {
-    const { dims, headroom, quantileZ, loadMean, loadVariance, queueUsdPerHour, excessUsdPerHour } =
+    return this.exchangeUsd(n, s, standby, NOWHERE, false);
+  }
+
+  /** Dollars an hour more with a replica of `s` on `n` and without one of `t` that is there; NOWHERE is none. Sets what {@link addUsd} does. */
+  exchangeUsd(n: number, s: number, standby: boolean, t: number, standbyOut: boolean): number {
+    const { dims, loadMean, loadVariance, headroom, quantileZ, queueUsdPerHour, excessUsdPerHour } =
       this.problem;
     const full = this.problem.overloadUsdPerHour[n]!;
     const perHeadroom = 1 / (1 - headroom);
     const at = n * dims;
     const from = s * dims;
+    const fromOut = t * dims;
     const { mean, variance } = this;
     const inverse = this.#inverse;
     const common = this.#common;
@@ -72,9 +78,18 @@ export class State {
     let score = 0;
     let fits = true;
     for (let d = 0; d < dims; d++) {
-      const part = standby ? shares[d]! : 1;
-      const m = mean[at + d]! + part * loadMean[from + d]!;
-      const v = variance[at + d]! + part * part * loadVariance[from + d]!;
+      let m = mean[at + d]!;
+      let v = variance[at + d]!;
+      if (s >= 0) {
+        const part = standby ? shares[d]! : 1;
+        m += part * loadMean[from + d]!;
+        v += part * part * loadVariance[from + d]!;
+      }
+      if (t >= 0) {
+        const part = standbyOut ? shares[d]! : 1;
+        m -= part * loadMean[fromOut + d]!;
+        v -= part * part * loadVariance[fromOut + d]!;
+      }
       const share = (m + quantileZ * Math.sqrt((v > 0 ? v : 0) + common[d]! * m * m)) * inverse[at + d]!;
       score += share * share;
       if (share > headroom) {
@@ -90,7 +105,11 @@ export class State {
     this.fits = fits;
     this.spreadScore = score;
     usd -= this.overload[n]!;
-    if (this.replicas[n] === 0 && this.problem.releasable[n] === 1) usd += this.problem.nodeUsdPerHour[n]!;
+    if (this.problem.releasable[n] === 1) {
+      const after = this.replicas[n]! + (s >= 0 ? 1 : 0) - (t >= 0 ? 1 : 0);
+      if (this.replicas[n] === 0 && after > 0) usd += this.problem.nodeUsdPerHour[n]!;
+      if (this.replicas[n]! > 0 && after === 0) usd -= this.problem.nodeUsdPerHour[n]!;
+    }
     return usd;
   }
 
