@@ -101,6 +101,9 @@ const ROUND_GAIN_MIN = 1e-5;
 const GAINS_SHARDS = 10_000;
 const PASS_GAIN_FACTOR_MAX = 3;
 const ROUND_GAIN_FACTOR_MAX = 10;
+/** Nodes left beyond full are relieved at any price while they are at most this share of all (or one), as if excess cost so much more. */
+const SQUEEZED_SHARE = 0.01;
+const SQUEEZED_FACTOR = 1e6;
 /** Last passes, on the objective alone: of a fresh search, and of a warm one. */
 const PASSES_PLAIN = 4;
 const PASSES_PLAIN_WARM = 2;
@@ -254,12 +257,13 @@ function warmRound(
     if (search.accepted === accepted && dual.scarcityShare === 0) break;
   }
   dual.scarcityShare = 0;
+  const after = squeezed(inserter, draws);
   progress('certificate', 0);
-  const found = costOf(problem, state.place);
+  const found = costOf(problem, after);
   const moves =
     !mayStayAll ||
     stays - found.total >= ROUND_GAIN_MIN * sizeFactor(shardCount, ROUND_GAIN_FACTOR_MAX) * Math.abs(stays);
-  const place = moves ? state.place : Int32Array.from(problem.start);
+  const place = moves ? after : Int32Array.from(problem.start);
   return {
     place,
     cost: moves ? found : costOf(problem, place),
@@ -269,6 +273,20 @@ function warmRound(
     accepted: search.accepted,
     dual,
   };
+}
+
+/**
+ * Where a node is beyond full by so little that leaving it costs more than the excess, somebody leaves all the same: full is a wall and
+ * not a price. Where many are, there is no room, and what to keep is a matter of price.
+ */
+function squeezed({ problem, state, dual, company }: Inserter, draws: SeededDraws): Int32Array {
+  let full = 0;
+  for (let n = 0; n < problem.nodeCount; n++) if (state.isFull(n)) full++;
+  if (full === 0 || full > Math.max(1, SQUEEZED_SHARE * problem.nodeCount)) return state.place;
+  const excessUsdPerHour = SQUEEZED_FACTOR * problem.excessUsdPerHour;
+  const walled = new State({ ...problem, excessUsdPerHour }, state.place);
+  new Exchange(new Search(new Inserter(walled, dual, new Candidates(walled, draws), company))).relieve();
+  return walled.place;
 }
 
 function sizeFactor(shardCount: number, max: number): number {
