@@ -34,8 +34,9 @@ import { State } from './state.ts';
 export interface SolveBudget {
   /** Shards that stand for all while prices are sought. */
   sample: number;
-  /** And in a warm round, whose prices begin near right. */
+  /** And in a warm round, whose prices begin near right: a fifth of all, at least so many and at most so many. */
   sampleWarm: number;
+  sampleWarmMax: number;
   iterationsFresh: number;
   iterationsWarm: number;
   /** Further ones where staying costs much more than the bound: the world has changed. */
@@ -55,8 +56,9 @@ export interface SolveBudget {
 }
 
 export const DEFAULT_BUDGET: SolveBudget = {
-  sample: 10_000,
+  sample: 100_000,
   sampleWarm: 4_000,
+  sampleWarmMax: 20_000,
   iterationsFresh: 150,
   iterationsWarm: 30,
   iterationsFar: 100,
@@ -101,6 +103,7 @@ const ROUND_GAIN_MIN = 1e-5;
 const GAINS_SHARDS = 10_000;
 const PASS_GAIN_FACTOR_MAX = 3;
 const ROUND_GAIN_FACTOR_MAX = 10;
+const WARM_SAMPLE_SHARE = 0.2;
 /** Nodes left beyond full are relieved at any price while they are at most this share of all (or one), as if excess cost so much more. */
 const SQUEEZED_SHARE = 0.01;
 const SQUEEZED_FACTOR = 1e6;
@@ -211,7 +214,8 @@ function warmRound(
   const { shardCount } = problem;
   progress('prices', 0);
   const dual = new Dual(problem);
-  const sample = sampleOf(problem, budget.sampleWarm, draws);
+  const samples = Math.min(budget.sampleWarmMax, WARM_SAMPLE_SHARE * shardCount);
+  const sample = sampleOf(problem, Math.max(budget.sampleWarm, samples), draws);
   const state = new State(problem, startOf(problem));
   const mayStayAll = isSound(state);
   priceFromLoads(dual, state);
