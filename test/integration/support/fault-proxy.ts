@@ -128,19 +128,20 @@ function hold(from: Socket, to: Socket, held: boolean): void {
 /** The process that holds the local TCP port, by the socket's inode in /proc; undefined where none of these does. */
 export function ownerOf(localPort: number, candidates: Iterable<number>): number | undefined {
   const wanted = `:${localPort.toString(16).toUpperCase().padStart(4, '0')}`;
-  let inode: string | undefined;
+  // Connections to different places may share a port, and one that is over has no inode.
+  const inodes = new Set<string>();
   // A Go program may hold an IPv4 connection in a socket of both families.
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     for (const line of readFileSync(table, 'utf8').split('\n').slice(1)) {
       const fields = line.trim().split(/\s+/);
-      if (fields[1]?.endsWith(wanted)) inode = fields[9];
+      if (fields[1]?.endsWith(wanted) && fields[9] !== '0') inodes.add(`socket:[${fields[9]}]`);
     }
   }
-  if (inode === undefined) return undefined;
+  if (inodes.size === 0) return undefined;
   for (const pid of candidates) {
     try {
       for (const descriptor of readdirSync(`/proc/${pid}/fd`))
-        if (readlinkSync(`/proc/${pid}/fd/${descriptor}`) === `socket:[${inode}]`) return pid;
+        if (inodes.has(readlinkSync(`/proc/${pid}/fd/${descriptor}`))) return pid;
     } catch {
       // It ended, or closed the descriptor, while we looked.
     }
