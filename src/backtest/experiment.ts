@@ -68,12 +68,8 @@ export function* experiment(
   return reportOf(scenario, model, reports, series);
 }
 
-/**
- * One seed of an experiment by itself: seeds know nothing of each other, so they may be run at any time and in any order.
- *
- * @throws RangeError as {@link experiment}
- */
-export function* seedReport(
+/** One seed's parts, one after the other. */
+function* seedReport(
   scenario: Scenario,
   model: ClusterModel,
   seed: string,

@@ -3,7 +3,7 @@
  * model; `skein backtest` is the command.
  */
 export { type FrontierPoint, frontier, type Interval, type SeedComparison, type Verdict } from './compare.ts';
-export { experiment, type Progress, type Report, reportOf, seedReport } from './experiment.ts';
+export { experiment, type Progress, type Report, reportOf } from './experiment.ts';
 export { GENERATORS } from './generate.ts';
 export { type ClusterModel, POLICY_IDS, POLICY_TEXT, type PolicyId, type RunResult } from './model.ts';
 export { reportPage, standbyNote } from './report-page.ts';

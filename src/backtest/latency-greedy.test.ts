@@ -1,9 +1,11 @@
 /** Each shard on the nearest node with room, whatever that costs. */
 import { describe, expect, it } from 'vitest';
+import { LatencyGreedy } from './latency-greedy.ts';
 import type { PolicyId, RunResult } from './model.ts';
 import { learn, replay } from './run.ts';
 import { clusterOf, DEFAULT_SCENARIO } from './scenario.ts';
 import type { Workload } from './workload.ts';
+import { World } from './world.ts';
 
 const model = clusterOf(DEFAULT_SCENARIO);
 const STEP_S = 300;
@@ -31,7 +33,8 @@ function followingTheSun(shards: number, requestsPerSecond: number): Workload {
 
 function replayed(policy: PolicyId, workload: Workload, headroom = 0.6): RunResult {
   const steps = replay({
-    ...{ policy, model, workload, headrooms: [headroom], halfLifeS: 60, network: false },
+    ...{ policy, model, workload, headrooms: [headroom] },
+    ...{ halfLifeS: 60, network: false },
     ...{ fromStep: DAY / 2, scoreFromStep: DAY, toStep: workload.steps },
     learnt: learn(model, workload, 0, DAY),
   });
@@ -56,6 +59,17 @@ describe('the latency-greedy policy', () => {
     const { nodesMean } = replayed('latencyGreedy', followingTheSun(8, 20));
     expect(nodesMean).toBeGreaterThan(2.5);
     expect(nodesMean).toBeLessThan(3.7);
+  });
+
+  it('begins with what shards and standbys take, counted once, where the users are', () => {
+    const workload = followingTheSun(24, 20);
+    const world = new World({ ...model, standbys: 1 }, workload, 0);
+    const rates = new Float64Array(48);
+    workload.fill(DAY / 2, rates);
+    world.setRates(rates);
+    new LatencyGreedy(world, 0.6).begin({ rates });
+    // 24 shards of 0.1 core and a tenth more for standbys, on nodes of 0.9 at 0.6: 4.9, and one that must be.
+    expect(world.nodes.map(({ region }) => region)).toEqual([0, 1, 1, 1, 1, 1]);
   });
 
   it('does not fill nodes beyond the headroom to be near', () => {

@@ -8,7 +8,7 @@
 import { rttMs } from '../model/topology.ts';
 import type { Controller, StepView } from './controller.ts';
 import { FleetMemory, type RegionDemand } from './fleet.ts';
-import { firstFleet, growTo, limitsOf, readyIn, shrinkTo, withStandbys } from './fleet-changes.ts';
+import { limitsOf, loadAfterMoves, readyIn, resize, startFor, withStandbys } from './fleet-changes.ts';
 import type { Wish, World, WorldNode } from './world.ts';
 
 /** A shard stays where it is unless another region is nearer by this: noise does not make it move. Milliseconds. */
@@ -44,13 +44,14 @@ export class LatencyGreedy implements Controller {
   begin(view: StepView): void {
     const world = this.#world;
     this.#look(view.rates);
-    const demands = this.#demands();
-    firstFleet(world, (region) => demands[region]!.nowCpu, this.#headroom);
-    const load = new Map(world.nodes.map((node) => [node, 0]));
+    this.#demands().forEach((demand, region) => {
+      startFor(world, region, demand, this.#headroom);
+    });
+    const load = new Map(world.nodes.map(({ index }) => [index, 0]));
     for (const s of this.#busiestFirst()) {
       const cpu = world.shardCpu(s);
       const node = this.#nearestWithRoom(s, cpu, load) ?? leastLoaded(world.nodes, load)!;
-      load.set(node, load.get(node)! + cpu);
+      load.set(node.index, load.get(node.index)! + cpu);
       world.put(s, node);
     }
   }
@@ -60,40 +61,29 @@ export class LatencyGreedy implements Controller {
     this.#look(view.rates);
     this.#demands().forEach((demand, region) => {
       const wish = this.#memories[region]!.wish(world.nowS, demand, this.#headroom, limitsOf(world.model));
-      const now = world.nodes.filter(
-        (node) => node.region === region && (node.state === 'ready' || node.state === 'starting'),
-      ).length;
-      if (wish.atLeast > now) growTo(world, region, wish.atLeast);
-      else if (wish.atMost < now) shrinkTo(world, region, wish.atMost);
+      resize(world, region, wish);
     });
     this.nodeReady();
   }
 
   nodeReady(): void {
     const world = this.#world;
-    const load = new Map(world.nodes.map((node) => [node, world.demandCpu(node)]));
-    const add = (node: WorldNode | undefined, cpu: number) => {
-      if (node !== undefined && load.has(node)) load.set(node, load.get(node)! + cpu);
-    };
-    for (const { shard, from, to } of world.flights) {
-      add(world.byIndex[from], -world.shardCpu(shard));
-      add(world.byIndex[to], world.shardCpu(shard));
-    }
+    const load = loadAfterMoves(world);
     const wishes: Wish[] = [];
     for (const s of this.#busiestFirst()) {
       const here = world.byIndex[world.place[s]!];
       if (here === undefined || world.movingTo[s] !== -1) continue;
       const cpu = world.shardCpu(s);
-      add(here, -cpu);
+      load.set(here.index, load.get(here.index)! - cpu);
       const to = this.#nearestWithRoom(s, cpu, load, here) ?? this.#anywhere(here, load);
-      add(to, cpu);
+      load.set(to.index, load.get(to.index)! + cpu);
       if (to !== here) wishes.push({ shard: s, to: to.index });
     }
     world.wish(wishes);
   }
 
   /** Nowhere is room: it stays, unless its node is given back. */
-  #anywhere(here: WorldNode, load: ReadonlyMap<WorldNode, number>): WorldNode {
+  #anywhere(here: WorldNode, load: ReadonlyMap<number, number>): WorldNode {
     if (here.state === 'ready') return here;
     return (
       leastLoaded(
@@ -142,7 +132,7 @@ export class LatencyGreedy implements Controller {
   #nearestWithRoom(
     s: number,
     cpu: number,
-    load: ReadonlyMap<WorldNode, number>,
+    load: ReadonlyMap<number, number>,
     here?: WorldNode,
   ): WorldNode | undefined {
     const world = this.#world;
@@ -152,7 +142,7 @@ export class LatencyGreedy implements Controller {
       this.#reach[s * count + region]! - (here?.region === region ? NEARER_MS : 0);
     const order = world.workload.regions.map((_, region) => region);
     order.sort((a, b) => reach(a) - reach(b) || a - b);
-    const hasRoom = (node: WorldNode) => node.state === 'ready' && load.get(node)! + cpu <= limit;
+    const hasRoom = (node: WorldNode) => node.state === 'ready' && load.get(node.index)! + cpu <= limit;
     for (const region of order) {
       if (here !== undefined && here.region === region && hasRoom(here)) return here;
       const found = leastLoaded(readyIn(world, region).filter(hasRoom), load);
@@ -162,11 +152,9 @@ export class LatencyGreedy implements Controller {
   }
 }
 
-function leastLoaded(
-  nodes: readonly WorldNode[],
-  load: ReadonlyMap<WorldNode, number>,
-): WorldNode | undefined {
+function leastLoaded(nodes: readonly WorldNode[], load: ReadonlyMap<number, number>): WorldNode | undefined {
   let best: WorldNode | undefined;
-  for (const node of nodes) if (best === undefined || load.get(node)! < load.get(best)!) best = node;
+  for (const node of nodes)
+    if (best === undefined || load.get(node.index)! < load.get(best.index)!) best = node;
   return best;
 }

@@ -5,7 +5,16 @@
 import type { ShardForecast } from '../model/loop.ts';
 import type { Controller, Learnt, StepView } from './controller.ts';
 import { FleetMemory, nodesFor, providedFor, type RegionDemand } from './fleet.ts';
-import { firstFleet, growTo, homeCpu, limitsOf, readyIn, shrinkTo, withStandbys } from './fleet-changes.ts';
+import {
+  firstFleet,
+  homeCpu,
+  limitsOf,
+  loadAfterMoves,
+  readyIn,
+  resize,
+  startFor,
+  withStandbys,
+} from './fleet-changes.ts';
 import { LatencyGreedy } from './latency-greedy.ts';
 import type { PolicyId } from './model.ts';
 import { bestFixed, Planner } from './planner.ts';
@@ -120,7 +129,6 @@ class Autoscaled implements Controller {
     let bytes = 0;
     for (const node of here) bytes += node.stateBytes + node.standbyBytes;
     const least = nodesFor(0, bytes, 1, limitsOf(model));
-    const now = ready.length + coming.length;
     const steady = Math.abs(ratio - 1) <= HPA_TOLERANCE && coming.length === 0;
     const wanted = steady ? ready.length : Math.ceil(ready.length * ratio - 1e-9);
     const nodes = Math.min(model.nodesMaxPerRegion, Math.max(least, wanted));
@@ -128,8 +136,7 @@ class Autoscaled implements Controller {
     kept.push({ atS: world.nowS, nodes });
     while (kept[0]!.atS <= world.nowS - model.scaleDownS - 1e-9) kept.shift();
     const most = kept.reduce((max, one) => Math.max(max, one.nodes), 0);
-    if (nodes > now) growTo(world, region, nodes);
-    else if (most < now) shrinkTo(world, region, most);
+    resize(world, region, { atLeast: nodes, atMost: most });
   }
 
   #hash(region: number, wishes: Wish[]): void {
@@ -146,12 +153,7 @@ class Autoscaled implements Controller {
   #relieve(region: number, wishes: Wish[]): void {
     const world = this.#world;
     const limit = this.#headroom * world.model.nodeCpu;
-    const load = new Map<number, number>();
-    for (const node of world.nodes) load.set(node.index, world.demandCpu(node));
-    for (const { shard, from, to } of world.flights) {
-      if (from >= 0) load.set(from, load.get(from)! - world.shardCpu(shard));
-      load.set(to, load.get(to)! + world.shardCpu(shard));
-    }
+    const load = loadAfterMoves(world);
     const ready = readyIn(world, region);
     const shardsOf = new Map<number, number[]>();
     for (let s = 0; s < world.place.length; s++) {
@@ -201,12 +203,8 @@ class Planned implements Controller {
   begin(view: StepView): void {
     const world = this.#world;
     this.#view = view;
-    const demands = this.#demands(view);
-    world.workload.regions.forEach((_, region) => {
-      const demand = demands[region]!;
-      const cpu = Math.max(demand.nowCpu, ...demand.aheadCpu);
-      const nodes = nodesFor(cpu, demand.stateBytes, this.#headroom, limitsOf(world.model));
-      for (let n = 0; n < nodes; n++) world.startNode(region, true);
+    this.#demands(view).forEach((demand, region) => {
+      startFor(world, region, demand, this.#headroom);
     });
     // Largest first onto the least loaded: the optimiser starts from something sensible and has a day to do better.
     const order = world.workload.shards.map((_, s) => s);
@@ -236,11 +234,7 @@ class Planned implements Controller {
         this.#headroom,
         limitsOf(world.model),
       );
-      const now = world.nodes.filter(
-        (node) => node.region === region && (node.state === 'ready' || node.state === 'starting'),
-      ).length;
-      if (wish.atLeast > now) growTo(world, region, wish.atLeast);
-      else if (wish.atMost < now) shrinkTo(world, region, wish.atMost);
+      resize(world, region, wish);
     });
     this.nodeReady();
   }

@@ -10,7 +10,7 @@
 import { fitAutoregression, fitIntegrated, foresee } from './autoregression.ts';
 import type { BatchExpert, BatchWindowInput } from './batch-expert.ts';
 import { seasonOf } from './decomposition.ts';
-import { fillLogWindow, LOG_FEATURES, periodsOf } from './log-window.ts';
+import { answerLogWindows, LOG_FEATURES, LOG_STEPS, periodsOf, writeLogWindow } from './log-window.ts';
 import { Z90, Z99 } from './normal.ts';
 
 /** What was tuned on public series, on other series and origins than those of `bench/forecast/plan.json`. */
@@ -22,12 +22,10 @@ export const DECOMPOSED_TUNED = {
   stays: 0.3,
   /** The logarithm starts at this share of the mean. */
   offset: 0.3,
+  /** A season is taken out that was seen more often than this. */
+  cyclesMin: 2,
 };
-/** How far back is looked: two weeks of 5 minutes. */
-const CONTEXT_STEPS = 4096;
 const LENGTH_MIN = 24;
-/** A season is taken out that was seen more often than this. */
-const CYCLES_MIN = 2;
 const QUANTILES = [0.5, 0.9, 0.99] as const;
 const DEVIATIONS = [0, Z90, Z99] as const;
 /** Steps ahead where nobody says which. */
@@ -39,7 +37,7 @@ const STEPS = [1, 12, 60, 240] as const;
  */
 export class DecomposedExpert implements BatchExpert {
   readonly name = 'decomposed';
-  readonly contextSteps = CONTEXT_STEPS;
+  readonly contextSteps = LOG_STEPS;
   readonly featureWidth = LOG_FEATURES;
   readonly quantiles = QUANTILES;
   readonly horizonSteps: readonly number[];
@@ -54,20 +52,13 @@ export class DecomposedExpert implements BatchExpert {
   }
 
   write(input: BatchWindowInput, row: number, contexts: Float32Array, features: Float32Array): number {
-    const context = contexts.subarray(row * CONTEXT_STEPS, (row + 1) * CONTEXT_STEPS);
-    const of = features.subarray(row * LOG_FEATURES, (row + 1) * LOG_FEATURES);
-    return fillLogWindow(input, DECOMPOSED_TUNED.offset, CYCLES_MIN, context, of);
+    return writeLogWindow(input, DECOMPOSED_TUNED, row, contexts, features);
   }
 
   forecast(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void {
-    const width = 3 * this.horizonSteps.length;
-    for (let row = 0; row < count; row++) {
-      const of = features.subarray(row * LOG_FEATURES, (row + 1) * LOG_FEATURES);
-      const to = (row + 1) * CONTEXT_STEPS;
-      const answers = out.subarray(row * width, (row + 1) * width);
-      if (of[0]! < LENGTH_MIN) answers.fill(Number.NaN);
-      else this.#answerOne(contexts.subarray(to - of[0]!, to), of, answers);
-    }
+    answerLogWindows(contexts, features, count, out, LENGTH_MIN, (z, told, answers) => {
+      this.#answerOne(z, told, answers);
+    });
   }
 
   /** @param z values of the series, the newest last */

@@ -59,19 +59,27 @@ function smoothPhases(values: Float64Array, period: number, into: Float64Array):
 
 /** Local mean (degree 0) of the first `count` at a place that may lie one beyond them. */
 function weightedMean(values: Float64Array, count: number, at: number): number {
-  const steps = Math.min(SEASON_CYCLES, count);
-  const from = Math.max(0, Math.min(count - steps, at - ((SEASON_CYCLES - 1) >> 1)));
-  let reach = Math.max(at - from, from + steps - 1 - at);
-  // Fewer values than the window: the window keeps its reach.
-  if (SEASON_CYCLES > count) reach += (SEASON_CYCLES - count) >> 1;
+  const { from, to, reach } = windowAround(count, SEASON_CYCLES, at);
   let sum = 0;
   let weights = 0;
-  for (let i = from; i < from + steps; i++) {
+  for (let i = from; i < to; i++) {
     const weight = tricube(Math.abs(i - at), reach);
     sum += weight * values[i]!;
     weights += weight;
   }
   return weights > 0 ? sum / weights : values[Math.max(0, Math.min(count - 1, at))]!;
+}
+
+/** The neighbours of a place, `from` to before `to`, and how far they reach: as far as the window also where they are fewer. */
+function windowAround(
+  count: number,
+  window: number,
+  at: number,
+): { from: number; to: number; reach: number } {
+  const steps = Math.min(window, count);
+  const from = Math.max(0, Math.min(count - steps, at - ((window - 1) >> 1)));
+  const to = from + steps;
+  return { from, to, reach: Math.max(at - from, to - 1 - at) + ((window - steps) >> 1) };
 }
 
 function tricube(distance: number, reach: number): number {
@@ -97,7 +105,7 @@ function movingMean(values: Float64Array, steps: number): Float64Array {
 }
 
 /** Local straight lines over `steps` neighbours, at every `jump`th point, straight in between. */
-export function smoothed(values: Float64Array, steps: number, jump: number): Float64Array {
+function smoothed(values: Float64Array, steps: number, jump: number): Float64Array {
   const count = values.length;
   const out = new Float64Array(count);
   let before = 0;
@@ -115,16 +123,13 @@ export function smoothed(values: Float64Array, steps: number, jump: number): Flo
 /** The local line's value at `at`. */
 function lineAt(values: Float64Array, window: number, at: number): number {
   const count = values.length;
-  const steps = Math.min(window, count);
-  const from = Math.max(0, Math.min(count - steps, at - ((window - 1) >> 1)));
-  let reach = Math.max(at - from, from + steps - 1 - at);
-  if (window > count) reach += (window - count) >> 1;
+  const { from, to, reach } = windowAround(count, window, at);
   let weights = 0;
   let place = 0;
   let sum = 0;
   let squares = 0;
   let products = 0;
-  for (let i = from; i < from + steps; i++) {
+  for (let i = from; i < to; i++) {
     const off = i - at;
     const weight = tricube(Math.abs(off), reach);
     weights += weight;

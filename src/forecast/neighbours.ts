@@ -11,7 +11,7 @@
  * leaves the range seen by more than its width.
  */
 import type { BatchExpert, BatchWindowInput } from './batch-expert.ts';
-import { fillLogWindow, LOG_FEATURES } from './log-window.ts';
+import { answerLogWindows, LOG_FEATURES, LOG_STEPS, writeLogWindow } from './log-window.ts';
 
 /** What was tuned on public series, on other series and origins than those of `bench/forecast/plan.json`. */
 export const NEIGHBOURS_TUNED = {
@@ -36,9 +36,9 @@ export const NEIGHBOURS_TUNED = {
   levelFadeSteps: 12,
   /** The logarithm starts at this share of the mean. */
   offset: 0.3,
+  /** A period counts that was seen more often than this. */
+  cyclesMin: 1.5,
 };
-/** How far back is looked: two weeks of 5 minutes. */
-const CONTEXT_STEPS = 4096;
 const LENGTH_MIN = 32;
 /** Neighbours of one length are at least this share of it apart. */
 const APART = 1 / 8;
@@ -47,8 +47,6 @@ const GROUPS = [12, 60, 240, 1000] as const;
 /** Fewer neighbours in all say nothing. */
 const NEIGHBOURS_MIN = 6;
 const QUANTILES = [0.5, 0.9, 0.99] as const;
-/** A period counts that was seen more often than this. */
-const CYCLES_MIN = 1.5;
 
 /** Neighbours found for a group of horizons. */
 interface Found {
@@ -64,7 +62,7 @@ interface Found {
  */
 export class NeighboursExpert implements BatchExpert {
   readonly name = 'neighbours';
-  readonly contextSteps = CONTEXT_STEPS;
+  readonly contextSteps = LOG_STEPS;
   readonly featureWidth = LOG_FEATURES;
   readonly quantiles = QUANTILES;
   readonly horizonSteps: readonly number[];
@@ -79,9 +77,7 @@ export class NeighboursExpert implements BatchExpert {
   }
 
   write(input: BatchWindowInput, row: number, contexts: Float32Array, features: Float32Array): number {
-    const context = contexts.subarray(row * CONTEXT_STEPS, (row + 1) * CONTEXT_STEPS);
-    const of = features.subarray(row * LOG_FEATURES, (row + 1) * LOG_FEATURES);
-    return fillLogWindow(input, NEIGHBOURS_TUNED.offset, CYCLES_MIN, context, of);
+    return writeLogWindow(input, NEIGHBOURS_TUNED, row, contexts, features);
   }
 
   forecast(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array): void {
@@ -93,20 +89,9 @@ export class NeighboursExpert implements BatchExpert {
   }
 
   #answer(contexts: Float32Array, features: Float32Array, count: number, out: Float32Array, maxima: boolean) {
-    const width = 3 * this.horizonSteps.length;
-    for (let row = 0; row < count; row++) {
-      const known = features[row * LOG_FEATURES]!;
-      const to = (row + 1) * CONTEXT_STEPS;
-      const answers = out.subarray(row * width, (row + 1) * width);
-      if (known < LENGTH_MIN) answers.fill(Number.NaN);
-      else
-        this.#answerOne(
-          contexts.subarray(to - known, to),
-          features.subarray(row * LOG_FEATURES),
-          answers,
-          maxima,
-        );
-    }
+    answerLogWindows(contexts, features, count, out, LENGTH_MIN, (z, told, answers) => {
+      this.#answerOne(z, told, answers, maxima);
+    });
   }
 
   /** @param z values of the series, the newest last */

@@ -7,6 +7,8 @@
  * Invariants: an answer is finite or NaN ("I cannot say yet"); finite ones lie within the clamps, so no mixture of them
  * explodes.
  */
+
+import { within } from '../within.ts';
 import { BLEND, F, type Row } from './layout.ts';
 import { learnResiduals, residualAhead } from './residual.ts';
 import { around, overCycles } from './rings.ts';
@@ -231,9 +233,4 @@ export function predictAhead(row: Row, ahead: number, out: Float64Array): void {
   out[15] = within(x[f + F.mean]! + residualAhead(row, 0, ahead), low, high);
   out[16] = within(usual + residualAhead(row, 1, ahead), low, high);
   out[17] = within(long + residualAhead(row, 2, ahead), low, high);
-}
-
-/** NaN stays what it is. */
-function within(value: number, least: number, most: number): number {
-  return value > most ? most : value < least ? least : value;
 }

@@ -5,6 +5,7 @@
  * Many at a time where many are asked for: what they share is worked out once, and no number is handed from call to call.
  */
 import { exp, log } from '../powers.ts';
+import { within } from '../within.ts';
 import { BUCKET_STEPS, C, F, type Row } from './layout.ts';
 import { SPREAD_PRIOR } from './priors.ts';
 import { TUNED } from './tuned.ts';
@@ -99,8 +100,4 @@ function noiseNow(row: Row): number {
 
 function ratioWithin(ratio: number): number {
   return within(ratio, RATIO_MIN, RATIO_MAX);
-}
-
-function within(value: number, least: number, most: number): number {
-  return value > most ? most : value < least ? least : value;
 }

@@ -11,6 +11,7 @@
  * candidate than the bounds of layout.ts allow: nothing explodes. A series without a known value is answered NaN.
  */
 import { exp, sinh } from '../powers.ts';
+import { within } from '../within.ts';
 import {
   DenseWorkspace,
   type PackedMatrix,
@@ -221,9 +222,6 @@ export function writeAnswers(
 
 /** Of p10, p90, p99, and of the maximum's p50, p90, p99. Scratch of one thread. */
 const distances = new Float64Array(HEADS - CANDIDATES - 1);
-
-const within = (value: number, least: number, most: number) =>
-  value < least ? least : value > most ? most : value;
 
 function fill(values: Float32Array, buffer: RowBuffer, rows: number, bias: Float32Array): void {
   for (let row = 0; row < rows; row++) values.set(bias, buffer.at + row * buffer.width);
