@@ -115,6 +115,36 @@ describe('skein forecast run', () => {
     });
   });
 
+  it('falls back to seasonal naive where that was clearly better, and says so', async () => {
+    // Each hour of an irregular day stays as it is for some ten days: yesterday says more than any mean.
+    let seed = 9009;
+    const random = () => {
+      seed = (seed * 48_271) % 2_147_483_647;
+      return seed / 2_147_483_647;
+    };
+    const hours = Array.from({ length: 24 }, () => 10 + 90 * random());
+    const v = Array.from({ length: 2000 }, (_, t) => {
+      if (random() < 0.1) hours[t % 24] = 10 + 90 * random();
+      return hours[t % 24]!;
+    });
+    const { status, out, err } = await skein(
+      ['run', '--input', '-', '--horizon', '60', '--experts-only'],
+      `${JSON.stringify({ id: 'hours', t0: 0, step_s: 3600, v })}\n${series('calm', 1200)}`,
+    );
+    expect(status).toBe(0);
+    const [hourly, calm] = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(hourly.fallsBack.map(({ ahead }: { ahead: number }) => ahead)).toEqual([8, 60]);
+    expect(hourly.fallsBack[0].lossAgainstNaive).toBeGreaterThan(1.15);
+    expect(calm).not.toHaveProperty('fallsBack');
+    expect(err).toMatch(
+      /^series hours: falls back to seasonal naive.* 8 to 59 steps ahead \(\d\.\d\d times its loss\), 60 steps/,
+    );
+    expect(err.trim().split('\n')).toHaveLength(1);
+  });
+
   it('reads gzip and writes a file', async () => {
     const [input, output] = [join(folder, 'in.gz'), join(folder, 'out.jsonl')];
     writeFileSync(input, gzipSync(`${series('a')}\n${series('short', 1)}\n${series('none', 0)}\n`));

@@ -5,10 +5,17 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { addOrigins, type BacktestRow, emptyBacktest, finishBacktest } from '../forecast/backtest-series.ts';
+import {
+  addOrigins,
+  type BacktestRow,
+  type BacktestSums,
+  emptyBacktest,
+  finishBacktest,
+} from '../forecast/backtest-series.ts';
 import type { BatchExpert } from '../forecast/batch-expert.ts';
-import { SeriesRun } from '../forecast/run-series.ts';
+import { type SeriesAnswer, SeriesRun } from '../forecast/run-series.ts';
 import { parseSeries, type SeriesRecord } from '../forecast/series-record.ts';
+import { WATCHED_STEPS } from '../forecast/watch.ts';
 import { jsonOption, optionsOf, wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { type LineSource, lineWriter, readLines } from './series-lines.ts';
@@ -55,7 +62,9 @@ export function addForecastCommands(program: Command): void {
       const experts = await batchExperts(options);
       const writer = lineWriter(options.output);
       const bad = await eachSeries(options.input, async (record) => {
-        await writer.write(forecastLine(record, options, experts));
+        const { line, notes } = forecastLine(record, options, experts);
+        for (const note of notes) process.stderr.write(`${note}\n`);
+        await writer.write(line);
       });
       await writer.end();
       for (const expert of experts) await expert.close?.();
@@ -83,10 +92,11 @@ export function addForecastCommands(program: Command): void {
         series: sums.series,
         skipped,
         bad,
+        fellBack: sums.fellBack,
         scores: rows,
       };
       if (optionsOf(command).json) process.stdout.write(`${JSON.stringify(found)}\n`);
-      else process.stdout.write(backtestText(rows, sums.series, skipped, options.horizon));
+      else process.stdout.write(backtestText(rows, sums, skipped));
       if (bad > 0) process.exitCode = EXIT.failed;
     });
 }
@@ -165,13 +175,22 @@ function progressOf(source: LineSource): { line: () => void; end: () => void } {
   };
 }
 
-function forecastLine(record: SeriesRecord, options: RunOptions, experts: readonly BatchExpert[]): string {
+/** One series' line of the output, and what is said of it on standard error. */
+export function forecastLine(
+  record: SeriesRecord,
+  options: Pick<RunOptions, 'horizon' | 'quantiles' | 'maxOver'>,
+  experts: readonly BatchExpert[],
+): { line: string; notes: string[] } {
   const run = new SeriesRun(record, { windows: options.maxOver, batchExperts: experts });
   run.advance(record.v.length);
   const answer = run.forecast(options.horizon, options.quantiles);
   const byLevel = (values: (q: number) => unknown) =>
     Object.fromEntries(options.quantiles.map((level, q) => [String(level), values(q)]));
-  return JSON.stringify({
+  const fallsBack = answer.fallsBack.map(({ ahead, lossAgainstNaive }) => ({
+    ahead,
+    lossAgainstNaive: rounded(lossAgainstNaive),
+  }));
+  const line = JSON.stringify({
     id: record.id,
     t0: answer.t0,
     step_s: record.step_s,
@@ -181,14 +200,29 @@ function forecastLine(record: SeriesRecord, options: RunOptions, experts: readon
         options.maxOver.map((steps, w) => [String(steps), byLevel((q) => rounded(answer.maxima[w]![q]!))]),
       ),
     }),
+    ...(fallsBack.length > 0 && { fallsBack }),
   });
+  return { line, notes: fallsBack.length > 0 ? [fallbackNote(record.id, answer, options.horizon)] : [] };
+}
+
+function fallbackNote(id: string, { fallsBack }: SeriesAnswer, horizon: number): string {
+  const where = fallsBack.map(({ ahead, lossAgainstNaive }) => {
+    const last = Math.min(horizon, (WATCHED_STEPS.find((steps) => steps > ahead) ?? Infinity) - 1);
+    const steps = last > ahead ? `${ahead} to ${last} steps` : ahead === 1 ? '1 step' : `${ahead} steps`;
+    return `${steps} ahead (${lossAgainstNaive.toFixed(2)} times its loss)`;
+  });
+  return `series ${id}: falls back to seasonal naive, which was clearly better: ${where.join(', ')}`;
 }
 
 function rounded(value: number): number {
   return Number(value.toPrecision(DIGITS));
 }
 
-function backtestText(rows: BacktestRow[], series: number, skipped: number, horizon: number): string {
+function backtestText(
+  rows: BacktestRow[],
+  { series, horizon, fellBack }: BacktestSums,
+  skipped: number,
+): string {
   const lines = rows.map((row) => [
     row.metric,
     String(row.engine.forecasts),
@@ -200,7 +234,8 @@ function backtestText(rows: BacktestRow[], series: number, skipped: number, hori
     row.naive.mase.toFixed(2),
     ...row.engine.coverage.slice(1).map((share) => `${(100 * share).toFixed(1)} %`),
   ]);
-  const note = skipped > 0 ? `; ${skipped} were too short` : '';
+  let note = skipped > 0 ? `; ${skipped} were too short` : '';
+  if (fellBack > 0) note += `; ${fellBack} forecasts fell back to seasonal naive at some horizons`;
   return `${table(
     ['METRIC', 'FORECASTS', 'SQL', 'NAIVE', 'RATIO', 'FIRST 15', 'MASE', 'NAIVE', 'BELOW P90', 'BELOW P99'],
     lines,

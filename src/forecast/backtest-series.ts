@@ -25,6 +25,8 @@ const DAY_S = 86_400;
 export interface BacktestSums {
   horizon: number;
   series: number;
+  /** Forecasts in which seasonal naive was given at some horizon. */
+  fellBack: number;
   engine: Map<string, ScoreSums>;
   naive: Map<string, ScoreSums>;
 }
@@ -37,7 +39,7 @@ export interface BacktestRow {
 }
 
 export function emptyBacktest(horizon: number): BacktestSums {
-  return { horizon, series: 0, engine: new Map(), naive: new Map() };
+  return { horizon, series: 0, fellBack: 0, engine: new Map(), naive: new Map() };
 }
 
 /** @returns false where the series is too short for a single origin */
@@ -63,6 +65,7 @@ export function addOrigins(
     const naiveSeason = season >= 2 && context.length >= 2 * season ? season : 1;
     const scale = contextScale(context, naiveSeason);
     const answer = run.forecast(horizon, LEVELS);
+    if (answer.fallsBack.length > 0) sums.fellBack++;
     const naive = seasonalNaive(context, naiveSeason, horizon, LEVELS, normalQuantile);
     const windows = windowsOf(horizon);
     for (const name of [metricOf(record.id), 'all']) {

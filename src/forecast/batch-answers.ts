@@ -49,6 +49,11 @@ export class BatchAnswers {
       this.#askBatch(expert, origins.slice(from, from + BATCH_ROWS_MAX), periods);
   }
 
+  /** Whether the expert was asked there. */
+  has(origin: number): boolean {
+    return this.#answers.has(origin);
+  }
+
   /** p50, p90 and p99 into `out`; false where it was not asked, cannot reach so far or said nothing finite. */
   at(origin: number, ahead: number, out: Float64Array): boolean {
     const found = this.#answers.get(origin);

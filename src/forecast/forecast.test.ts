@@ -230,6 +230,24 @@ describe('a single series', () => {
     expect(series.explain(1).weights).not.toEqual({ 'seasonal-naive': 1 });
   });
 
+  it('does not take a few large errors for evidence', () => {
+    // Plan: the row is right but for each twentieth step, naive always off by one: twice its loss, by chance or not.
+    const watch = new ForecastWatch();
+    let step = 0;
+    const truth = () => (step % 20 === 0 ? 50 : 10);
+    for (let i = 0; i < 150; i++) {
+      step++;
+      watch.observe(
+        step,
+        truth(),
+        () => ({ p50: 10, p90: 20 }),
+        (ahead) => ((step + ahead) % 20 === 0 ? 49 : 9),
+      );
+    }
+    expect(watch.at(1).lossAgainstNaive).toBeGreaterThan(1.15);
+    expect(watch.fallenBack(60)).toEqual([]);
+  });
+
   it('counts how often its bands held, and how it did against seasonal naive', () => {
     const series = oneSeries(40);
     const e = noise('watched');

@@ -50,9 +50,10 @@ export {
 } from './network/onnx.ts';
 export { type OracleSource, oracleForecaster } from './oracle.ts';
 export { detectPeriods, type PeriodSource } from './period.ts';
-export { type RunOptions, type SeriesAnswer, SeriesRun } from './run-series.ts';
+export { type FallenBack, type RunOptions, type SeriesAnswer, SeriesRun } from './run-series.ts';
 export { parseSeries, type SeriesEvent, type SeriesRecord } from './series-record.ts';
 export { SeriesStream, type StreamOptions, type StreamState } from './stream.ts';
+export type { Watched, WatchOptions } from './watch.ts';
 
 /** The predictive policy's forecaster. */
 export function engineForecaster(options: EngineOptions = {}): Forecaster {

@@ -103,31 +103,27 @@ export class RowSeries implements PeriodSource {
   predict(ahead: number): SeriesQuantiles {
     const said = this.#said.get(ahead);
     if (said !== undefined) return said;
-    const own = this.#own(ahead);
-    const answer = this.watched(ahead).fallsBack ? this.#aroundNaive(own, ahead) : own;
+    this.#ask(ahead);
+    if (this.#watch.fallsBack(ahead)) this.#bank.aroundNaive(this.row, ahead, this.#out);
+    const answer = this.#answer();
     this.#said.set(ahead, answer);
     return answer;
   }
 
-  /** What the row says, whether it is given or not. */
-  #own(ahead: number): SeriesQuantiles {
+  /** What the row says, whether it is given or not, to `#out`. */
+  #ask(ahead: number): void {
     this.#ahead[0] = ahead;
     this.#bank.forecast(this.row, this.#ahead, this.#out);
-    return { p50: this.#out[0]!, p90: this.#out[1]!, p99: this.#out[2]! };
   }
 
-  /** The same distances above seasonal naive. */
-  #aroundNaive({ p50, p90, p99 }: SeriesQuantiles, ahead: number): SeriesQuantiles {
-    const highest = this.#bank.highestSaid(this.row);
-    const middle = this.#bank.naive(this.row, ahead);
-    const above = (distance: number) => Math.max(middle, Math.min(highest, middle + distance));
-    return { p50: middle, p90: above(p90 - p50), p99: above(p99 - p50) };
+  #answer(): SeriesQuantiles {
+    return { p50: this.#out[0]!, p90: this.#out[1]!, p99: this.#out[2]! };
   }
 
   /** Quantiles of the largest value from the next step to `ahead`. */
   predictMax(ahead: number): SeriesQuantiles {
     this.#bank.forecastMaxOver(this.row, ahead, this.#out);
-    return { p50: this.#out[0]!, p90: this.#out[1]!, p99: this.#out[2]! };
+    return this.#answer();
   }
 
   /** Weights of all experts at a horizon, by name, and how often p90 held there. */
@@ -159,6 +155,9 @@ export class RowSeries implements PeriodSource {
     this.#bank.remove(this.row);
   }
 
-  readonly #say = (ahead: number): SeriesQuantiles => this.#own(ahead);
+  readonly #say = (ahead: number): SeriesQuantiles => {
+    this.#ask(ahead);
+    return this.#answer();
+  };
   readonly #naive = (ahead: number): number => this.#bank.naive(this.row, ahead);
 }

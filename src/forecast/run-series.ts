@@ -12,6 +12,7 @@ import { NeighboursExpert } from './neighbours.ts';
 import { normalQuantile, Z90, Z99 } from './normal.ts';
 import type { SeriesRecord } from './series-record.ts';
 import { SeriesStream } from './stream.ts';
+import { WATCHED_STEPS, type Watched } from './watch.ts';
 
 export const RUN_TUNED = {
   /** A batch expert is asked at multiples of this many steps, so that every horizon is scored ... */
@@ -20,7 +21,11 @@ export const RUN_TUNED = {
   askedMax: 48,
   /** Answers of batch experts over which their losses are averaged: of 240 steps or more. */
   askedMemory: 12,
+  /** Answers in which batch experts had their say without which nothing falls back to seasonal naive. */
+  watchedMin: 24,
 };
+/** Steps ahead at which batch experts are asked along a series: scored, or watched. */
+const ASKED_STEPS = [...new Set([...BUCKET_STEPS, ...WATCHED_STEPS])].sort((a, b) => a - b);
 
 export interface RunOptions {
   /** Windows in steps whose maximum is forecast. */
@@ -36,7 +41,14 @@ export interface SeriesAnswer {
   quantiles: Float64Array[];
   /** `maxima[w][q]`. */
   maxima: number[][];
+  /**
+   * Where seasonal naive is given instead, since the engine's answers along this series were clearly worse: from so many
+   * steps `ahead` to the next watched horizon (1, 8, 60). Empty: nowhere. Maxima stay the engine's own.
+   */
+  fallsBack: FallenBack[];
 }
+
+export type FallenBack = Pick<Watched, 'ahead' | 'lossAgainstNaive'>;
 
 /** Origins at which the direct regression is asked at once: its memory is not much longer. */
 const DIRECT_STRETCH = 1024;
@@ -77,6 +89,8 @@ export class SeriesRun {
         ...experts.map(({ firstSay }) => ({ first: firstSay, memory: RUN_TUNED.askedMemory })),
         { first: DIRECT_TUNED.say, memory: DIRECT_TUNED.memory },
       ],
+      // Without batch experts the answers are not those that will be given.
+      watch: { asked: () => this.#outside[0]!.has(this.#known), scoresMin: RUN_TUNED.watchedMin },
       covariates: [...record.covariates.keys()],
       covariatesAt: (step, into) => {
         columns.forEach((column, c) => {
@@ -173,7 +187,7 @@ export class SeriesRun {
     this.#adjust();
     // Of the last look, not of this call: whoever advances in pieces gets the same answers.
     const periods = this.#periods(this.#beside ? this.#next : this.#stream.lastLook);
-    for (const answers of this.#outside) answers.ask(origins, BUCKET_STEPS, periods);
+    for (const answers of this.#outside) answers.ask(origins, ASKED_STEPS, periods);
     for (const maxima of this.#maxima) maxima.ask(origins, periods);
   }
 
@@ -209,7 +223,10 @@ export class SeriesRun {
       this.#stream.putOnMaximum(w, out);
       return levels.map((level) => quantileOf(level, out, 0));
     });
-    return { t0: t0 + this.#next * step_s, quantiles: spread, maxima };
+    const fallsBack = this.#stream
+      .fallenBack(horizon)
+      .map(({ ahead, lossAgainstNaive }) => ({ ahead, lossAgainstNaive }));
+    return { t0: t0 + this.#next * step_s, quantiles: spread, maxima, fallsBack };
   }
 }
 

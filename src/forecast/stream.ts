@@ -3,10 +3,11 @@
  * `skein forecast run` feeds it a recorded series.
  *
  * Order of a step: a counter becomes its increase; events are taken off; what is left is learnt by the series' row and
- * by the experts on covariates. A forecast goes the other way. Boundary: pure. Invariant: without covariates and events
- * it is the row of a {@link SeriesBank} and nothing else.
+ * by the experts on covariates. A forecast goes the other way; where its answers were clearly worse than seasonal naive,
+ * seasonal naive takes the row's place. Boundary: pure. Invariant: without covariates and events it is the row of a
+ * {@link SeriesBank}, watched as the controller's rows are, and nothing else.
  */
-import { type SavedRow, SeriesBank } from './bank/bank.ts';
+import { type SavedRow, SeriesBank, VALUE_READ_MAX } from './bank/bank.ts';
 import {
   COVARIATE_EXPERTS,
   CovariateExperts,
@@ -18,10 +19,13 @@ import { F, historyShape } from './bank/layout.ts';
 import type { Outside, OutsideTerms } from './bank/outside.ts';
 import { CounterReader } from './counter.ts';
 import type { SeriesEvent } from './series-record.ts';
+import { ForecastWatch, type Watched, type WatchOptions } from './watch.ts';
 
 /** Steps between two looks for periods, as a factor of the length: few looks over a long life. */
 const LOOK_GROWTH = 1.5;
 const LOOK_FIRST_STEPS = 48;
+/** Answers of every seventh step are held against seasonal naive: of all hours of a day, at a tenth of a step's cost. */
+const WATCH_EVERY_STEPS = 7;
 /** Steps ahead that covariates may be told of. */
 export const COMING_STEPS_MAX = 100_000;
 const FORMAT = 'skein-stream-1';
@@ -41,6 +45,11 @@ export interface StreamOptions {
   outside?: number;
   /** How each of them is weighed, where that is not as usual. */
   outsideTerms?: readonly OutsideTerms[];
+  /**
+   * Which of its answers are held against seasonal naive. By default those of every seventh step; where forecasters from
+   * outside answer at some steps only, say at which: what is said without them is not what is given.
+   */
+  watch?: WatchOptions;
   /** In place of {@link SeriesStream.foresee}: reads all covariates at a step, past or to come. */
   covariatesAt?: CovariatesAt;
 }
@@ -52,6 +61,7 @@ export interface StreamState {
   counter: number | null;
   events: EventsState;
   covariates?: CovariatesState;
+  watch?: number[];
 }
 
 /**
@@ -85,6 +95,7 @@ export class SeriesStream {
   readonly #counter = new CounterReader();
   #observing = false;
   #mute = false;
+  readonly #watch: ForecastWatch;
   readonly #one = Float64Array.of(1);
   readonly #out = new Float64Array(3);
   readonly #error = new Float64Array(3);
@@ -96,6 +107,7 @@ export class SeriesStream {
     this.#t0 = options.t0 ?? 0;
     this.#kind = options.kind ?? 'gauge';
     this.#others = options.outside ?? 0;
+    this.#watch = new ForecastWatch(options.watch ?? { asked: (step) => step % WATCH_EVERY_STEPS === 0 });
     this.bank = new SeriesBank({
       stepS: options.stepS,
       windows: options.windows,
@@ -167,6 +179,9 @@ export class SeriesStream {
     this.#observing = false;
     this.#steps++;
     this.bank.observe(this.row, clean, censored);
+    // A lower bound is no truth to be held against.
+    const truth = !censored && Math.abs(clean) <= VALUE_READ_MAX ? clean : Number.NaN;
+    this.#watch.observe(this.#steps, truth, this.#say, this.#naive);
     if (this.#steps < this.#look) return;
     this.#lastLook = this.#steps;
     this.#look = Math.ceil(this.#steps * LOOK_GROWTH);
@@ -207,8 +222,19 @@ export class SeriesStream {
   /** p50, p90, p99 of the first horizon (steps ahead, from 1), then of the second, ..., into `out`. */
   forecast(horizons: ArrayLike<number>, out: Float64Array): void {
     this.bank.forecast(this.row, horizons, out);
-    if (!this.events.any) return;
-    for (let h = 0; h < horizons.length; h++) this.#withEvents(horizons[h]!, out, 3 * h);
+    for (let h = 0; h < horizons.length; h++)
+      if (this.#watch.fallsBack(horizons[h]!)) this.bank.aroundNaive(this.row, horizons[h]!, out, 3 * h);
+    this.#putEvents(horizons, out);
+  }
+
+  /** What was realised at the watched horizon next below (1, 8 and 60 steps), and whether seasonal naive is given there. */
+  watched(ahead: number): Watched {
+    return this.#watch.at(ahead);
+  }
+
+  /** The watched horizons up to a number of steps from which seasonal naive is given, to the next of them. */
+  fallenBack(reach: number): Watched[] {
+    return this.#watch.fallenBack(reach);
   }
 
   /** p50, p90 and p99 of the maximum over the bank's window of that place. */
@@ -227,7 +253,8 @@ export class SeriesStream {
     this.#mute = true;
     this.bank.forecast(this.row, horizons, without);
     this.#mute = false;
-    this.forecast(horizons, path);
+    this.bank.forecast(this.row, horizons, path);
+    this.#putEvents(horizons, path);
     for (let q = 0; q < 3; q++) {
       let before = 0;
       let after = 0;
@@ -249,6 +276,7 @@ export class SeriesStream {
       counter: Number.isNaN(this.#counter.last) ? null : this.#counter.last,
       events: this.events.save(),
       ...(this.covariates && { covariates: this.covariates.save() }),
+      watch: this.#watch.save(),
     };
   }
 
@@ -266,6 +294,7 @@ export class SeriesStream {
     this.#counter.last = saved.counter ?? Number.NaN;
     this.events.load(saved.events);
     if (this.covariates && saved.covariates) this.covariates.load(saved.covariates);
+    if (saved.watch) this.#watch.load(saved.watch);
   }
 
   #withoutEvents(value: number): number {
@@ -280,6 +309,11 @@ export class SeriesStream {
     return this.events.without(value, this.#out[0]!, known, usual);
   }
 
+  #putEvents(horizons: ArrayLike<number>, out: Float64Array): void {
+    if (!this.events.any) return;
+    for (let h = 0; h < horizons.length; h++) this.#withEvents(horizons[h]!, out, 3 * h);
+  }
+
   #withEvents(ahead: number, out: Float64Array, at: number): void {
     const factor = this.events.ahead(ahead, this.#error);
     if (factor === 1 && this.#error[2] === 0) return;
@@ -292,6 +326,15 @@ export class SeriesStream {
       out[at + q] = q === 0 ? middle : before;
     }
   }
+
+  /** What the row says, in the unit that it learns. */
+  readonly #say = (ahead: number): { p50: number; p90: number } => {
+    this.#ahead[0] = ahead;
+    this.bank.forecast(this.row, this.#ahead, this.#out);
+    return { p50: this.#out[0]!, p90: this.#out[1]! };
+  };
+  readonly #naive = (ahead: number): number => this.bank.naive(this.row, ahead);
+  readonly #ahead = new Float64Array(1);
 
   #covariatesAt(step: number, into: Float64Array): void {
     const ahead = step - this.covariates!.next;

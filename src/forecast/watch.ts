@@ -16,6 +16,10 @@ const COLUMNS = 5;
 const WORSE = 1.15;
 const GOOD_AGAIN = 1.05;
 const SCORES_MIN = 50;
+/** And once the difference of the losses is so many of its own standard errors: a few large errors say nothing. */
+const STANDARD_ERRORS = 3;
+/** A ratio beyond it tells no more; seasonal naive may have no loss at all. */
+const RATIO_MAX = 1000;
 
 export interface Watched {
   /** Steps ahead. */
@@ -24,7 +28,7 @@ export interface Watched {
   scores: number;
   /** Share of values at or below p90; 0.9 before there are any. */
   coverageP90: number;
-  /** Mean absolute error of p50 over that of seasonal naive; 1 before there are any. */
+  /** Mean absolute error of p50 over that of seasonal naive, at most 1,000; 1 before there are any. */
   lossAgainstNaive: number;
   /** Naive is clearly better. */
   fallsBack: boolean;
@@ -37,9 +41,24 @@ interface Said {
   naive: number;
 }
 
+export interface WatchOptions {
+  /** Steps after which answers are held against what comes; without it, as many as keep few in flight. */
+  asked?: (step: number) => boolean;
+  /** Scores without which nothing falls back; 50 by default. */
+  scoresMin?: number;
+}
+
 export class ForecastWatch {
-  readonly #sums = new Float64Array(WATCHED_STEPS.length * COLUMNS);
+  /** Columns of each horizon; after them, for each, the squares of how much the own loss was above naive's. */
+  readonly #sums = new Float64Array(WATCHED_STEPS.length * (COLUMNS + 1));
   readonly #said: Said[][] = WATCHED_STEPS.map(() => []);
+  readonly #asked: ((step: number) => boolean) | undefined;
+  readonly #scoresMin: number;
+
+  constructor({ asked, scoresMin }: WatchOptions = {}) {
+    this.#asked = asked;
+    this.#scoresMin = scoresMin ?? SCORES_MIN;
+  }
 
   /**
    * The value of a step, then what is said after it.
@@ -57,25 +76,37 @@ export class ForecastWatch {
       const said = this.#said[h]!;
       if (said[0] !== undefined && said[0].due <= step) {
         const due = said.shift()!;
-        if (due.due === step && !Number.isNaN(value)) this.#score(h * COLUMNS, due, value);
+        if (due.due === step && !Number.isNaN(value)) this.#score(h, due, value);
       }
-      if (Number.isNaN(value) || step % Math.ceil(ahead / IN_FLIGHT) !== 0) return;
+      if (Number.isNaN(value)) return;
+      if (this.#asked === undefined ? step % Math.ceil(ahead / IN_FLIGHT) !== 0 : !this.#asked(step)) return;
       const { p50, p90 } = say(ahead);
       said.push({ due: step + ahead, p50, p90, naive: naive(ahead) });
     });
   }
 
   at(ahead: number): Watched {
-    let h = 0;
-    while (h < WATCHED_STEPS.length - 1 && WATCHED_STEPS[h + 1]! <= ahead) h++;
+    const h = placeOf(ahead);
     const [scores, held, own, naive, back] = this.#sums.subarray(h * COLUMNS, (h + 1) * COLUMNS);
     return {
       ahead: WATCHED_STEPS[h]!,
       scores: scores!,
       coverageP90: (held! + 0.9) / (scores! + 1),
-      lossAgainstNaive: naive! > 0 ? own! / naive! : 1,
+      lossAgainstNaive: own! + naive! > 0 ? Math.min(RATIO_MAX, own! / naive!) : 1,
       fallsBack: back === 1,
     };
+  }
+
+  /** Whether naive is given so far ahead. */
+  fallsBack(ahead: number): boolean {
+    return this.#sums[placeOf(ahead) * COLUMNS + 4] === 1;
+  }
+
+  /** The watched horizons up to a number of steps at which naive is given. */
+  fallenBack(reach: number): Watched[] {
+    return WATCHED_STEPS.filter((ahead) => ahead <= reach && this.fallsBack(ahead)).map((ahead) =>
+      this.at(ahead),
+    );
   }
 
   /** What is in flight is not kept: it costs a few scores. */
@@ -87,15 +118,32 @@ export class ForecastWatch {
     this.#sums.set(saved.slice(0, this.#sums.length));
   }
 
-  #score(at: number, due: Said, value: number): void {
+  #score(h: number, due: Said, value: number): void {
     const sums = this.#sums;
+    const at = h * COLUMNS;
+    const squares = WATCHED_STEPS.length * COLUMNS + h;
     for (let i = 0; i < COLUMNS - 1; i++) sums[at + i]! *= KEEP;
+    sums[squares]! *= KEEP;
+    const own = Math.abs(value - due.p50);
+    const naive = Math.abs(value - due.naive);
     sums[at]! += 1;
     if (value <= due.p90) sums[at + 1]! += 1;
-    sums[at + 2]! += Math.abs(value - due.p50);
-    sums[at + 3]! += Math.abs(value - due.naive);
-    const worse = sums[at]! >= SCORES_MIN && sums[at + 2]! > WORSE * sums[at + 3]!;
+    sums[at + 2]! += own;
+    sums[at + 3]! += naive;
+    sums[squares]! += (own - naive) ** 2;
+    const scores = sums[at]!;
+    const above = (sums[at + 2]! - sums[at + 3]!) / scores;
+    const error = Math.sqrt(Math.max(0, sums[squares]! / scores - above * above) / scores);
+    const worse =
+      scores >= this.#scoresMin && sums[at + 2]! > WORSE * sums[at + 3]! && above > STANDARD_ERRORS * error;
     if (worse) sums[at + 4] = 1;
     else if (sums[at + 2]! < GOOD_AGAIN * sums[at + 3]!) sums[at + 4] = 0;
   }
+}
+
+/** Place of the watched horizon next below. */
+function placeOf(ahead: number): number {
+  let h = 0;
+  while (h < WATCHED_STEPS.length - 1 && WATCHED_STEPS[h + 1]! <= ahead) h++;
+  return h;
 }

@@ -26,7 +26,7 @@ const CHUNK_ROWS = 512;
 const SCALE_HIGH = 12;
 const SCALE_LOW = 1 / 24;
 /** Larger ones are no measurement, but an error of whoever measured: taken for missing. */
-const VALUE_READ_MAX = 1e30;
+export const VALUE_READ_MAX = 1e30;
 /** Beyond so many units of the scale the value sets a new one: codes and sums of squares reach no further. */
 const VALUE_MAX = 5e4;
 
@@ -281,6 +281,15 @@ export class SeriesBank {
   highestSaid(row: number): number {
     const at = this.seek(row);
     return clampHigh(at) * at.floats[at.f + F.scale]!;
+  }
+
+  /** Turns p50, p90 and p99 of a row so far ahead, from the place `at` of `out`, into the same distances above seasonal naive. */
+  aroundNaive(row: number, ahead: number, out: Float64Array, at = 0): void {
+    const middle = this.naive(row, ahead);
+    const highest = this.highestSaid(row);
+    for (let q = 2; q > 0; q--)
+      out[at + q] = Math.max(middle, Math.min(highest, middle + out[at + q]! - out[at]!));
+    out[at] = middle;
   }
 
   /** Weight of each expert near a horizon. */
