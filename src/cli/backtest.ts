@@ -25,8 +25,9 @@ import {
 import { listText, reportText } from './backtest-output.ts';
 import { queryRange } from './backtest-prometheus.ts';
 import { experimentOnThreads } from './backtest-threads.ts';
-import { jsonOption, optionsOf, output, wholeNumber } from './context.ts';
+import { jsonOption, optionsOf, output } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { number, wholeNumber } from './numbers.ts';
 
 /** Threads unless told otherwise, where there are as many cores. */
 const THREADS_USUAL_MAX = 8;
@@ -73,28 +74,20 @@ export function addBacktestCommand(program: Command): void {
     .option('--query <promql>', 'such as: sum by (tenant) (rate(http_requests_total[5m]))')
     .option('--start <time>', 'of the range, ISO 8601 or Unix seconds; default: 14 days before the end')
     .option('--end <time>', 'of the range; default: now')
-    .option('--step <seconds>', 'length of a step', number('--step', 1, 86_400))
+    .option('--step <seconds>', 'length of a step', number(1, 86_400))
     .option('--metric <name>', 'only series of this metric, where the files name one')
     .option('--shards <count>', 'shards; more than series: each series is split', wholeNumber(1, 100_000))
-    .option('--state-gb <gigabytes>', 'mean state of a shard', number('--state-gb', 0, 10_000))
+    .option('--state-gb <gigabytes>', 'mean state of a shard', number(0, 10_000))
     .option('--regions <names>', 'regions with nodes, comma separated')
     .option('--origins <file>', 'CSV `id,origin`: the region that each series has its users in')
-    .option(
-      '--home-share <share>',
-      "share of a shard's users in its home region",
-      number('--home-share', 0, 1),
-    )
+    .option('--home-share <share>', "share of a shard's users in its home region", number(0, 1))
     .option('--follow-the-sun', "read each origin's load at its local time of day")
-    .option('--peak-nodes <count>', 'nodes that the busiest step fills', number('--peak-nodes', 0.1, 10_000))
-    .option('--node-usd-per-hour <usd>', 'price of a node', number('--node-usd-per-hour', 0, 10_000))
-    .option('--node-start <seconds>', 'until a new node takes shards', number('--node-start', 0, 86_400))
-    .option('--standbys <count>', 'copies of each shard on another node, 0 or 1', number('--standbys', 0, 1))
-    .option(
-      '--objective-ms <ms>',
-      'what the 99th percentile should stay below',
-      number('--objective-ms', 1, 1e6),
-    )
-    .option('--days <count>', 'only the first days', number('--days', 0.1, 400))
+    .option('--peak-nodes <count>', 'nodes that the busiest step fills', number(0.1, 10_000))
+    .option('--node-usd-per-hour <usd>', 'price of a node', number(0, 10_000))
+    .option('--node-start <seconds>', 'until a new node takes shards', number(0, 86_400))
+    .option('--standbys <count>', 'copies of each shard on another node, 0 or 1', number(0, 1))
+    .option('--objective-ms <ms>', 'what the 99th percentile should stay below', number(1, 1e6))
+    .option('--days <count>', 'only the first days', number(0.1, 400))
     .option('--seeds <count>', 'how often, with other homes, sizes and noise', wholeNumber(1, 100))
     .option('--policies <names>', `comma separated, of ${POLICY_IDS.join(', ')}`)
     .option('--headrooms <shares>', 'shares of a node that may be used, comma separated')
@@ -333,15 +326,6 @@ function writeReport(file: string, report: Report): void {
   } catch (error) {
     throw new CliError(`the report ${file} cannot be written`, { why: (error as Error).message });
   }
-}
-
-function number(option: string, min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() === '' || !(value >= min && value <= max))
-      throw usage(`${option}: ${JSON.stringify(text)} is not a number from ${min} to ${max}`, {});
-    return value;
-  };
 }
 
 function usage(message: string, more: { why?: string; next?: string }): CliError {

@@ -49,14 +49,3 @@ function plainKey(key: string): string {
     return key;
   }
 }
-
-export function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!Number.isInteger(value) || value < min || value > max)
-      throw new CliError(`${JSON.stringify(text)} is not a whole number from ${min} to ${max}`, {
-        exitCode: EXIT.usage,
-      });
-    return value;
-  };
-}

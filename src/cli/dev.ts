@@ -20,6 +20,7 @@ import {
 } from '../supervisor/etcd-cluster.ts';
 import type { GivenStores } from '../supervisor/local-cluster.ts';
 import { type RemoteCluster, startRemoteCluster } from '../supervisor/remote-cluster.ts';
+import { positive, wholeNumber } from './numbers.ts';
 import { chooseStores } from './stores.ts';
 
 const HTTP_PORT_DEFAULT = 8080;
@@ -64,7 +65,7 @@ export function addDevCommand(program: Command): void {
     .option('--app <file>', 'module that exports your app')
     .option('--no-load', 'start the cluster without the demo’s load')
     .option('--seed <text>', 'seed of the load', '1')
-    .option('--nodes <number>', 'nodes in all, dealt out to three regions', wholeNumber, 6)
+    .option('--nodes <number>', 'nodes in all, dealt out to three regions', wholeNumber(1, 64), 6)
     .option('--rate <number>', 'mean requests a second', positive, 300)
     .option('--day <duration>', 'how long a day of the load lasts', duration, 60)
     .option('--alpha <number>', 'how evenly a key is asked for from all regions', positive, 1)
@@ -79,8 +80,13 @@ export function addDevCommand(program: Command): void {
     .option('--for <duration>', 'end by itself, such as 180s or 3m', duration)
     .option('--report <file>', 'compare static with predictive, audit, and write JSON')
     .option('--data <directory>', 'where databases and logs go (default: .skein)')
-    .option('--port <number>', 'HTTP port of the first gateway; 0: any', port, HTTP_PORT_DEFAULT)
-    .option('--api-port <number>', 'port of the admin API; 0: any', port, API_PORT_DEFAULT)
+    .option(
+      '--port <number>',
+      'HTTP port of the first gateway; 0: any',
+      wholeNumber(0, 65_000),
+      HTTP_PORT_DEFAULT,
+    )
+    .option('--api-port <number>', 'port of the admin API; 0: any', wholeNumber(0, 65_000), API_PORT_DEFAULT)
     .option('--regions <names>', 'regions for your app, the first holds the control store', REGIONS_DEFAULT)
     .addOption(
       new Option('--store <kind>', 'store processes, or etcd members that it starts (needs etcd in PATH)')
@@ -261,26 +267,4 @@ export function duration(text: string): number {
   const seconds = match ? Number(match[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[match[2] ?? 's']! : 0;
   if (!(seconds > 0)) throw new InvalidArgumentError('write a duration such as 180s, 3m or 500ms');
   return seconds;
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0) || !Number.isFinite(value)) throw new InvalidArgumentError('write a number above 0');
-  return value;
-}
-
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 64) {
-    throw new InvalidArgumentError('write a whole number from 1 to 64');
-  }
-  return value;
-}
-
-function port(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 0 || value > 65_000) {
-    throw new InvalidArgumentError('write a port from 0 to 65000');
-  }
-  return value;
 }

@@ -4,10 +4,10 @@
  */
 import type { Command } from 'commander';
 import { isEtcdAddress } from '../store/etcd/access.ts';
-import { wholeNumber } from './context.ts';
 import { type Finding, judgeCluster } from './doctor-judge.ts';
 import { probeCluster } from './doctor-probe.ts';
 import { CliError, EXIT } from './errors.ts';
+import { wholeNumber } from './numbers.ts';
 import { chooseStores, type StoreFlags, storeOptions } from './stores.ts';
 
 /** What `--json` prints; docs/cli.md describes it. */

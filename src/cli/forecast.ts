@@ -16,8 +16,9 @@ import type { BatchExpert } from '../forecast/batch-expert.ts';
 import { type SeriesAnswer, SeriesRun } from '../forecast/run-series.ts';
 import { parseSeries, type SeriesRecord } from '../forecast/series-record.ts';
 import { WATCHED_STEPS } from '../forecast/watch.ts';
-import { jsonOption, optionsOf, wholeNumber } from './context.ts';
+import { jsonOption, optionsOf } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { wholeNumber } from './numbers.ts';
 import { type LineSource, lineWriter, readLines } from './series-lines.ts';
 import { table } from './table.ts';
 

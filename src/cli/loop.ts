@@ -7,8 +7,9 @@ import type { StatusView } from '../controller/operations.ts';
 import { type Decision, FORECAST_METRICS, type ForecastMetric, type Move, type Plan } from '../model/loop.ts';
 import { nearness } from '../placement/dollars.ts';
 import { chart, interpolate } from './chart.ts';
-import { client, jsonOption, output, shardPath, wholeNumber } from './context.ts';
+import { client, jsonOption, output, shardPath } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { wholeNumber } from './numbers.ts';
 import { clockTime, duration, table, usdPerHour } from './table.ts';
 
 const CHART_HEIGHT = 14;

@@ -16,8 +16,9 @@ import {
   solve,
   whyPlaced,
 } from '../placement/index.ts';
-import { jsonOption, optionsOf, output, wholeNumber } from './context.ts';
+import { jsonOption, optionsOf, output } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { wholeNumber } from './numbers.ts';
 
 /** Lines between two words of progress while reading and writing. */
 const PROGRESS_LINES = 50_000;

@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import { POLICIES, type PolicyName } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
-import { wholeNumber } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { addNodeVerbs } from './node.ts';
+import { positive, wholeNumber } from './numbers.ts';
 import { needed, type RoleOptions, roleOptions, runRole, secret } from './role-process.ts';
 import { chooseStores } from './stores.ts';
 import { packageVersion } from './version.ts';
@@ -295,11 +295,4 @@ function addGateway(program: Command): void {
         };
       });
     });
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0) || !Number.isFinite(value))
-    throw new CliError(`${JSON.stringify(text)} is not a number above zero`, { exitCode: EXIT.usage });
-  return value;
 }

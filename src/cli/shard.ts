@@ -2,9 +2,10 @@
 import type { Command } from 'commander';
 import type { ShardExplanation } from '../controller/explain.ts';
 import type { ShardView } from '../controller/operations.ts';
-import { client, jsonOption, optionsOf, output, shardPath, wholeNumber } from './context.ts';
+import { client, jsonOption, optionsOf, output, shardPath } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { waitForMigration } from './migration.ts';
+import { wholeNumber } from './numbers.ts';
 import { bytes, listing, table } from './table.ts';
 
 export function addShardCommand(program: Command): void {
