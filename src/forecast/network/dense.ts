@@ -2,10 +2,17 @@
  * Dense layers over batches: one block of memory with packed weights and the rows under way, and the product that works
  * on it, in WebAssembly vectors or, where those are missing (`--jitless`, or asked for), in plain JavaScript.
  *
- * Invariants: rows and columns are padded with zeros to what the kernel takes, and callers never see the padding; the
- * memory is allotted once.
+ * Invariants: columns and depth are padded with zeros to what the kernel takes, and callers never see the padding; the
+ * memory is allotted once; a row's sums are the same whatever rows are beside it.
  */
-import { KERNEL_COLUMNS, KERNEL_DEPTH, KERNEL_ROWS, kernelBytes, type Product } from './wasm-kernel.ts';
+import {
+  KERNEL_COLUMNS,
+  KERNEL_DEPTH,
+  KERNEL_ROWS,
+  kernelBytes,
+  type Product,
+  type Products,
+} from './wasm-kernel.ts';
 
 const PAGE_BYTES = 65_536;
 
@@ -13,7 +20,6 @@ export type Runtime = 'wasm' | 'plain';
 
 export const paddedColumns = (columns: number) => Math.ceil(columns / KERNEL_COLUMNS) * KERNEL_COLUMNS;
 export const paddedDepth = (depth: number) => Math.ceil(depth / KERNEL_DEPTH) * KERNEL_DEPTH;
-export const paddedRows = (rows: number) => Math.ceil(rows / KERNEL_ROWS) * KERNEL_ROWS;
 
 /** A matrix packed for the kernel, in the workspace. */
 export interface PackedMatrix {
@@ -26,14 +32,13 @@ export interface PackedMatrix {
 export interface RowBuffer {
   at: number;
   width: number;
-  rows: number;
 }
 
 /** The part used here of what the platform offers; the project compiles without a browser's types. */
 interface Wasm {
   Memory: new (size: { initial: number }) => { buffer: ArrayBuffer };
   Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: { io: { memory: object } }) => { exports: { product: Product } };
+  Instance: new (module: object, imports: { io: { memory: object } }) => { exports: Products };
 }
 
 const wasm = (globalThis as { WebAssembly?: Wasm }).WebAssembly;
@@ -54,7 +59,7 @@ export class DenseWorkspace {
       const memory = new wasm.Memory({ initial: Math.ceil((numbers * 4) / PAGE_BYTES) });
       compiled ??= new wasm.Module(kernelBytes());
       const instance = new wasm.Instance(compiled, { io: { memory } });
-      this.#product = instance.exports.product;
+      this.#product = productOf(instance.exports);
       this.values = new Float32Array(memory.buffer);
     } else {
       const values = new Float32Array(numbers);
@@ -95,22 +100,32 @@ export class DenseWorkspace {
   }
 
   rows(rows: number, width: number): RowBuffer {
-    return { at: this.#allot(paddedRows(rows) * width), width, rows: paddedRows(rows) };
+    return { at: this.#allot(rows * width), width };
   }
 
-  /** Adds `input x matrix` to what `output` holds, for the first `rows` rows (and the padding after them). */
+  /** Adds `input x matrix` to what `output` holds, for the first `rows` rows. */
   multiply(input: RowBuffer, matrix: PackedMatrix, output: RowBuffer, rows: number, positive: boolean): void {
     const panels = matrix.columns / KERNEL_COLUMNS;
-    this.#product(
-      input.at * 4,
-      matrix.at * 4,
-      output.at * 4,
-      paddedRows(rows),
-      matrix.depth,
-      panels,
-      positive ? 1 : 0,
-    );
+    this.#product(input.at * 4, matrix.at * 4, output.at * 4, rows, matrix.depth, panels, positive ? 1 : 0);
   }
+}
+
+/** Four rows at once, and those that are left one by one: for one row alone that is a quarter of the work. */
+function productOf({ product4x1, product1x4, product1x1 }: Products): Product {
+  return (a, b, c, rows, depth, panels, positive) => {
+    const together = rows - (rows % KERNEL_ROWS);
+    if (together > 0) product4x1(a, b, c, together, depth, panels, positive);
+    const wide = panels - (panels % KERNEL_ROWS);
+    for (let row = together; row < rows; row++) {
+      const from = a + 4 * row * depth;
+      const to = c + 4 * row * panels * KERNEL_COLUMNS;
+      if (wide > 0) product1x4(from, b, to, 1, depth, wide, positive);
+      for (let panel = wide; panel < panels; panel++) {
+        const panelAt = 4 * panel * KERNEL_COLUMNS;
+        product1x1(from, b + depth * panelAt, to + panelAt, 1, depth, 1, positive);
+      }
+    }
+  };
 }
 
 /** What the kernel does, said plainly; also its twin in the tests. Sums in 32 bits, in the kernel's order. */
