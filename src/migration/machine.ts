@@ -9,12 +9,12 @@ import type { Machine, Step } from '../machine/machine.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ReplicaStatus, WarmUpReport } from '../node/protocol.ts';
 import type { Action, Direction, Event, Side } from './events.ts';
-import { countOf, type Executed, executedSince, objection, warmUpObjection } from './gates.ts';
-import { isPromiseJudged, judgePromise } from './latency.ts';
+import { warmUpObjection } from './gates.ts';
 import { FINAL_STATES, type MigrationRecord, type State } from './record.ts';
 import { retryDelayMs, retryOf } from './retries.ts';
 import { RULES } from './rules.ts';
-import { dwellOf, handOffStep, type MigrationSettings, percentsOf, pollMsOf } from './settings.ts';
+import { handOffStep, type MigrationSettings, percentsOf, pollMsOf } from './settings.ts';
+import { ShiftStep } from './shift-step.ts';
 import { TABLE } from './table.ts';
 
 /** While bytes move there is nothing to decide: look rarely. */
@@ -25,8 +25,8 @@ export class MigrationMachine implements Machine<Event, Action> {
   readonly #settings: MigrationSettings;
   readonly #percents: number[];
   readonly #handOffStep: number;
-  readonly #dwell: { minMs: number; maxMs: number };
   readonly #pollMs: number;
+  readonly #shift: ShiftStep;
   #actions: Action[] = [];
   /** The phase's one time-out, and what is waited for beside it. */
   #deadlineMs: number | undefined;
@@ -36,10 +36,6 @@ export class MigrationMachine implements Machine<Event, Action> {
   #attempts = 0;
   #target: ReplicaStatus | undefined;
   #source: ReplicaStatus | undefined;
-  /** The step's clock runs from the moment its shift is durable. */
-  #stepSinceMs: number | undefined;
-  #stepBase: Executed | undefined;
-  #seenInStep = false;
   #pendingDrops = new Set<Side>();
 
   constructor(record: MigrationRecord, settings: MigrationSettings) {
@@ -47,8 +43,8 @@ export class MigrationMachine implements Machine<Event, Action> {
     this.#settings = settings;
     this.#percents = percentsOf(settings);
     this.#handOffStep = handOffStep(settings);
-    this.#dwell = dwellOf(settings);
     this.#pollMs = pollMsOf(settings);
+    this.#shift = new ShiftStep(settings);
   }
 
   /** The target's last status: for showing progress. */
@@ -90,7 +86,7 @@ export class MigrationMachine implements Machine<Event, Action> {
       this.#pollAtMs = undefined;
       this.#actions.push({ type: 'observe' });
     }
-    if (this.#isShifting() && this.#stepSinceMs !== undefined) this.#judge(nowMs);
+    if (this.#isShifting()) this.#judge(nowMs);
   }
 
   checkPlan(assignment: Assignment | undefined, nowMs: number): void {
@@ -168,10 +164,8 @@ export class MigrationMachine implements Machine<Event, Action> {
 
   beginStep(event: Extract<Event, { type: 'recorded' }>, nowMs: number): void {
     const { state, step } = this.record;
-    if (event.state !== state || event.step !== step || this.#stepSinceMs !== undefined) return;
-    this.#stepSinceMs = nowMs;
-    this.#stepBase = undefined;
-    this.#seenInStep = false;
+    if (event.state !== state || event.step !== step || this.#shift.runs) return;
+    this.#shift.begin(nowMs);
     this.#deadlineMs = nowMs + this.#settings.blindMsMax;
     this.#actions.push({ type: 'observe' });
   }
@@ -180,11 +174,8 @@ export class MigrationMachine implements Machine<Event, Action> {
     this.#note(event);
     this.#pollAtMs = nowMs + this.#pollMs;
     const target = event.target;
-    if (!target || this.#stepSinceMs === undefined) return;
-    this.#deadlineMs =
-      Math.max(nowMs, this.#stepSinceMs + this.#settings.stepDwellMsMax) + this.#settings.blindMsMax;
-    this.#seenInStep = true;
-    this.#stepBase ??= target.executed;
+    if (!target || !this.#shift.runs) return;
+    this.#deadlineMs = this.#shift.see(target, nowMs);
     if (!this.record.handedOff) {
       if (target.role === 'primary') {
         this.enter('handing-off', nowMs);
@@ -288,7 +279,7 @@ export class MigrationMachine implements Machine<Event, Action> {
     this.#retryAtMs = undefined;
     this.#retry = [];
     this.#pollAtMs = undefined;
-    this.#stepSinceMs = undefined;
+    this.#shift.end();
     switch (state) {
       case 'planned':
         this.#deadlineMs = nowMs + settings.rollBackMsMax;
@@ -402,33 +393,13 @@ export class MigrationMachine implements Machine<Event, Action> {
   }
 
   #judge(nowMs: number): void {
-    const sinceMs = this.#stepSinceMs;
-    if (sinceMs === undefined || !this.#target || !this.#seenInStep) return;
-    const work = executedSince(this.#target.executed, this.#stepBase);
-    const { gates } = this.#settings;
-    const baseline = this.#source?.executed;
-    const worse = baseline && objection(work, baseline, gates);
+    const target = this.#target;
+    if (!target || !this.#shift.isSeen) return;
+    const worse = this.#shift.objection(this.record, target, this.#source);
     if (worse !== undefined) {
       if (this.record.handedOff) this.handBack(worse, nowMs);
       else this.rollBack(worse, nowMs);
-      return;
-    }
-    const missed = this.record.handedOff && judgePromise(this.record, this.#target, gates);
-    if (missed) {
-      this.handBack(missed, nowMs);
-      return;
-    }
-    if (nowMs - sinceMs >= this.#dwellMs()) this.#advance(nowMs);
-  }
-
-  /** How long the present step lasts, by what has been seen in it: shortest with enough samples, else longest. */
-  #dwellMs(): number {
-    const { stepSamplesMin, gates } = this.#settings;
-    const { record } = this;
-    const worked = this.#target ? countOf(executedSince(this.#target.executed, this.#stepBase)) : 0;
-    const isLast = record.handedOff && record.step >= this.#percents.length - 1;
-    const isJudged = !isLast || isPromiseJudged(record, this.#target, gates);
-    return worked >= stepSamplesMin && isJudged ? this.#dwell.minMs : this.#dwell.maxMs;
+    } else if (this.#shift.isOver(this.record, target, nowMs)) this.#advance(nowMs);
   }
 
   #advance(nowMs: number): void {
@@ -502,9 +473,8 @@ export class MigrationMachine implements Machine<Event, Action> {
     let wakeAtMs = Number.POSITIVE_INFINITY;
     for (const atMs of [this.#deadlineMs, this.#retryAtMs, this.#pollAtMs])
       if (atMs !== undefined && atMs < wakeAtMs) wakeAtMs = atMs;
-    if (this.#isShifting() && this.#stepSinceMs !== undefined && this.#seenInStep) {
-      wakeAtMs = Math.min(wakeAtMs, this.#stepSinceMs + this.#dwellMs());
-    }
+    const overAtMs = this.#isShifting() ? this.#shift.overAtMs(this.record, this.#target) : undefined;
+    if (overAtMs !== undefined) wakeAtMs = Math.min(wakeAtMs, overAtMs);
     return wakeAtMs === Number.POSITIVE_INFINITY ? undefined : wakeAtMs;
   }
 }
