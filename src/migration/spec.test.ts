@@ -61,6 +61,7 @@ describe('SPEC.md', () => {
   it('names methods and functions that exist', () => {
     const sources = [
       'machine.ts',
+      'shift-step.ts',
       'run.ts',
       'driver.ts',
       'record-writer.ts',
