@@ -12,7 +12,15 @@ const TRIANGLE = (D * (D + 1)) / 2;
 /** Settled answers between two solutions, once there are many. */
 const SOLVE_EVERY = 4;
 const SAMPLES_MIN = 6;
-export const BLEND_TUNED = { memory: 250, tau: 0.1, huber: 2.5 };
+export const BLEND_TUNED = {
+  /** Answers after which what was learnt weighs little: edges are few a day. */
+  memory: 1000,
+  /** Deviation of a coefficient that is nothing unusual. */
+  tau: 0.3,
+  huber: 2.5,
+  /** Weight against an expert of the same loss: it has heard several. */
+  say: 3,
+};
 
 const features = new Float64Array(D);
 const matrix = new Float64Array(D * D);

@@ -38,18 +38,31 @@ const EXTREME_KEEP = 1 - 1 / 4000;
 /** Forecasts stay within so many times the range that was seen, beyond it. */
 const CLAMP_ABOVE = 2;
 const RATIO_MAX = 4;
+const HOUR_S = 3600;
+/** Whatever a load's rhythm, people make jobs begin on the hour: it is told apart in so many steps or more. */
+const HOUR_STEPS_MIN = 4;
 /** Half width of the profile's smoothing as a share of the period. */
 const PROFILE_WIDTH = 1 / 64;
 
-/** Mean of past cycles at this phase, smoothed; NaN before one is known. */
+/** Mean of past cycles at this phase, smoothed but for edges; NaN before one is known. */
 function profile(row: Row, period: number, ahead: number, smooth: number): number {
   if (period < 2) return Number.NaN;
-  return overCycles(row, period, ahead, Math.max(0.5, smooth * PROFILE_WIDTH));
+  return overCycles(row, period, ageAhead(period, ahead), Math.max(0.5, smooth * PROFILE_WIDTH));
+}
+
+/** The newest step of the phase to come is so many steps ago. */
+function ageAhead(period: number, ahead: number): number {
+  return period * Math.ceil(ahead / period) - ahead;
 }
 
 /** The value one whole number of periods before a step ahead. */
 export function season(row: Row, period: number, ahead: number): number {
-  return period < 2 ? Number.NaN : around(row, period * Math.ceil(ahead / period) - ahead);
+  return period < 2 ? Number.NaN : around(row, ageAhead(period, ahead));
+}
+
+/** What past cycles had at the phase to come, on average and as sharp as it was, less what they had at that of now. */
+function changeOverCycles(row: Row, period: number, ahead: number): number {
+  return overCycles(row, period, ageAhead(period, ahead), 0) - overCycles(row, period, period, 0);
 }
 
 /** What the seasonal experts expected of the step that comes next; call before it is pushed. */
@@ -233,4 +246,13 @@ export function predictAhead(row: Row, ahead: number, out: Float64Array): void {
   out[15] = within(x[f + F.mean]! + residualAhead(row, 0, ahead), low, high);
   out[16] = within(usual + residualAhead(row, 1, ahead), low, high);
   out[17] = within(long + residualAhead(row, 2, ahead), low, high);
+  const last = x[f + F.last]!;
+  if (Number.isNaN(usual)) out[18] = out[19] = Number.NaN;
+  else {
+    out[18] = within(last + changeOverCycles(row, a, ahead), low, high);
+    out[19] = within(overCycles(row, a, ageAhead(a, ahead), 0), low, high);
+  }
+  const hour = HOUR_S / row.layout.stepS;
+  const told = hour >= HOUR_STEPS_MIN && ahead <= 2 * hour && x[f + F.length]! >= 2 * hour;
+  out[20] = told ? within(last + changeOverCycles(row, hour, ahead), low, high) : Number.NaN;
 }

@@ -30,13 +30,16 @@ export const EXPERT_NAMES = [
   'ar',
   'profile+ar',
   'long-season+ar',
+  'last+edge',
+  'cycles',
+  'last+hour',
 ] as const;
 /** Column of the regression on the others. */
 export const BLEND = 14;
 /** Which period an expert looks back by: 1 the first, 2 the second, 0 none. */
-export const EXPERT_PERIOD = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 1, 0, 0, 1, 2] as const;
+export const EXPERT_PERIOD = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 1, 0, 0, 1, 2, 1, 1, 0] as const;
 /** The experts it regresses on. */
-export const BLEND_EXPERTS = [0, 1, 2, 3, 4, 7, 8, 9, 11] as const;
+export const BLEND_EXPERTS = [0, 1, 2, 3, 4, 7, 8, 9, 11, 18, 19, 20] as const;
 /** Floats of one regression: the lower triangle of its normal matrix, its right side, its solution. */
 export const BLEND_SIZE = (BLEND_EXPERTS.length * (BLEND_EXPERTS.length + 1)) / 2 + 2 * BLEND_EXPERTS.length;
 export const EXPERTS = EXPERT_NAMES.length;
@@ -200,7 +203,7 @@ export function bankLayout(options: {
   bytes = Math.ceil(bytes / WORD_BYTES) * WORD_BYTES;
   if (ringSteps.some((steps) => steps > ringValues[0]!))
     throw new RangeError('a value of history stands for more steps than the finest ring holds');
-  // The regression and the autoregressions come last.
+  // The regression, the autoregressions and what tells edges come last.
   const own = options.regression ? EXPERTS : BLEND;
   const experts = own + options.externals;
   let codes = C.losses + experts * BUCKETS;

@@ -189,25 +189,37 @@ export function around(row: Row, age: number): number {
 /** Cycles that a profile averages, and the weight of each against the next newer one. */
 const CYCLES = 7;
 const CYCLE_KEEP = 0.75;
+/** Of fewer cycles, counted by their weights, nobody knows whether they agree. */
+const CYCLES_AGREE_MIN = 1.5;
 
 /**
  * Mean over past cycles of what was at a phase, smoothed: half of what was there, a quarter each of what was `width` steps
  * before and after. NaN before any is known.
  *
+ * Where a job begins at the same minute every day smoothing would blur it. How far the mean of what was there itself is from the
+ * smoothed one is held against how well the cycles agree on it: what is beyond their noise is kept (positive part of James and Stein
+ * 1961, with the noise of each phase told by its own cycles).
+ *
  * Asked a hundred times a step and series: where all of a cycle's part lies within one ring and is known, it is read here
  * and not by calls, whose numbers would be allotted one by one.
+ *
+ * @param age steps ago of the newest cycle's moment, from 0
  */
-export function overCycles(row: Row, period: number, ahead: number, width: number): number {
+export function overCycles(row: Row, period: number, age: number, width: number): number {
   const { layout, bytes } = row;
   const { ringReach, ringSteps } = layout;
   const length = see(row);
   let sum = 0;
   let weights = 0;
+  let squares = 0;
+  let middles = 0;
+  let middleSquares = 0;
+  let isSharp = width >= 1;
   let weight = 1;
-  let age = period * Math.ceil(ahead / period) - ahead;
   for (let cycle = 0; cycle < CYCLES && age < length; cycle++, age += period) {
     const last = age + width;
     let value = Number.NaN;
+    let middle = Number.NaN;
     let ring = 0;
     while (ring < ringReach.length && last >= ringReach[ring]!) ring++;
     if (
@@ -237,18 +249,35 @@ export function overCycles(row: Row, period: number, ahead: number, width: numbe
           q = bytes[block + VALUES_AT + (place & WITHIN_MASK)]!;
           start = ((bytes[block]! | (bytes[block + 1]! << 8)) << 16) >> 16;
           const far = DECODED[q === MISSING ? MISSING : HALF + bytes[block + 2]! * (start + q - 1)]!;
-          value += (i === 1 ? 0.5 : 0.25) * (near + (at - left) * (far - near));
+          const part = near + (at - left) * (far - near);
+          if (i === 1) middle = part;
+          value += (i === 1 ? 0.5 : 0.25) * part;
         }
       }
     }
-    if (Number.isNaN(value)) value = smoothed(row, age, width);
+    if (Number.isNaN(value)) {
+      value = smoothed(row, age, width);
+      middle = around(row, age);
+    }
     if (!Number.isNaN(value)) {
+      // A cell of many steps has no edges.
+      if (ringSteps[ring]! > width) isSharp = false;
       sum += weight * value;
       weights += weight;
+      squares += weight * weight;
+      middles += weight * middle;
+      middleSquares += weight * middle * middle;
     }
     weight *= CYCLE_KEEP;
   }
-  return weights > 0 ? sum / weights : Number.NaN;
+  if (weights === 0) return Number.NaN;
+  const smooth = sum / weights;
+  const cycles = (weights * weights) / squares;
+  if (!isSharp || cycles < CYCLES_AGREE_MIN) return smooth;
+  const mean = middles / weights;
+  const noise = Math.max(0, middleSquares / weights - mean * mean) / (cycles - 1);
+  const edge = mean - smooth;
+  return edge * edge > noise ? smooth + edge * (1 - noise / (edge * edge)) : smooth;
 }
 
 /** The three parts one by one; what is unknown before or after counts as the middle, and NaN without that. */

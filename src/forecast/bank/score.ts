@@ -6,7 +6,8 @@
  * A slot holds what was answered at one step for one bucket of horizons until its truth comes.
  */
 
-import { blendAnswer, learnBlend } from './blend.ts';
+import { within } from '../within.ts';
+import { BLEND_TUNED, blendAnswer, learnBlend } from './blend.ts';
 import { clampHigh, clampLow, predict, speakers } from './experts.ts';
 import { fromHalf, MISSING, sizeOf, toHalf, toSize } from './halves.ts';
 import { addError, errorQuantiles, exponentialBins } from './histogram.ts';
@@ -49,6 +50,9 @@ const quantiles = new Float64Array(3);
 const valueQuantiles = new Float64Array(3);
 const asked = new Float64Array(3);
 const periodRates = new Float64Array(3);
+/** No later score than the first ones moves a loss by more than a part. */
+const FIRST_SCORES = 12;
+const RATE_MAX = 0.3;
 /** Scores that the guess about a newcomer is worth. */
 const NEWCOMER_PRIOR = 2;
 
@@ -65,7 +69,7 @@ export function weightsAt(
   to: number,
 ): void {
   const { codes } = row;
-  const { experts } = row.layout;
+  const { experts, blendAt } = row.layout;
   const at = row.c + C.losses + bucket * experts;
   const slack = slackOf(row);
   let sum = 0;
@@ -73,6 +77,10 @@ export function weightsAt(
     const weight = Number.isNaN(from[e]!) ? 0 : weightOf(codes[at + e]!, slack);
     into[to + e] = weight;
     sum += weight;
+  }
+  if (blendAt >= 0 && !Number.isNaN(from[BLEND]!)) {
+    sum += (BLEND_TUNED.say - 1) * into[to + BLEND]!;
+    into[to + BLEND]! *= BLEND_TUNED.say;
   }
   into[to + experts] = 1 / sum;
 }
@@ -101,7 +109,8 @@ function mixAt(row: Row, bucket: number, from: Float64Array): number {
   if (blendAt < 0) return first;
   const answer = clampTo(row, blendAnswer(row, bucket, from, first));
   from[BLEND] = answer;
-  const weight = weightOf(row.codes[row.c + C.losses + bucket * experts + BLEND]!, slackOf(row));
+  const weight =
+    BLEND_TUNED.say * weightOf(row.codes[row.c + C.losses + bucket * experts + BLEND]!, slackOf(row));
   const share = weight / (weight + 1 / weights[experts]!);
   return first + share * (answer - first);
 }
@@ -237,9 +246,10 @@ function settleBucket(row: Row, b: number, at: number, value: number, length: nu
   const made = answers[after + 1]!;
   const count = codes[c + C.scores + b]!;
   codes[c + C.scores + b] = count + 1 < COUNT_MAX ? count + 1 : COUNT_MAX - 4 + ((count + 1) % 4);
-  const rate = Math.max(1 / TUNED.lossMemory, 1 / (count + 1 + TUNED.lossPrior));
+  const rate = Math.max(1 / TUNED.lossMemory[b]!, 1 / (count + 1 + TUNED.lossPrior));
   const baseLoss = Math.abs(value - base);
   newcomerRates(row, b, rate);
+  if (BUCKET_STEPS[b]! <= TUNED.apartStepsMax) heedApart(layout.experts, base, made, count);
   learnLosses(row, b, count, value, baseLoss);
   if (layout.blendAt >= 0) learnBlend(row, b, answers, firstMix(row, b, answers), value, made);
   const own = f + F.spread + b;
@@ -291,6 +301,20 @@ function learnValue(row: Row, value: number): void {
   if (x[f + F.known]! < 4) return;
   const deviation = x[f + F.deviation]! + 1e-5;
   addError(row, row.b + VALUE_BINS_AT, (value - x[f + F.mean]!) / deviation, TUNED.valueMemory);
+}
+
+/** Scales the rates at which losses are learnt by how far the experts were apart. */
+function heedApart(experts: number, base: number, usual: number, count: number): void {
+  let off = 0;
+  let speaking = 0;
+  for (let e = 0; e < experts; e++) {
+    if (Number.isNaN(answers[e]!)) continue;
+    off += Math.abs(answers[e]! - base);
+    speaking++;
+  }
+  const apart = within(off / speaking / (usual + 1e-9), TUNED.apartLeast, TUNED.apartMost);
+  const most = count < FIRST_SCORES ? 1 : RATE_MAX;
+  for (let i = 0; i < periodRates.length; i++) periodRates[i] = Math.min(most, apart * periodRates[i]!);
 }
 
 function learnSize(codes: Uint16Array, at: number, rate: number, value: number): void {

@@ -2,7 +2,15 @@
 export const TUNED = {
   /** Scores that the prior loss of an expert is worth, and those after which an old one weighs little. */
   lossPrior: 6,
-  lossMemory: 70,
+  lossMemory: [150, 150, 100, 70, 70, 70],
+  /**
+   * At horizons of so many steps or fewer a score counts by how far the experts were apart, in usual errors, within these bounds: what is
+   * learnt at a job's begin is needed a day later, and most scores between say the same of all. Steps further ahead are scored so
+   * seldom that 70 of them are days.
+   */
+  apartStepsMax: 12,
+  apartLeast: 0.02,
+  apartMost: 4,
   /** Losses nearer than this share of the usual deviation are the same. */
   lossFloor: 0.01,
   /** Samples that the prior of an error distribution is worth: its shape is stable, it is the spread that moves. */
