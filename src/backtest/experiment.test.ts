@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { experiment, type Report } from './experiment.ts';
 import { clusterOf, DEFAULT_SCENARIO, parseScenario, type Scenario, ScenarioError } from './scenario.ts';
 import { SCENARIOS } from './scenarios.ts';
+import { type Part, SeedRun } from './seed-run.ts';
 
 function ran(given: Partial<Scenario>): Report {
   const scenario = {
@@ -62,6 +63,30 @@ describe('an experiment', { timeout: 120_000 }, () => {
       expect(median).toBeGreaterThanOrEqual(0);
       expect(worst).toBeGreaterThanOrEqual(median);
     }
+  });
+
+  it('runs the last value once where the smoothing that was tuned is that', () => {
+    const scenario: Scenario = {
+      ...DEFAULT_SCENARIO,
+      ...{ generator: 'synchronised', shards: 20, tenants: 10, peakNodes: 3, days: 2, stepS: 1800 },
+      ...{ headrooms: [0.5], policies: ['reactive', 'lastValue'] },
+    };
+    const run = new SeedRun(scenario, clusterOf(scenario), '1');
+    const runsOf = (part: Part) => {
+      const steps = run.run(part);
+      for (;;) {
+        const next = steps.next();
+        if (next.done) return { part, runs: next.value };
+      }
+    };
+    const [shortest] = run.tuning();
+    const halfLifeS = shortest!.halfLifeS;
+    const parts = run.scored(halfLifeS);
+    expect(parts.map(({ policy }) => policy)).toEqual(['lastValue']);
+    expect(run.scored(7 * halfLifeS).map(({ policy }) => policy)).toEqual(['reactive', 'lastValue']);
+    const report = run.report([runsOf(shortest!)], parts.map(runsOf));
+    expect(report.runs.map(({ policy }) => policy)).toEqual(['reactive', 'lastValue']);
+    expect(report.runs[0]).toEqual(runsOf({ ...parts[0]!, policy: 'reactive' }).runs[0]);
   });
 
   it('shows what is to be gained where everybody starts at once', () => {

@@ -21,7 +21,7 @@ import type { Workload } from './workload.ts';
 const DAY_S = 86_400;
 
 /** After so much of a step what was before it weighs half: a 32nd is left of it. */
-const LAST_VALUE_STEPS = 0.2;
+export const LAST_VALUE_STEPS = 0.2;
 
 /** Policies that are our planner with one forecaster or another. */
 export function isPlanned(policy: PolicyId): boolean {

@@ -69,7 +69,7 @@ export const DEFAULT_SCENARIO: Scenario = {
   stateSpread: 0.5,
   policies: [...POLICY_IDS],
   network: true,
-  headrooms: [0.3, 0.45, 0.6, 0.8],
+  headrooms: [0.3, 0.45, 0.6, 0.7, 0.8],
   fixedHeadrooms: [0.6, 0.9, 1.3, 2],
   learnShare: 0.5,
   accepted: 0.01,

@@ -7,7 +7,7 @@
  */
 import { compareSeed, FIXED, frontier, minutesAt, type SeedComparison } from './compare.ts';
 import type { Learnt } from './controller.ts';
-import { isPlanned } from './forecasters.ts';
+import { isPlanned, LAST_VALUE_STEPS } from './forecasters.ts';
 import { generate } from './generate.ts';
 import type { ClusterModel, PolicyId, RunResult } from './model.ts';
 import { learn, replay } from './run.ts';
@@ -16,8 +16,8 @@ import type { Series } from './series.ts';
 import { makeWorkload, type Workload } from './workload.ts';
 
 /** Smoothing tried for `reactive`, in steps: from the last value to a good part of a day of 5-minute steps. */
-const HALF_LIVES_STEPS = [0.2, 3, 24] as const;
-/** Headrooms of a scenario that tuning tries: every other one, which is enough to tell smoothings apart. */
+const HALF_LIVES_STEPS = [LAST_VALUE_STEPS, 3, 24] as const;
+/** Headrooms of a scenario that tuning tries: every other one from the second on, which is enough to tell smoothings apart. */
 const TUNING_STRIDE = 2;
 /** Run-in before counting begins, seconds: where shards began must not matter. */
 const RUN_IN_S = 6 * 3600;
@@ -64,7 +64,8 @@ export class SeedRun {
   }
 
   tuning(): Part[] {
-    const headrooms = this.#scenario.headrooms.filter((_, i) => i % TUNING_STRIDE === 0);
+    const all = this.#scenario.headrooms;
+    const headrooms = all.length === 1 ? all : all.filter((_, i) => i % TUNING_STRIDE === 1);
     return HALF_LIVES_STEPS.map((steps) => ({
       policy: 'reactive',
       headrooms,
@@ -78,10 +79,13 @@ export class SeedRun {
     return bestTuned(tuned).part.halfLifeS;
   }
 
-  /** One a policy. Only that of `reactive` waits for the tuning. */
+  /** One a policy. Only that of `reactive` waits for the tuning, and where it has chosen the last value there is none: {@link report} knows. */
   scored(halfLifeS: number): Part[] {
     const { policies, headrooms, fixedHeadrooms } = this.#scenario;
-    return policies.map((policy) => ({
+    const isLastValue =
+      halfLifeS === LAST_VALUE_STEPS * this.workload.stepS && policies.includes('lastValue');
+    const run = isLastValue ? policies.filter((policy) => policy !== 'reactive') : policies;
+    return run.map((policy) => ({
       policy,
       headrooms: FIXED.has(policy) ? fixedHeadrooms : headrooms,
       over: 'scored',
@@ -121,9 +125,12 @@ export class SeedRun {
     return [...this.tuning(), ...this.scored(0)].reduce((sum, part) => sum + this.workOf(part), 0);
   }
 
-  /** @param scored the results of {@link scored}, in its order */
+  /** @param scored the results of {@link scored} with the tuned smoothing, in any order */
   report(tuned: readonly PartResult[], scored: readonly PartResult[]): SeedReport {
-    const runs = scored.flatMap((one) => one.runs);
+    const of = (policy: PolicyId) => scored.find(({ part }) => part.policy === policy)?.runs;
+    const runs = this.#scenario.policies.flatMap(
+      (policy) => of(policy) ?? of('lastValue')!.map((run) => ({ ...run, policy })),
+    );
     const { score, to } = this.#span;
     const accepted = (this.#scenario.accepted * (to - score) * this.workload.stepS) / 60;
     return {

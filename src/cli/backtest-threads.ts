@@ -91,12 +91,7 @@ export class PartPool {
       return { tuned, results: await Promise.all(scored.map(ask)) };
     });
     const [{ tuned, results: last }, ...others] = await Promise.all([reactive, ...first, ...rest]);
-    const results = [...last, ...others];
-    const byPolicy = new Map(results.map((result) => [result.part.policy, result]));
-    return run.report(
-      tuned,
-      parts.map(({ policy }) => byPolicy.get(policy)!),
-    );
+    return run.report(tuned, [...last, ...others]);
   }
 
   async close(): Promise<void> {
