@@ -106,9 +106,9 @@ const wanted = values.scenarios?.split(',');
 const chosen = SCENARIOS.filter(({ name }) => wanted === undefined || wanted.includes(name));
 console.log(formatMachine(machineFacts()));
 console.log(
-  "| scenario | seeds | lead | best without foresight | yesterday | predictive | oracle | to be gained | fewer minutes | of the oracle's gain | expected | cpu s a seed |",
+  "| scenario | seeds | lead | best without foresight | yesterday | predictive | oracle | to be gained | fewer minutes | of the oracle's gain | expected | comes back | cpu s a seed |",
 );
-console.log('|---|---|---|---|---|---|---|---|---|---|---|---|');
+console.log('|---|---|---|---|---|---|---|---|---|---|---|---|---|');
 for (const published of chosen) {
   const scenario = parseScenario({ ...JSON.parse(values.set), seeds: seeds.length }, published);
   const series = scenario.trace === undefined ? undefined : readTrace(scenario.trace, published.days);
@@ -137,7 +137,7 @@ for (const published of chosen) {
   const [from, to] = scenario.expectedReduction!;
   const cpuS = kept.reduce((sum, one) => sum + one.cpuS, 0) / kept.length;
   console.log(
-    `| ${scenario.name} | ${kept.length} | ${Math.round(report.leadS)} s | ${mean((seed) => seed.bestNonPredictive)} min (${names}) | ${mean((seed) => seed.minutes.seasonalNaive)} | ${mean((seed) => seed.minutes.predictive)} | ${mean((seed) => seed.minutes.oracle)} | ${intervalText(available)} | ${intervalText(reduction)} | ${intervalText(captured)} | ${100 * from} to ${100 * to} % | ${cpuS.toFixed(0)} |`,
+    `| ${scenario.name} | ${kept.length} | ${Math.round(report.leadS)} s | ${mean((seed) => seed.bestNonPredictive)} min (${names}) | ${mean((seed) => seed.minutes.seasonalNaive)} | ${mean((seed) => seed.minutes.predictive)} | ${mean((seed) => seed.minutes.oracle)} | ${intervalText(available)} | ${intervalText(reduction)} | ${intervalText(captured)} | ${100 * from} to ${100 * to} % | ${report.load.recurringShare === undefined ? '-' : `${(100 * report.load.recurringShare).toFixed(0)} %`} | ${cpuS.toFixed(0)} |`,
   );
   if (values.json) appendFileSync(values.json, `${JSON.stringify(report)}\n`);
 }

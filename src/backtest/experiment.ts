@@ -7,6 +7,7 @@
  */
 import { type Verdict, verdict } from './compare.ts';
 import type { ClusterModel } from './model.ts';
+import { recurringShare } from './recurring.ts';
 import { leadSeconds } from './run.ts';
 import type { Scenario } from './scenario.ts';
 import {
@@ -22,6 +23,8 @@ import {
 import type { Series } from './series.ts';
 import type { Workload } from './workload.ts';
 
+const DAY_S = 86_400;
+
 export interface Report {
   scenario: Scenario;
   shards: number;
@@ -31,8 +34,11 @@ export interface Report {
   leadS: number;
   seeds: SeedReport[];
   verdict: Verdict;
-  /** Total requests a second by step of the first seed, from the first step that counts. */
-  load: { stepS: number; requestsPerSecond: number[] };
+  /**
+   * Total requests a second by step of the first seed, from the first step that counts, and how much of its changes within a lead comes back at the
+   * same time of day (`recurring.ts`), from 0 to 1; absent where there are too few days to tell.
+   */
+  load: { stepS: number; requestsPerSecond: number[]; recurringShare?: number | undefined };
 }
 
 export interface Progress {
@@ -103,27 +109,50 @@ export function reportOf(
 ): Report {
   const workload = workloadOf(scenario, model, reports[0]!.seed, series);
   const span = spanOf(scenario, workload);
+  const leadS = leadSeconds(model, workload, scenario.peakNodes * model.nodeCpu);
+  const load = loadOf(workload, span, leadS);
+  const said = verdict(reports, scenario.expectedReduction);
   return {
     scenario,
     shards: workload.shards.length,
     steps: workload.steps,
     stepS: workload.stepS,
     scoredDays: ((span.to - span.score) * workload.stepS) / 86_400,
-    leadS: leadSeconds(model, workload, scenario.peakNodes * model.nodeCpu),
+    leadS,
     seeds: reports,
-    verdict: verdict(reports, scenario.expectedReduction),
-    load: totals(workload, span),
+    verdict: { ...said, text: [...said.text, ...recurringText(load, leadS)] },
+    load,
   };
 }
 
-function totals(workload: Workload, span: Span): Report['load'] {
+/** How much of the load its own past tells, as a sentence; none where that is not known. */
+function recurringText({ stepS, recurringShare: share }: Report['load'], leadS: number): string[] {
+  if (share === undefined) return [];
+  const steps = leadSteps(leadS, stepS);
+  const percent = (100 * share).toFixed(0);
+  return [
+    `Of the load's changes within ${steps === 1 ? 'a step' : `${steps} steps`}, ${percent} % (of their variance) come back at the same time of day.`,
+  ];
+}
+
+/** Steps that a change is over: what is decided now acts so late. */
+function leadSteps(leadS: number, stepS: number): number {
+  return Math.max(1, Math.ceil(leadS / stepS));
+}
+
+function loadOf(workload: Workload, span: Span, leadS: number): Report['load'] {
   const rates = new Float64Array(workload.shards.length * workload.regions.length);
   const requestsPerSecond: number[] = [];
-  for (let step = span.score; step < span.to; step++) {
+  for (let step = 0; step < span.to; step++) {
     workload.fill(step, rates);
     let sum = 0;
     for (const rate of rates) sum += rate;
     requestsPerSecond.push(sum);
   }
-  return { stepS: workload.stepS, requestsPerSecond };
+  const { stepS } = workload;
+  return {
+    stepS,
+    requestsPerSecond: requestsPerSecond.slice(span.score),
+    recurringShare: recurringShare(requestsPerSecond, span.score, DAY_S / stepS, leadSteps(leadS, stepS)),
+  };
 }
