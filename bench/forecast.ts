@@ -15,17 +15,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { networkExpert } from '../src/forecast/network/expert.ts';
-import { SeriesRun } from '../src/forecast/run-series.ts';
 import {
   addScore,
   type ContextScale,
-  contextScale,
   emptyScore,
   meansOf,
   type ScoreMeans,
   type ScoreSums,
 } from '../src/forecast/scores.ts';
 import { augursMethods } from './forecast/augurs.ts';
+import { addEngine, engineAnswer } from './forecast/engine.ts';
 import { readPlan, type Task, tasksOf } from './forecast/tasks.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
 
@@ -57,25 +56,9 @@ for (const task of tasks) {
   const set = sets.get(task.set) ?? { engine: emptyScore(3), classics: new Map(), tasks: 0, blown: 0 };
   sets.set(task.set, set);
   set.tasks++;
-  const context = numbersOf(task.context);
-  const truth = numbersOf(task.truth);
-  const scale = contextScale(context, task.season);
-  const run = new SeriesRun(
-    {
-      id: task.task,
-      t0: task.t0,
-      step_s: task.step_s,
-      v: context,
-      covariates: new Map(),
-      events: [],
-      censored: new Set(),
-    },
-    { windows: plan.maxOver, batchExperts: experts },
-  );
-  run.advance(context.length);
-  const answer = run.forecast(plan.horizon, plan.quantiles);
-  const maxima = plan.maxOver.map((window, w) => ({ window, p90: answer.maxima[w]![1]! }));
-  addScore(set.engine, truth, answer.quantiles, plan.quantiles, scale, maxima);
+  const answer = engineAnswer(plan, task, experts);
+  const { truth, scale } = answer;
+  addEngine(set.engine, plan, answer);
   const own = alone(truth, answer.quantiles, scale);
   for (const [method, quantiles] of classics.get(task.task) ?? []) {
     const sums = set.classics.get(method) ?? emptyScore(3);
@@ -149,10 +132,6 @@ function alone(truth: Float64Array, quantiles: ArrayLike<number>[], scale: Conte
   const sums = emptyScore(3);
   addScore(sums, truth, quantiles, plan.quantiles, scale);
   return meansOf(sums).sql;
-}
-
-function numbersOf(from: (number | null)[]): Float64Array {
-  return Float64Array.from(from, (value) => value ?? Number.NaN);
 }
 
 function runClassics(): void {

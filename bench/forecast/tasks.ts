@@ -31,6 +31,8 @@ export interface Plan {
 export interface Task {
   task: string;
   set: string;
+  /** Which of the set's origins, from 0. */
+  origin: number;
   /** Unix seconds of the first value of the context. */
   t0: number;
   step_s: number;
@@ -83,6 +85,7 @@ function tasksOfSet(set: SetPlan, horizon: number, folder: string, more: number)
       const task: Task = {
         task: `${set.name}|${trace.id}|${from}`,
         set: set.name,
+        origin: k,
         t0: trace.t0 + from * trace.step_s,
         step_s: trace.step_s,
         season: set.season,
