@@ -100,7 +100,7 @@ export function makeWorkload(input: readonly Series[], options: WorkloadOptions)
     stateBytes[s] =
       options.stateBytes *
       Math.exp(options.stateBytesSpread * gaussian(sizes) - options.stateBytesSpread ** 2 / 2);
-    shards.push(`load/${series[k]!.id.replaceAll(/[^\w.-]/g, '_')}.${ranks[k]}`);
+    shards.push(`load/${series[k]!.id.replaceAll(/[^\w.-]/g, '_')}:${ranks[k]}`);
   }
   const perSeries = new Float64Array(series.length);
   for (let s = 0; s < shardCount; s++) perSeries[seriesOf[s]!]! += weight[s]!;

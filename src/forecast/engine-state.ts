@@ -1,4 +1,5 @@
 /** What a saved engine holds: plain data, so that a new leader goes on where the old one was. */
+import type { CompanionsState } from './companions.ts';
 import type { DecayedSumsState } from './decayed-sums.ts';
 import type { HotState } from './hot.ts';
 import type { MixState } from './mix.ts';
@@ -19,4 +20,6 @@ export interface EngineState {
   groups: { service: number; origin: number; series: RowSeriesState }[];
   /** Absent from one saved before there were mixes. */
   mix?: MixState | undefined;
+  /** Absent from one saved before it was known who surges together. */
+  companions?: CompanionsState | undefined;
 }

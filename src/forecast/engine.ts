@@ -16,6 +16,7 @@ import type { ForecastExplanation, ForecastQuality, HandlerShare, ShardForecast 
 import { ClassBands } from './bands.ts';
 import type { BatchExpert } from './batch-expert.ts';
 import { Calibration } from './calibration.ts';
+import { Companions } from './companions.ts';
 import {
   CALIBRATION_LEAD_STEPS,
   MIX_LEARN_STEPS,
@@ -70,6 +71,7 @@ export class ForecastEngine implements Forecaster {
   #rows: Rows | undefined;
   readonly #calibration = new Calibration(this.#bands);
   readonly #counts = new StepCounts();
+  readonly #companions = new Companions();
   #periods: number[] = [];
   #stepS = 1;
   #lastNumber: number | undefined;
@@ -248,6 +250,7 @@ export class ForecastEngine implements Forecaster {
       shares,
       peak,
       own,
+      together: own && this.#companions.of(shard),
       cpuSeconds,
       bytesIn,
       bytesOut,
@@ -314,7 +317,11 @@ export class ForecastEngine implements Forecaster {
       this.#shares.addGroup(service, origin, groups[service * origins + origin]!);
     mixes.observe(step.mix, (name) => this.#shares.services.findIndex((service) => service.name === name));
     this.#learnShards(step, rows, counts, groups, origins);
-    hot.observe((index) => this.#counts.of(index, this.#steps));
+    hot.observe(
+      (index) => this.#counts.of(index, this.#steps),
+      (index, surprise) => this.#companions.hear(this.#shares.ids[index]!, surprise),
+    );
+    this.#companions.endStep();
     let sum = 0;
     for (const requests of groups) sum += requests * fill;
     total.observe(sum);
@@ -469,6 +476,7 @@ export class ForecastEngine implements Forecaster {
       hot: this.#rows?.hot.save() ?? [],
       groups: this.#rows?.groups.save() ?? [],
       mix: this.#rows?.mixes.save(),
+      companions: this.#companions.save(),
     };
   }
 
@@ -489,6 +497,7 @@ export class ForecastEngine implements Forecaster {
     rows.total.load(state.total);
     rows.hot.load(state.hot, state.periods[0] ?? 0);
     rows.mixes.load(state.mix);
+    this.#companions.load(state.companions);
     rows.groups.load(state.groups);
     this.#nextPeriodLook = rows.total.length + 4;
   }

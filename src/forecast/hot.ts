@@ -78,7 +78,14 @@ export class HotShards {
     this.#add(index, rate);
   }
 
-  observe(countOf: (index: number) => number): void {
+  /**
+   * @param countOf a shard's requests in the step
+   * @param heard is told how far each came from what was foreseen of it, in standard deviations; NaN where nothing was
+   */
+  observe(
+    countOf: (index: number) => number,
+    heard: (index: number, surprise: number) => void = () => {},
+  ): void {
     this.#least = undefined;
     for (const [index, hot] of this.#hot) {
       const requests = countOf(index);
@@ -88,6 +95,7 @@ export class HotShards {
         continue;
       }
       hot.series.observe(requests);
+      heard(index, hot.series.surprise);
     }
   }
 

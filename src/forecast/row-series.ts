@@ -6,6 +6,7 @@
  */
 import { type SavedRow, SeriesBank } from './bank/bank.ts';
 import type { BatchExpert } from './batch-expert.ts';
+import { Z90 } from './normal.ts';
 import type { PeriodSource } from './period.ts';
 import { rowExperts } from './row-experts.ts';
 import { ForecastWatch, type Watched } from './watch.ts';
@@ -55,6 +56,9 @@ export class RowSeries implements PeriodSource {
   readonly #bank: SeriesBank;
   readonly #watch = new ForecastWatch();
   #period = 0;
+  /** What was foreseen of the step to come, whether it was given or not. */
+  #foreseen: SeriesQuantiles | undefined;
+  #surprise = Number.NaN;
   /** Answers since the last step. */
   readonly #said = new Map<number, SeriesQuantiles>();
   readonly #out = new Float64Array(3);
@@ -95,8 +99,15 @@ export class RowSeries implements PeriodSource {
   /** The next step's value; NaN where it is missing. */
   observe(value: number): void {
     this.#said.clear();
+    this.#surprise = surpriseOf(value, this.#foreseen);
+    this.#foreseen = undefined;
     this.#bank.observe(this.row, value);
     this.#watch.observe(this.length, value, this.#say, this.#naive);
+  }
+
+  /** How far the newest value came from what was foreseen a step before, in standard deviations; NaN where nothing was. */
+  get surprise(): number {
+    return this.#surprise;
   }
 
   /** Quantiles `ahead` steps from the newest; fractions are fine. */
@@ -157,7 +168,15 @@ export class RowSeries implements PeriodSource {
 
   readonly #say = (ahead: number): SeriesQuantiles => {
     this.#ask(ahead);
-    return this.#answer();
+    const answer = this.#answer();
+    if (ahead === 1) this.#foreseen = answer;
+    return answer;
   };
   readonly #naive = (ahead: number): number => this.#bank.naive(this.row, ahead);
+}
+
+function surpriseOf(value: number, foreseen: SeriesQuantiles | undefined): number {
+  if (foreseen === undefined) return Number.NaN;
+  const deviation = (foreseen.p90 - foreseen.p50) / Z90;
+  return deviation > 0 ? (value - foreseen.p50) / deviation : Number.NaN;
 }

@@ -36,6 +36,8 @@ export interface Expected {
   peak: number;
   /** Of a shard with models of its own: what these say at each horizon. */
   own?: SeriesQuantiles[];
+  /** Whom it surges with. */
+  together?: ShardForecast['together'];
   cpuSeconds: number;
   bytesIn: number;
   bytesOut: number;
@@ -82,6 +84,7 @@ export function shardForecast(
     horizonsS: [...horizonsS],
     metrics: metricsOf([one], path, max, stepS),
     byOrigin: one.byOrigin,
+    ...(one.together && { together: one.together }),
   };
 }
 

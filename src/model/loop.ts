@@ -24,6 +24,8 @@ export interface ShardForecast {
   metrics: Record<ForecastMetric, MetricForecast>;
   /** Expected requests a second from each origin at each horizon: `byOrigin[region][h]`. */
   byOrigin: Record<Region, { commands: number[]; queries: number[] }>;
+  /** Those it surges with, and how much: the correlation of what nobody foresees of any two of the group, above 0 to 1. */
+  together?: { group: string; correlation: number } | undefined;
 }
 
 /** Why the forecaster trusts what it says: shown by `skein forecast show`. */

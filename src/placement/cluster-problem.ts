@@ -28,6 +28,7 @@ import {
 } from './shard-value.ts';
 import { emptyColumns, numberZones } from './solver/columns.ts';
 import { type Names, NOWHERE, type Problem, SPREAD } from './solver/problem.ts';
+import { togetherOf } from './together.ts';
 import { transferUsdPerGb } from './transfer-price.ts';
 
 const BYTES_PER_GB = 1e9;
@@ -105,6 +106,7 @@ export class ClusterProblem {
       this.#addPlace(s, builds);
     }
     this.problem.buildReads = builds.table();
+    this.problem.together = togetherOf(this.shards, this.problem);
     this.#addStandbyLoads();
     this.#findSaturating();
     this.problem.transferUsdPerGb = this.transferUsdPerGb(0);

@@ -21,8 +21,8 @@ export function queueing(share: number): number {
 }
 
 /**
- * The load a node is sized for: mean plus z standard deviations, where the variance is the sum of the replicas' own ones and
- * the square of what they have in common. Quantiles of replicas are never summed.
+ * The load a node is sized for: mean plus z standard deviations, where the variance is the sum of the replicas' own ones, of what groups of
+ * them share, and the square of what all have in common. Quantiles of replicas are never summed.
  */
 export function quantileLoad(mean: number, variance: number, z: number, commonSquared: number): number {
   return mean + z * Math.sqrt(Math.max(0, variance) + commonSquared * mean * mean);
@@ -124,6 +124,26 @@ export function addLoad(
   }
 }
 
+/** Adds to nodes' variances what groups have in common there: the square of their sum less the squares that are in already. */
+function addTogether(problem: Problem, place: Int32Array, variance: Float64Array): void {
+  const { together, nodeCount, shardCount, width, dims, standbyShare } = problem;
+  if (together === undefined) return;
+  const sums = new Float64Array(nodeCount * together.groups * dims);
+  for (let s = 0; s < shardCount; s++) {
+    if (together.of[s]! < 0) continue;
+    for (let k = 0; k < width; k++) {
+      const n = place[s * width + k]!;
+      if (n < 0) continue;
+      const at = (n * together.groups + together.of[s]!) * dims;
+      for (let d = 0; d < dims; d++) {
+        const own = (k === 0 ? 1 : standbyShare[d % 3]!) * together.deviation[s * dims + d]!;
+        variance[n * dims + d]! += 2 * own * sums[at + d]!;
+        sums[at + d]! += own;
+      }
+    }
+  }
+}
+
 /** The whole objective of a placement, computed anew. Replicas that are nowhere cost nothing: callers refuse them. */
 export function costOf(problem: Problem, place: Int32Array): CostParts {
   const { shardCount, nodeCount, width, dims, regionCount, nodeRegion, egressUsdPerGb } = problem;
@@ -154,6 +174,7 @@ export function costOf(problem: Problem, place: Int32Array): CostParts {
     }
     parts.moves += moveUsd / problem.moveHours;
   }
+  addTogether(problem, place, variance);
   for (let n = 0; n < nodeCount; n++) {
     if (replicas[n]! > 0 || problem.releasable[n] === 0) parts.nodes += problem.nodeUsdPerHour[n]!;
     parts.overload += overloadUsd(problem, n, mean, variance, n * dims);

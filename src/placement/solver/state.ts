@@ -28,6 +28,8 @@ export class State {
   readonly #common: Float64Array;
   readonly #weight: Float64Array;
   readonly #full: Float64Array;
+  /** Sums of shared deviations on each node: `[(n * groups + group) * dims + d]`; empty where no group is known. */
+  readonly #together: Float64Array;
 
   constructor(problem: Problem, from?: Int32Array) {
     this.problem = problem;
@@ -45,6 +47,7 @@ export class State {
     this.#common = byDim((d) => problem.commonSquared[d % 3]!);
     this.#weight = byDim((d) => problem.stepWeight[(d / 3) | 0]!);
     this.#full = byDim((d) => problem.fullShare[d % 3]! + FULL_TOLERANCE);
+    this.#together = new Float64Array(nodeCount * dims * (problem.together?.groups ?? 0));
     if (from !== undefined)
       for (let i = 0; i < from.length; i++)
         if (from[i]! >= 0) {
@@ -74,6 +77,10 @@ export class State {
     const weights = this.#weight;
     const fulls = this.#full;
     const shares = this.#share;
+    const shared = this.#together;
+    const deviation = this.problem.together?.deviation;
+    const intoAt = this.#togetherAt(n, s);
+    const outAt = this.#togetherAt(n, t);
     let usd = 0;
     let score = 0;
     let fits = true;
@@ -84,11 +91,18 @@ export class State {
         const part = standby ? shares[d]! : 1;
         m += part * loadMean[from + d]!;
         v += part * part * loadVariance[from + d]!;
+        if (intoAt >= 0) v += 2 * part * deviation![from + d]! * shared[intoAt + d]!;
       }
       if (t >= 0) {
         const part = standbyOut ? shares[d]! : 1;
         m -= part * loadMean[fromOut + d]!;
         v -= part * part * loadVariance[fromOut + d]!;
+        if (outAt >= 0) {
+          const own = part * deviation![fromOut + d]!;
+          const others = shared[outAt + d]! - own;
+          const came = intoAt === outAt ? (standby ? shares[d]! : 1) * deviation![from + d]! : 0;
+          v -= 2 * own * (others + came);
+        }
       }
       const share = (m + quantileZ * Math.sqrt((v > 0 ? v : 0) + common[d]! * m * m)) * inverse[at + d]!;
       score += share * share;
@@ -172,10 +186,25 @@ export class State {
     return usd;
   }
 
+  /** Where the sums of a shard's group on a node begin; NOWHERE for one that has none, or for no shard. */
+  #togetherAt(n: number, s: number): number {
+    const { together, dims } = this.problem;
+    if (together === undefined || s < 0) return NOWHERE;
+    const group = together.of[s]!;
+    return group < 0 ? NOWHERE : (n * together.groups + group) * dims;
+  }
+
   #load(s: number, n: number, standby: boolean, sign: 1 | -1): void {
     const { dims, loadMean, loadVariance } = this.problem;
     const at = n * dims;
     const from = s * dims;
+    const shared = this.#togetherAt(n, s);
+    for (let d = 0; shared >= 0 && d < dims; d++) {
+      const own = (standby ? this.#share[d]! : 1) * this.problem.together!.deviation[from + d]!;
+      const others = this.#together[shared + d]! - (sign < 0 ? own : 0);
+      this.variance[at + d]! += sign * 2 * own * others;
+      this.#together[shared + d] = others + (sign > 0 ? own : 0);
+    }
     for (let d = 0; d < dims; d++) {
       const part = standby ? this.#share[d]! : 1;
       this.mean[at + d]! += sign * part * loadMean[from + d]!;
