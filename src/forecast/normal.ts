@@ -1,4 +1,4 @@
-/** Quantiles of the standard normal. */
+/** Quantiles of the standard normal, and shares below them. */
 
 export const Z90 = 1.2815515655446004;
 export const Z99 = 2.3263478740408408;
@@ -23,6 +23,18 @@ export function normalQuantile(level: number): number {
       r +
       1)
   );
+}
+
+/** Share of the standard normal below z (Abramowitz and Stegun 7.1.26, error below 1e-7). */
+export function normalShare(z: number): number {
+  const x = Math.abs(z) * Math.SQRT1_2;
+  const t = 1 / (1 + 0.3275911 * x);
+  const above =
+    0.5 *
+    t *
+    Math.exp(-x * x) *
+    (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return z > 0 ? 1 - above : above;
 }
 
 function tail(q: number): number {

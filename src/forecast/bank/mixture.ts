@@ -9,6 +9,7 @@ import { blendAnswer } from './blend.ts';
 import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels, speakers } from './experts.ts';
 import { type BankLayout, BLEND, BUCKETS, C, F, type Row } from './layout.ts';
 import { outsideSays } from './outside.ts';
+import { Pool } from './pool.ts';
 import { clampTo, errorsAt, kindShare, valuesAt, weightsAt } from './score.ts';
 import { spreadsFor, usualSpreads } from './spread.ts';
 import { TUNED } from './tuned.ts';
@@ -19,8 +20,12 @@ import { windowQuantiles } from './windows.ts';
 const PATH_POINTS = 24;
 /** Scores from which weights at a horizon count for half of what they would. */
 const TRUST_SCORES = 4;
-/** Share of the median among those from outside and the row's own, at p50, p90 and p99: few voices tell a band's middle. */
-const ROBUST = [1, 0.5, 0.5] as const;
+/**
+ * Share of the median among those from outside and the row's own, at p50, p90 and p99: few voices tell a band's middle. The
+ * rest is their mean, at p90 that of the {@link Pool}; with fewer voices than so many it is their mean alone.
+ */
+const ROBUST = [1, 0.65, 0.5] as const;
+const POOLED_VOICES_MIN = 3;
 
 /** Writes the answers of experts from outside the bank behind the row's own; NaN where they cannot say. */
 export type AskExternals = (ahead: number, out: Float64Array) => void;
@@ -56,6 +61,10 @@ export class Mixture {
   readonly #says: Float64Array;
   /** Of p50, p90 and p99: what those from outside say, and the row's own. */
   readonly #voices: readonly Voices[];
+  /** Of all quantiles, each voice with its say at p90. */
+  readonly #pool: Pool;
+  /** The row's own p50, p90 and p99 at a horizon. */
+  readonly #own = new Float64Array(3);
   #informed = false;
   readonly #path = { base: 0, spread: 0 };
 
@@ -65,6 +74,7 @@ export class Mixture {
     this.#outside = outside;
     this.#answers = new Float64Array(layout.experts);
     this.#voices = ROBUST.map(() => new Voices(layout.outside + 1));
+    this.#pool = new Pool(layout.outside + 1);
     this.#weights = new Float64Array(BUCKETS * (layout.experts + 1));
     this.#says = new Float64Array(layout.outside * 3 * BUCKETS);
   }
@@ -88,15 +98,18 @@ export class Mixture {
       const share = places.share[h]!;
       const base = this.#bases[h]!;
       const spread = this.#spreads[h]!;
-      if (fromOutside) this.#hearOutside(horizons[h]!, b, next, share);
-      let before = Number.NEGATIVE_INFINITY;
+      const own = this.#own;
       for (let q = 0; q < 3; q++) {
         const left = 3 * b + q;
         const right = 3 * next + q;
         const error = (1 - share) * errors[left]! + share * errors[right]!;
         const kind = (1 - share) * shares[left]! + share * shares[right]!;
-        let value = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
-        if (fromOutside) value = this.#withOutside(q, value);
+        own[q] = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
+      }
+      if (fromOutside) this.#hearAll(horizons[h]!, b, next, share, own);
+      let before = Number.NEGATIVE_INFINITY;
+      for (let q = 0; q < 3; q++) {
+        let value = fromOutside ? this.#ofAll(q) : own[q]!;
         value = value > high ? high : value < low ? low : value;
         if (value < before) value = before;
         before = value;
@@ -271,9 +284,10 @@ export class Mixture {
     this.#bases[h] = total > 0 ? sum / total : 0;
   }
 
-  /** What those from outside say at a horizon, each by its say. */
-  #hearOutside(ahead: number, b: number, next: number, share: number): void {
+  /** What those from outside say at a horizon, each by its say, and the row's own answer. */
+  #hearAll(ahead: number, b: number, next: number, share: number, own: Float64Array): void {
     for (const voices of this.#voices) voices.clear();
+    this.#pool.clear();
     this.#informed = false;
     for (let i = 0; i < this.#layout.outside; i++) {
       const answer = this.#outside(i, ahead);
@@ -284,13 +298,18 @@ export class Mixture {
       for (let q = 0; q < 3; q++) {
         const say = (1 - share) * this.#says[left + q]! + share * this.#says[right + q]!;
         this.#voices[q]!.hear(answer[q]!, say);
+        if (q === 1) this.#pool.hear(answer, say);
       }
     }
+    for (let q = 0; q < 3; q++) this.#voices[q]!.hear(own[q]!, 1);
+    this.#pool.hear(own, 1);
   }
 
-  #withOutside(q: number, own: number): number {
+  /** What all heard say at a quantile. */
+  #ofAll(q: number): number {
     const voices = this.#voices[q]!;
-    voices.hear(own, 1);
-    return voices.answer(this.#informed ? 0 : ROBUST[q]!);
+    if (this.#informed) return voices.answer(0);
+    if (q !== 1 || this.#pool.count < POOLED_VOICES_MIN) return voices.answer(ROBUST[q]!);
+    return (1 - ROBUST[1]) * this.#pool.p90() + ROBUST[1] * voices.answer(1);
   }
 }
