@@ -182,7 +182,7 @@ export class ForecastEngine implements Forecaster {
     if (hot !== undefined)
       for (const [name, weight] of Object.entries(hot.explain(middle).weights))
         weights[`shard:${name}`] = weight;
-    const expected = this.#expectedNow(index);
+    const expected = this.#factor(index, CALIBRATION_LEAD_STEPS);
     return { periodsS, weights, coverageP90: this.#bands.coverageP90(expected) };
   }
 
@@ -241,8 +241,6 @@ export class ForecastEngine implements Forecaster {
     });
     const { cpuSeconds, bytesIn, bytesOut } = means;
     const own = this.#adjustHot(index, ahead, rate, byOrigin);
-    const stateBytes = this.#means.stateBytes(index);
-    const stateGrowth = this.#means.stateGrowth(index);
     return {
       shard,
       rate,
@@ -255,8 +253,8 @@ export class ForecastEngine implements Forecaster {
       bytesIn,
       bytesOut,
       mix,
-      stateBytes,
-      stateGrowth,
+      stateBytes: this.#means.stateBytes(index),
+      stateGrowth: this.#means.stateGrowth(index),
     };
   }
 
@@ -404,10 +402,6 @@ export class ForecastEngine implements Forecaster {
     for (const group of this.#groups)
       if (group.service === service) sum += shares[group.origin]! * group.series.predict(ahead).p50;
     return sum;
-  }
-
-  #expectedNow(index: number): number {
-    return this.#factor(index, CALIBRATION_LEAD_STEPS);
   }
 
   #loudestGroup(index: number | undefined): Group | undefined {
