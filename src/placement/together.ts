@@ -5,7 +5,7 @@
  * Pure. Invariant: bounded memory; where groups are too many for it, those with the most in common are kept.
  */
 import type { PlacementShard } from '../model/loop.ts';
-import { NOWHERE, type Problem } from './solver/problem.ts';
+import { NOWHERE, type Problem, RESOURCE_COUNT } from './solver/problem.ts';
 
 /** Sums that a state may hold: one a node, group and dimension. */
 const SUMS_MAX = 4e6;
@@ -32,7 +32,7 @@ export function togetherOf(
       const share = Math.sqrt(Math.min(1, shards[s]!.forecast.together!.correlation));
       // State grows by what was written, not by the moment.
       for (let i = s * dims; i < (s + 1) * dims; i++)
-        if (i % 3 !== MEMORY) deviation[i] = share * Math.sqrt(loadVariance[i]!);
+        if (i % RESOURCE_COUNT !== MEMORY) deviation[i] = share * Math.sqrt(loadVariance[i]!);
       weight += deviation[s * dims]!;
     }
     weighed.push({ group, weight });

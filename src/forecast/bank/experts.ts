@@ -60,11 +60,6 @@ export function season(row: Row, period: number, ahead: number): number {
   return period < 2 ? Number.NaN : around(row, ageAhead(period, ahead));
 }
 
-/** What past cycles had at the phase to come, on average and as sharp as it was, less what they had at that of now. */
-function changeOverCycles(row: Row, period: number, ahead: number): number {
-  return overCycles(row, period, ageAhead(period, ahead), 0) - overCycles(row, period, period, 0);
-}
-
 /** What the seasonal experts expected of the step that comes next; call before it is pushed. */
 export interface SeasonNow {
   profile: number;
@@ -249,10 +244,14 @@ export function predictAhead(row: Row, ahead: number, out: Float64Array): void {
   const last = x[f + F.last]!;
   if (Number.isNaN(usual)) out[18] = out[19] = Number.NaN;
   else {
-    out[18] = within(last + changeOverCycles(row, a, ahead), low, high);
-    out[19] = within(overCycles(row, a, ageAhead(a, ahead), 0), low, high);
+    const sharp = overCycles(row, a, ageAhead(a, ahead), 0);
+    out[18] = within(last + sharp - overCycles(row, a, a, 0), low, high);
+    out[19] = within(sharp, low, high);
   }
   const hour = HOUR_S / row.layout.stepS;
   const told = hour >= HOUR_STEPS_MIN && ahead <= 2 * hour && x[f + F.length]! >= 2 * hour;
-  out[20] = told ? within(last + changeOverCycles(row, hour, ahead), low, high) : Number.NaN;
+  out[20] = Number.NaN;
+  if (!told) return;
+  const change = overCycles(row, hour, ageAhead(hour, ahead), 0) - overCycles(row, hour, hour, 0);
+  out[20] = within(last + change, low, high);
 }
