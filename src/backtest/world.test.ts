@@ -202,15 +202,26 @@ function byTwin(given: Case): Outcome {
     queue = queue.filter(({ to }) => nodes[to]!.state === 'ready');
     pump();
     for (let tick = 0; tick < STEP_S / TICK_S; tick++) {
-      const speeds = flights.map((flight) =>
-        flight.bytes > 0
-          ? model.moveBytesPerSecond /
-            Math.max(
-              flight.from === -1 ? 1 : flights.filter(({ from }) => from === flight.from).length,
-              flights.filter(({ to }) => to === flight.to).length,
-            )
-          : 0,
-      );
+      // What copies may take of a node's CPU, in bytes a second, shared by those that end there.
+      const paceAt = (n: number) => {
+        const requests = place.reduce(
+          (sum, at, s) => sum + (at === n ? rates[s * 2]! + rates[s * 2 + 1]! : 0),
+          0,
+        );
+        const share = (requests * model.cpuSecondsPerRequest) / model.nodeCpu;
+        const room = share >= 0.85 ? 1 : Math.max(0.02, 0.85 - share);
+        const ends = flights.filter(({ from, to }) => from === n || to === n).length;
+        return ((room * model.nodeCpu) / model.moveCpuSecondsPerGb / ends) * 1e9;
+      };
+      const speeds = flights.map((flight) => {
+        if (flight.bytes <= 0) return 0;
+        const atOnce = Math.max(
+          flight.from === -1 ? 1 : flights.filter(({ from }) => from === flight.from).length,
+          flights.filter(({ to }) => to === flight.to).length,
+        );
+        const wire = model.moveBytesPerSecond / atOnce;
+        return flight.from === -1 ? wire : Math.min(wire, paceAt(flight.from), paceAt(flight.to));
+      });
       let all = 0;
       let over = 0;
       nodes.forEach((node, n) => {

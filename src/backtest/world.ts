@@ -15,6 +15,7 @@
  * Boundary: decides nothing; policies ask for nodes, drains and moves. Invariants: every shard is on exactly one node that
  * serves, or being reopened; a node ends only empty or failed; nodes are paid from the asking to their end.
  */
+import { copyShareOf } from '../model/copy-pace.ts';
 import { rttMs } from '../model/topology.ts';
 import type { ClusterModel } from './model.ts';
 import { backlogAfter } from './queueing.ts';
@@ -285,12 +286,25 @@ export class World {
     const speeds = new Float64Array(this.flights.length);
     const { moveBytesPerSecond } = this.model;
     this.flights.forEach((flight, i) => {
+      if (flight.bytesLeft <= 0) return;
+      const target = this.byIndex[flight.to]!;
+      const source = this.byIndex[flight.from];
       // A move in its fixed part still counts as one that holds its share: the bandwidth it frees is used by none.
-      const out = flight.from < 0 ? 1 : this.byIndex[flight.from]!.flightsOut;
-      const into = this.byIndex[flight.to]!.flightsIn;
-      speeds[i] = flight.bytesLeft > 0 ? moveBytesPerSecond / Math.max(out, into) : 0;
+      const atOnce = Math.max(source?.flightsOut ?? 1, target.flightsIn);
+      speeds[i] = moveBytesPerSecond / atOnce;
+      // Nobody serves a shard that is being reopened: its state gives way to nobody.
+      if (source !== undefined) speeds[i] = Math.min(speeds[i]!, this.#pace(source), this.#pace(target));
     });
     return speeds;
+  }
+
+  /** Bytes a second that one move at a node may have for what requests leave of it. */
+  #pace(node: WorldNode): number {
+    const { nodeCpu, moveCpuSecondsPerGb } = this.model;
+    const cpu = nodeCpu * copyShareOf(this.demandCpu(node) / nodeCpu);
+    return moveCpuSecondsPerGb > 0
+      ? ((cpu / moveCpuSecondsPerGb) * 1e9) / (node.flightsOut + node.flightsIn)
+      : Number.POSITIVE_INFINITY;
   }
 
   #nextEventS(untilS: number, speeds: Float64Array): number {

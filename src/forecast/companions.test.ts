@@ -59,6 +59,44 @@ describe('shards of a prefix', () => {
   });
 });
 
+describe('shards of several prefixes, and of none', () => {
+  /** `room/t:` has three shards, `cart/u-` one, `lone/x` no prefix; they surge together every twenty steps, `other/y` by itself. */
+  function told(steps: number): Companions {
+    const random = new SeededRandom('c2');
+    const companions = new Companions();
+    for (let step = 0; step < steps; step++) {
+      const isOn = step % 20 === 0;
+      for (const shard of ['room/t:1', 'room/t:2', 'room/t:3', 'cart/u-1', 'lone/x'])
+        companions.hear(shard, isOn ? 3 : 0.3 * normal(random));
+      companions.hear('other/y', step % 20 === 10 ? 3 : 0.3 * normal(random));
+      companions.endStep();
+    }
+    return companions;
+  }
+
+  it('that surge together are one group under one name', () => {
+    const companions = told(1600);
+    const said = ['room/t:1', 'room/t:3', 'cart/u-1', 'lone/x'].map((shard) => companions.of(shard));
+    for (const one of said) {
+      expect(one?.group).toBe('cart/u');
+      expect(one?.correlation).toBeGreaterThan(0.5);
+      expect(one?.correlation).toBeLessThanOrEqual(0.95);
+    }
+    expect(companions.of('other/y')).toBeUndefined();
+  });
+
+  it('are known as well after a restart, and what was saved before groups had several names still loads', () => {
+    const before = told(1600);
+    const after = new Companions();
+    after.load(JSON.parse(JSON.stringify(before.save())));
+    for (const shard of ['room/t:1', 'cart/u-1', 'lone/x', 'other/y'])
+      expect(after.of(shard)?.correlation ?? 0).toBeCloseTo(before.of(shard)?.correlation ?? 0, 9);
+    const old = new Companions();
+    old.load([['room/t', 0.6, 1, 900]]);
+    expect(old.of('room/t:1')).toEqual({ group: 'room/t', correlation: old.correlation('room/t') });
+  });
+});
+
 describe('an engine', () => {
   const keys = ['t:1', 't:2', 't:3', 't:4', 'u:1', 'u:2', 'u:3', 'u:4', 'alone'];
 

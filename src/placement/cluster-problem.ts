@@ -14,6 +14,7 @@ import type { LatencyPromise, PlacementNode, PlacementShard } from '../model/loo
 import { CPU_SHARE_MAX } from './constraints/capacity.ts';
 import { HOLD_CONSTRAINTS } from './constraints/place-constraints.ts';
 import { DEFAULT_PRICES, type Prices } from './defaults.ts';
+import { deviationOf } from './deviation.ts';
 import type { PlacementInput } from './input.ts';
 import { DEFAULT_WEIGHTS, RESOURCES } from './instance/types.ts';
 import { promiseOf } from './promise.ts';
@@ -259,9 +260,11 @@ export class ClusterProblem {
     const first = this.firstStep(s);
     for (let t = 0; t < p.steps; t++) {
       const at = s * p.dims + t * 3;
-      const band = ({ quantiles: [p50, p90] }: typeof cpu) => {
-        const spread = (step: number) =>
-          Math.max(0, (p90[step] ?? p50[step] ?? 0) - (p50[step] ?? 0)) / P90_Z;
+      const band = ({ quantiles: [p50, p90, p99] }: typeof cpu) => {
+        const spread = (step: number) => {
+          const median = p50[step] ?? 0;
+          return deviationOf(median, p90[step] ?? median, p99[step] ?? median);
+        };
         if (t <= first) return spread(t);
         const base = p50[first] ?? 0;
         // Of a shard that sleeps now nothing tells how wide it is for its mean.

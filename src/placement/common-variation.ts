@@ -1,5 +1,6 @@
 /** What all loads have in common, from forecasts: what placement is told beside the shards' own bands. Pure. */
 import type { PlacementShard } from '../model/loop.ts';
+import { deviationOf } from './deviation.ts';
 
 /** Standard deviations from the median to p90. */
 const P90_Z = 1.2816;
@@ -7,7 +8,7 @@ const P90_Z = 1.2816;
 const COMMON_VARIATION_MAX = 0.5;
 
 /**
- * What all loads have in common: the band of all requests, which is forecast as one series, beyond the bands of shards as if
+ * What all loads have in common: how far all requests vary, which are forecast as one series, beyond what shards do as if
  * groups of them varied apart. A standard deviation as a share of the mean.
  */
 export function commonVariation(
@@ -17,27 +18,24 @@ export function commonVariation(
   const own = varianceOf(shards);
   const mean = total.p50[0] ?? 0;
   if (mean <= 0) return 0;
-  const shared = bandOf([total.p50, total.p90]) ** 2 - own;
-  return Math.min(COMMON_VARIATION_MAX, Math.sqrt(Math.max(0, shared)) / P90_Z / mean);
+  // Of so many together the tail evens out: their p90 tells their deviation.
+  const all = Math.max(0, (total.p90[0] ?? 0) - mean) / P90_Z;
+  return Math.min(COMMON_VARIATION_MAX, Math.sqrt(Math.max(0, all ** 2 - own)) / mean);
 }
 
-/** Square of the band of all shards at the first horizon, those that surge together counted as such. */
+/** Variance of all shards at the first horizon, those that surge together counted as such. */
 function varianceOf(shards: readonly PlacementShard[]): number {
   let own = 0;
   const groups = new Map<string, number>();
   for (const { forecast } of shards) {
     const { together, metrics } = forecast;
-    const band = bandOf(metrics.requests.quantiles);
+    const [p50, p90, p99] = metrics.requests.quantiles;
+    const deviation = deviationOf(p50[0] ?? 0, p90[0] ?? 0, p99[0] ?? 0);
     const shared = together === undefined ? 0 : together.correlation;
-    own += (1 - shared) * band ** 2;
+    own += (1 - shared) * deviation ** 2;
     if (together === undefined) continue;
-    groups.set(together.group, (groups.get(together.group) ?? 0) + Math.sqrt(shared) * band);
+    groups.set(together.group, (groups.get(together.group) ?? 0) + Math.sqrt(shared) * deviation);
   }
   for (const sum of groups.values()) own += sum ** 2;
   return own;
-}
-
-/** From p50 to p90, at the first horizon. */
-function bandOf([p50, p90]: readonly (readonly number[])[]): number {
-  return Math.max(0, (p90![0] ?? 0) - (p50![0] ?? 0));
 }
