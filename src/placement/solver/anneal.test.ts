@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Built, costOf, generateInstance, nearestFeasible, ProblemBuilder, solve } from '../index.ts';
 import { SeededDraws } from '../instance/random.ts';
-import { anneal } from './anneal.ts';
+import { anneal, LEGS_FRESH, LEGS_WARM } from './anneal.ts';
 import { check } from './check.ts';
 import { Dual, RATES_FRESH } from './dual.ts';
 import { NOWHERE } from './problem.ts';
@@ -44,7 +44,7 @@ describe('annealing a small problem', () => {
     { seed: 5, highsUsd: 14.755089 },
   ])('comes to what a mixed-integer solver finds (seed $seed)', ({ seed, highsUsd }) => {
     const { problem, names } = tight({ seed, steady: true });
-    const before = solve(problem, { seed, budget: { annealSteps: 0 } });
+    const before = solve(problem, { seed, budget: { annealSteps: 0, annealStepsWarm: 0 } });
     const after = solve(problem, { seed });
     expect(before.cost.total).toBeGreaterThan(1.003 * highsUsd);
     expect(after.cost.total).toBeLessThan(1.002 * highsUsd);
@@ -80,7 +80,8 @@ describe('annealing a small problem', () => {
           30,
           RATES_FRESH,
         );
-        const place = anneal(problem, dual, from, random, 3000);
+        const legs = seed % 2 === 0 ? LEGS_FRESH : LEGS_WARM;
+        const place = anneal(problem, dual, from, random, { legs, steps: 3000 });
         const before = costOf(problem, from).total;
         expect(costOf(problem, place).total).toBeLessThanOrEqual(before * (1 + 1e-9));
         expect(check(problem, names, place).violations).toEqual([]);
@@ -90,6 +91,26 @@ describe('annealing a small problem', () => {
       }),
       { numRuns: 40 },
     );
+  });
+
+  it('brings exchanges that pay for both their moves to a round whose nodes are nearly full', () => {
+    let without = 0;
+    let withIt = 0;
+    let stays = 0;
+    for (let seed = 1; seed <= 6; seed++) {
+      const { problem } = tight({ seed, shards: 80, nodes: 8, utilisation: 0.75 });
+      const { place: start } = solve(problem, { seed });
+      const random = new SeededDraws(seed);
+      for (let i = 0; i < problem.loadMean.length; i += problem.dims) {
+        const factor = 0.6 + 0.8 * random.next();
+        for (let d = 0; d < problem.dims; d++) problem.loadMean[i + d]! *= factor;
+      }
+      const now = { ...problem, start };
+      stays += costOf(now, start).total;
+      without += solve(now, { seed, budget: { annealStepsWarm: 0 } }).cost.total;
+      withIt += solve(now, { seed }).cost.total;
+    }
+    expect(stays - withIt).toBeGreaterThan(1.02 * (stays - without));
   });
 
   it('judges an exchange by what it changes', () => {

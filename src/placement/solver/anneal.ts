@@ -19,18 +19,20 @@ import { NOWHERE, type Problem, regionAllowed } from './problem.ts';
 import { State } from './state.ts';
 
 /** Heats are shares of what a shard costs on average, without nodes' prices. `bend`: the least; it is 1 from `BENT_AT` on. */
-interface Leg {
+export interface Leg {
   hot: number;
   bend: number;
 }
 
 /** First what is near, then twice anew, then what is near the best of those. Tuned on 200 shards, 12 nodes, steady and not. */
-const LEGS: readonly Leg[] = [
+export const LEGS_FRESH: readonly Leg[] = [
   { hot: 0.05, bend: 1 },
   { hot: 0.08, bend: 0.03 },
   { hot: 0.08, bend: 0.03 },
   { hot: 0.02, bend: 1 },
 ];
+/** Where shards run already: only near what is there, since every step costs its move. */
+export const LEGS_WARM: readonly Leg[] = [{ hot: 0.01, bend: 1 }];
 const COLD = 5e-4;
 const BENT_AT = 0.7;
 /** A region is tried where it is dearer than the best one by at most this share of what a shard costs on average. */
@@ -48,11 +50,11 @@ export function anneal(
   dual: Dual,
   from: Int32Array,
   draws: SeededDraws,
-  steps: number,
+  { legs, steps }: { legs: readonly Leg[]; steps: number },
 ): Int32Array {
   const annealing = new Annealing(problem, dual, draws, from);
   let best = from;
-  if (annealing.unitUsd > 0) for (const leg of LEGS) best = annealing.run(best, leg, steps);
+  if (annealing.unitUsd > 0) for (const leg of legs) best = annealing.run(best, leg, steps);
   return best;
 }
 

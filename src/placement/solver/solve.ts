@@ -11,13 +11,14 @@
  *
  * A warm round (there is a current placement): prices from what nodes carry, a short ascent; what must leave or is nowhere is
  * inserted; then only shards whose priced best choice is another one, or whose node stands out, are tried, largest first,
- * and what they touch. Every step must pay for its move.
+ * and what they touch. Every step must pay for its move. A small problem is annealed for a moment: nodes that are nearly full
+ * gain by exchanges, which single steps do not see.
  *
  * Guarantees: hard constraints hold in what it moves; the same problem and seed give the same answer; budgets are counts.
  */
 import { SeededDraws } from '../instance/random.ts';
 import type { CostParts } from '../instance/types.ts';
-import { anneal } from './anneal.ts';
+import { anneal, LEGS_FRESH, LEGS_WARM } from './anneal.ts';
 import { Candidates } from './candidates.ts';
 import { Company } from './company.ts';
 import { Dual, RATES_FRESH, RATES_WARM } from './dual.ts';
@@ -51,6 +52,8 @@ export interface SolveBudget {
   exchangesMax: number;
   /** Steps of each leg of annealing at the end of a fresh search of a small problem; fewer where shards are few. */
   annealSteps: number;
+  /** And at the end of a warm round of one. */
+  annealStepsWarm: number;
   /** Warm rounds after a fresh search until one moves nothing. */
   settleRounds: number;
 }
@@ -68,6 +71,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   exchangeShareWarm: 0.01,
   exchangesMax: 3_000,
   annealSteps: 400_000,
+  annealStepsWarm: 20_000,
   settleRounds: 6,
 };
 
@@ -92,6 +96,7 @@ export interface SolveResult {
 /** From here on a problem is large enough that exchanges leave little, and annealing takes too long. */
 const ANNEALED_SHARDS_MAX = 2_000;
 const ANNEAL_STEPS_PER_SHARD = 2_000;
+const ANNEAL_STEPS_PER_SHARD_WARM = 80;
 /** A pass that saves less than this share of the cost is the last. */
 const PASS_GAIN_MIN = 5e-5;
 /**
@@ -196,9 +201,11 @@ function solveFresh(
   }
   dual.scarcityShare = 0;
   progress('annealing', 0);
-  const steps =
-    shardCount > ANNEALED_SHARDS_MAX ? 0 : Math.min(budget.annealSteps, ANNEAL_STEPS_PER_SHARD * shardCount);
-  const place = steps > 0 ? anneal(problem, dual, state.place, draws, steps) : state.place;
+  const steps = Math.min(budget.annealSteps, ANNEAL_STEPS_PER_SHARD * shardCount);
+  const place =
+    shardCount <= ANNEALED_SHARDS_MAX
+      ? anneal(problem, dual, state.place, draws, { legs: LEGS_FRESH, steps })
+      : state.place;
   return { place, dual, looked: search.looked, accepted: search.accepted };
 }
 
@@ -261,7 +268,11 @@ function warmRound(
     if (search.accepted === accepted && dual.scarcityShare === 0) break;
   }
   dual.scarcityShare = 0;
-  const after = squeezed(inserter, draws);
+  let after = squeezed(inserter, draws);
+  if (shardCount <= ANNEALED_SHARDS_MAX) {
+    const steps = Math.min(budget.annealStepsWarm, ANNEAL_STEPS_PER_SHARD_WARM * shardCount);
+    after = anneal(problem, dual, after, draws, { legs: LEGS_WARM, steps });
+  }
   progress('certificate', 0);
   const found = costOf(problem, after);
   const moves =
