@@ -10,7 +10,7 @@
  * those in other regions are part of a region's value, and a primary that goes to one is promoted: no bytes, little work.
  */
 import type { ProcessId, Region } from '../model/ids.ts';
-import type { LatencyPromise, PlacementNode, PlacementShard } from '../model/loop.ts';
+import type { LatencyPromise, MetricForecast, PlacementNode, PlacementShard } from '../model/loop.ts';
 import { CPU_SHARE_MAX } from './constraints/capacity.ts';
 import { HOLD_CONSTRAINTS } from './constraints/place-constraints.ts';
 import { DEFAULT_PRICES, type Prices } from './defaults.ts';
@@ -260,24 +260,13 @@ export class ClusterProblem {
     const first = this.firstStep(s);
     for (let t = 0; t < p.steps; t++) {
       const at = s * p.dims + t * 3;
-      const band = ({ quantiles: [p50, p90, p99] }: typeof cpu) => {
-        const spread = (step: number) => {
-          const median = p50[step] ?? 0;
-          return deviationOf(median, p90[step] ?? median, p99[step] ?? median);
-        };
-        if (t <= first) return spread(t);
-        const base = p50[first] ?? 0;
-        // Of a shard that sleeps now nothing tells how wide it is for its mean.
-        if (!(base > 0)) return spread(t);
-        return Math.min(spread(t), Math.max(1, (p50[t] ?? 0) / base) * spread(first));
-      };
       p.loadMean[at] = cpu.quantiles[0][t] ?? 0;
-      p.loadVariance[at] = band(cpu) ** 2;
+      p.loadVariance[at] = deviationAt(cpu, t, first) ** 2;
       p.loadMean[at + 1] = Math.max(memory.quantiles[0][t] ?? 0, shard.stateBytes);
-      p.loadVariance[at + 1] = band(memory) ** 2;
+      p.loadVariance[at + 1] = deviationAt(memory, t, first) ** 2;
       p.loadMean[at + 2] = (networkIn.quantiles[0][t] ?? 0) + (networkOut.quantiles[0][t] ?? 0);
       // What comes in and what goes out rise together.
-      p.loadVariance[at + 2] = (band(networkIn) + band(networkOut)) ** 2;
+      p.loadVariance[at + 2] = (deviationAt(networkIn, t, first) + deviationAt(networkOut, t, first)) ** 2;
     }
   }
 
@@ -427,6 +416,17 @@ export class ClusterProblem {
       if (p.loadMean[s * p.dims]! >= SATURATING_SHARE * Math.max(soon, 1e-12)) p.saturating[s] = 1;
     }
   }
+}
+
+/** Standard deviation of a metric in a step, beyond `first` no wider for its mean than there. */
+function deviationAt(metric: MetricForecast, t: number, first: number): number {
+  const [p50, p90, p99] = metric.quantiles;
+  const median = p50[t] ?? 0;
+  const spread = deviationOf(median, p90[t] ?? median, p99[t] ?? median);
+  const base = p50[first] ?? 0;
+  // Of a shard that sleeps now nothing tells how wide it is for its mean.
+  if (t <= first || !(base > 0)) return spread;
+  return Math.min(spread, Math.max(1, median / base) * deviationAt(metric, first, first));
 }
 
 /** Kinds of shards by which builds can read their state: (service, version) as small numbers. */
