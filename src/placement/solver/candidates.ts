@@ -21,7 +21,7 @@ export class Candidates {
   readonly #changes: Int32Array;
   readonly #pressure: Float64Array;
   readonly #regionPressure: Float64Array;
-  readonly #look = new Int32Array(Math.max(WHOLE_MAX, LEAST_PRESSED + DRAWN));
+  readonly #look = new Int32Array(LEAST_PRESSED + DRAWN);
 
   constructor(state: State, draws: SeededDraws) {
     this.#state = state;
@@ -33,6 +33,11 @@ export class Candidates {
     this.#changes = new Int32Array(regionCount).fill(1 << 30);
     this.#pressure = new Float64Array(nodeCount);
     this.#regionPressure = new Float64Array(regionCount);
+  }
+
+  /** How many nodes a look takes at most. */
+  get most(): number {
+    return Math.max(WHOLE_MAX, LEAST_PRESSED + DRAWN);
   }
 
   /** All open nodes of a region, in no promised order. */
@@ -49,7 +54,7 @@ export class Candidates {
     for (let i = 0; i < LEAST_PRESSED; i++) look[i] = nodes[i]!;
     const rest = nodes.length - LEAST_PRESSED;
     for (let i = 0; i < DRAWN; i++) look[LEAST_PRESSED + i] = nodes[LEAST_PRESSED + this.#draws.below(rest)]!;
-    return look.subarray(0, LEAST_PRESSED + DRAWN);
+    return look;
   }
 
   /** How pressed a region's least pressed nodes are: tells regions apart that cost the same. */

@@ -7,6 +7,7 @@
  * capacity is scarce before a single shard is moved.
  */
 import { NOWHERE, type Problem, RESOURCE_COUNT, regionAllowed, SPREAD, sourceRegion } from './problem.ts';
+import type { Sample } from './sample.ts';
 import { Supply } from './supply.ts';
 import { Trial } from './trial.ts';
 
@@ -19,6 +20,9 @@ const SQUARE_MEMORY = 0.95;
 /** A price below this share of a full node's moves as if it were that much. */
 const RELATIVE_MIN = 0.01;
 
+/** Of the iterations, where there is a coarse sample for the first ones. */
+const COARSE_SHARE = 2 / 3;
+
 /** From nothing, and from prices that were right a round ago. */
 export const RATES_FRESH = { from: 1.5, to: 0.01 };
 export const RATES_WARM = { from: 0.2, to: 0.01 };
@@ -28,6 +32,8 @@ export class Dual {
   readonly supply: Supply;
   /** Dollars an hour for a unit of effective load: `[r * dims + d]`. */
   readonly prices: Float64Array;
+  /** Counts changes of prices: what was worked out at another count no longer holds. */
+  version = 0;
   /** 0: scarcity is not asked. */
   scarcityShare = 0;
   /** After {@link choose}: the best regions, the primary's first. */
@@ -48,6 +54,10 @@ export class Dual {
   /** Where each shard's primary and first standby were cheapest last: a good first guess spares looking at most regions. */
   readonly #last: Uint16Array;
   readonly #lastStandby: Uint16Array;
+  /** What {@link choose} found at the current prices: asked for by one pass after the other. NaN: not asked yet. */
+  #choiceUsd = new Float64Array(0);
+  #choice = new Uint16Array(0);
+  #choicesOf = -1;
   readonly #taken: Int32Array;
   readonly #trial: Int32Array;
   /** How many replicas of one shard a region can hold: `[spread * regionCount + r]`. */
@@ -102,6 +112,7 @@ export class Dual {
   /** To be called after prices were changed. */
   refresh(): void {
     const { regionCount, dims } = this.problem;
+    this.version++;
     this.#priced.fill(0);
     this.#scarce.fill(0);
     this.sums.fill(0);
@@ -121,10 +132,32 @@ export class Dual {
    * @returns dollars an hour; Infinity where no region may hold it. {@link chosen} holds the regions.
    */
   choose(s: number): number {
+    this.price(s);
+    if (this.problem.frozen[s] === 1) return this.#frozen(s);
+    const { chosen } = this;
+    const { width, shardCount } = this.problem;
+    if (this.#choicesOf !== this.version) {
+      if (this.#choiceUsd.length === 0) {
+        this.#choiceUsd = new Float64Array(shardCount);
+        this.#choice = new Uint16Array(shardCount * width);
+      }
+      this.#choiceUsd.fill(Number.NaN);
+      this.#choicesOf = this.version;
+    }
+    const known = this.#choiceUsd[s]!;
+    if (known < Number.POSITIVE_INFINITY) {
+      for (let k = 0; k <= this.problem.standbys[s]!; k++) chosen[k] = this.#choice[s * width + k]!;
+      return known;
+    }
+    const usd = this.#chooseAnew(s);
+    this.#choiceUsd[s] = usd;
+    for (let k = 0; k <= this.problem.standbys[s]!; k++) this.#choice[s * width + k] = chosen[k]!;
+    return usd;
+  }
+
+  #chooseAnew(s: number): number {
     const { problem, chosen } = this;
     const { regionCount, nodeRegion, value, allowed, regionWords, moveHours } = problem;
-    this.price(s);
-    if (problem.frozen[s] === 1) return this.#frozen(s);
     const source = sourceRegion(problem, s);
     const count = problem.standbys[s]!;
     const room = this.room;
@@ -161,6 +194,13 @@ export class Dual {
     return best;
   }
 
+  /** Gives back the room of what was kept for the next question. */
+  forget(): void {
+    this.#choiceUsd = new Float64Array(0);
+    this.#choice = new Uint16Array(0);
+    this.#choicesOf = -1;
+  }
+
   /** Adds the effective load of {@link chosen} to `demand`, `times` over. */
   addChosen(s: number, demand: Float64Array, times: number): void {
     const { problem, chosen } = this;
@@ -182,12 +222,14 @@ export class Dual {
    *
    * @param sample shards that stand for all
    * @param weights how many shards each stands for; without, all for the same number
+   * @param coarse fewer shards that stand for all in most of the iterations: far from the right prices little tells which way they lie
    */
   ascend(
     sample: Int32Array,
     iterations: number,
     rates: { from: number; to: number },
     weights?: Float64Array,
+    coarse?: Sample,
   ): void {
     const { regionCount, dims, shardCount } = this.problem;
     const size = regionCount * dims;
@@ -197,8 +239,10 @@ export class Dual {
     const mean = new Float64Array(size);
     const square = new Float64Array(size);
     const each = () => new Float64Array(sample.length).fill(shardCount / Math.max(1, sample.length));
-    const trial = new Trial(this, sample, weights ?? each());
+    const fineFrom = coarse === undefined ? 0 : Math.round(COARSE_SHARE * iterations);
+    let trial = new Trial(this, coarse?.shards ?? sample, coarse?.weights ?? weights ?? each());
     for (let i = 0; i < iterations; i++) {
+      if (i === fineFrom && i > 0) trial = new Trial(this, sample, weights ?? each());
       demand.fill(0);
       supplied.fill(0);
       trial.addDemand(demand);

@@ -7,12 +7,8 @@ import { PLACE_CONSTRAINTS } from '../constraints/place-constraints.ts';
 import type { Problem } from './problem.ts';
 
 export { isHere as startedOn } from '../constraints/constraint.ts';
+export { allAllow as eligible } from '../constraints/place-constraints.ts';
 export { apart } from '../constraints/spread.ts';
-
-export function eligible(problem: Problem, s: number, n: number, standby: boolean): boolean {
-  for (const constraint of PLACE_CONSTRAINTS) if (!constraint.allows(problem, s, n, standby)) return false;
-  return true;
-}
 
 const OF_THOSE_THERE = PLACE_CONSTRAINTS.filter(({ newcomersOnly }) => newcomersOnly !== true);
 

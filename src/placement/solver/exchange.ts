@@ -24,6 +24,8 @@ const NODES_LOOKED_AT = 5;
 const NODES_TRIED = 2;
 /** Replicas in a row that are not worth sending away before no other is asked. */
 const REFUSED_MAX = 8;
+/** Shards in a row that a pass cannot bring in before it ends: those that pay most were first. */
+const PASS_REFUSED_MAX = 100;
 /** A step must save this share of what its shard costs: less is rounding. */
 const GAIN_SHARE_MIN = 1e-6;
 
@@ -40,9 +42,16 @@ export class Exchange {
   readonly #from: Int32Array;
   #slots = new Int32Array(0);
   readonly #came = new Map<number, number[]>();
-  /** Loss of the replica in a slot, by the node it was computed on. */
+  /** Loss of the replica in a slot, and what it was computed for: its node, a standby's primary's region, and prices. */
   readonly #loss: Float64Array;
-  readonly #lossOn: Int32Array;
+  readonly #lossOf: Int32Array;
+  #pricesOf = -1;
+  /** After a node was ranked: slots that may leave and what each loses for the room it gives. */
+  readonly #leavers: number[] = [];
+  readonly #ranks: number[] = [];
+  /** Dimensions of the node at hand whose room is worth something: how many, and which. */
+  #scarce = 0;
+  readonly #scarceDims: Int32Array;
   /** Of the node at hand, by dimension: what is beyond full, and what a share of it is worth. */
   readonly #over: Float64Array;
   readonly #worth: Float64Array;
@@ -59,7 +68,8 @@ export class Exchange {
     this.#over = new Float64Array(dims);
     this.#worth = new Float64Array(dims);
     this.#loss = new Float64Array(shardCount * width);
-    this.#lossOn = new Int32Array(shardCount * width).fill(NOWHERE);
+    this.#lossOf = new Int32Array(shardCount * width).fill(NOWHERE);
+    this.#scarceDims = new Int32Array(dims);
     this.#old = new Int32Array((1 + EJECTED_MAX) * width);
   }
 
@@ -73,7 +83,8 @@ export class Exchange {
     this.#slots = new Int32Array(from[this.problem.nodeCount]!);
     for (let i = 0; i < place.length; i++) if (place[i]! >= 0) this.#slots[next[place[i]!]!++] = i;
     this.#came.clear();
-    this.#lossOn.fill(NOWHERE);
+    if (this.#pricesOf !== this.dual.version) this.#lossOf.fill(NOWHERE);
+    this.#pricesOf = this.dual.version;
   }
 
   /** Lets shards leave nodes that are beyond full, those first that lose least by it. */
@@ -83,7 +94,8 @@ export class Exchange {
     for (let n = 0; n < problem.nodeCount; n++) {
       if (!state.isFull(n)) continue;
       this.#weigh(n);
-      for (const slot of this.#byLoss(n, NOWHERE)) {
+      this.#rank(n, NOWHERE, Number.POSITIVE_INFINITY);
+      for (let slot = this.#nextByLoss(); slot >= 0; slot = this.#nextByLoss()) {
         if (!state.isFull(n)) break;
         const s = (slot / problem.width) | 0;
         if (state.place[slot] === n && this.search.relocate(s)) this.#settled(s);
@@ -119,7 +131,13 @@ export class Exchange {
     }
     wrong.sort((a, b) => slack[b]! - slack[a]! || a - b);
     let saved = 0;
-    for (const s of wrong.slice(0, Math.ceil(tries))) saved += this.bringIn(s, slot[s]!, region[s]!);
+    let refused = 0;
+    for (const s of wrong.slice(0, Math.ceil(tries))) {
+      const usd = this.bringIn(s, slot[s]!, region[s]!);
+      saved += usd;
+      refused = usd > 0 ? 0 : refused + 1;
+      if (refused === PASS_REFUSED_MAX) break;
+    }
     return saved;
   }
 
@@ -213,7 +231,8 @@ export class Exchange {
     state.put(s, k, n);
     if (state.overload[n]! > 0) {
       this.#weigh(n);
-      for (const slot of this.#byLoss(n, s)) {
+      this.#rank(n, s, limit);
+      for (let slot = this.#nextByLoss(); slot >= 0; slot = this.#nextByLoss()) {
         const full = state.isFull(n);
         const relief = state.remove((slot / width) | 0, slot % width);
         // What fills a node beyond full must leave; what only crowds it leaves where that is worth it.
@@ -334,6 +353,7 @@ export class Exchange {
     const { problem, state } = this;
     const { dims, headroom, stepWeight, excessUsdPerHour } = problem;
     const full = problem.overloadUsdPerHour[n]!;
+    this.#scarce = 0;
     for (let d = 0; d < dims; d++) {
       const share = state.shareOf(n, d);
       const over = Math.max(0, share - headroom) / (1 - headroom);
@@ -341,59 +361,69 @@ export class Exchange {
       this.#over[d] = Math.max(0, share - problem.fullShare[d % 3]!);
       this.#worth[d] =
         weight * ((2 * full * over) / (1 - headroom) + (this.#over[d]! > 0 ? excessUsdPerHour : 0));
+      if (this.#worth[d]! > 0) this.#scarceDims[this.#scarce++] = d;
     }
   }
 
-  /** Slots on `n` that may leave, those first that lose least for the room they give; without those of `but`. */
-  *#byLoss(n: number, but: number): Generator<number> {
-    const { problem, state } = this;
+  /** Finds who may leave `n`, without the replicas of `but` and those that alone lose `limit` or more; {@link #nextByLoss} takes them in order. */
+  #rank(n: number, but: number, limit: number): void {
+    this.#leavers.length = 0;
+    this.#ranks.length = 0;
+    for (let i = this.#from[n]!; i < this.#from[n + 1]!; i++) this.#consider(this.#slots[i]!, n, but, limit);
+    for (const slot of this.#came.get(n) ?? [])
+      if (!this.#leavers.includes(slot)) this.#consider(slot, n, but, limit);
+  }
+
+  #consider(slot: number, n: number, but: number, limit: number): void {
+    const { state, problem } = this;
     const { width, dims, capacity, loadMean, standbyShare } = problem;
-    const slots: number[] = [];
-    const ranks: number[] = [];
-    const consider = (slot: number) => {
-      const s = (slot / width) | 0;
-      if (s === but || state.place[slot] !== n || problem.frozen[s] === 1) return;
-      const standby = slot % width > 0;
-      let room = 0;
-      for (let d = 0; d < dims; d++) {
-        const worth = this.#worth[d]!;
-        if (worth <= 0) continue;
-        const part = standby ? standbyShare[d % 3]! : 1;
-        const share = (part * loadMean[s * dims + d]!) / capacity[n * 3 + (d % 3)]!;
-        const over = this.#over[d]!;
-        room += worth * (over > 0 ? Math.min(share, over) : share);
-      }
-      const loss = this.#lossOf(slot, n);
-      if (room <= 0 || loss === Number.POSITIVE_INFINITY) return;
-      slots.push(slot);
-      ranks.push(loss / room);
-    };
-    for (let i = this.#from[n]!; i < this.#from[n + 1]!; i++) consider(this.#slots[i]!);
-    for (const slot of this.#came.get(n) ?? []) if (!slots.includes(slot)) consider(slot);
-    // Few are asked for: looking for the least each time is less work than sorting.
-    while (slots.length > 0) {
-      let least = 0;
-      for (let i = 1; i < slots.length; i++) {
-        const by = ranks[i]! - ranks[least]!;
-        if (by < 0 || (by === 0 && slots[i]! < slots[least]!)) least = i;
-      }
-      const slot = slots[least]!;
-      const last = slots.pop()!;
-      const lastRank = ranks.pop()!;
-      if (least < slots.length) {
-        slots[least] = last;
-        ranks[least] = lastRank;
-      }
-      yield slot;
+    const s = (slot / width) | 0;
+    if (s === but || state.place[slot] !== n || problem.frozen[s] === 1) return;
+    const loss = this.#lossFrom(slot, n);
+    if (loss >= limit) return;
+    const standby = slot % width > 0;
+    let room = 0;
+    for (let i = 0; i < this.#scarce; i++) {
+      const d = this.#scarceDims[i]!;
+      const part = standby ? standbyShare[d % 3]! : 1;
+      const share = (part * loadMean[s * dims + d]!) / capacity[n * 3 + (d % 3)]!;
+      const over = this.#over[d]!;
+      room += this.#worth[d]! * (over > 0 && over < share ? over : share);
     }
+    if (room <= 0) return;
+    this.#leavers.push(slot);
+    this.#ranks.push(loss / room);
+  }
+
+  /** The slot that loses least for the room it gives, which is then no longer among them; NOWHERE where none is left. */
+  #nextByLoss(): number {
+    const slots = this.#leavers;
+    const ranks = this.#ranks;
+    if (slots.length === 0) return NOWHERE;
+    // Few are asked for: looking for the least each time is less work than sorting.
+    let least = 0;
+    for (let i = 1; i < slots.length; i++) {
+      const by = ranks[i]! - ranks[least]!;
+      if (by < 0 || (by === 0 && slots[i]! < slots[least]!)) least = i;
+    }
+    const slot = slots[least]!;
+    const last = slots.pop()!;
+    const lastRank = ranks.pop()!;
+    if (least < slots.length) {
+      slots[least] = last;
+      ranks[least] = lastRank;
+    }
+    return slot;
   }
 
   /** What a replica's best other region costs more an hour than where it is, the price here not counted. */
-  #lossOf(slot: number, n: number): number {
-    if (this.#lossOn[slot] === n) return this.#loss[slot]!;
+  #lossFrom(slot: number, n: number): number {
     const { problem, dual, state } = this;
     const { width, regionCount, nodeRegion, value, egressUsdPerGb, moveHours } = problem;
     const s = (slot / width) | 0;
+    const beside = slot === s * width ? 0 : nodeRegion[Math.max(0, state.place[s * width]!)]!;
+    const of = n * regionCount + beside;
+    if (this.#lossOf[slot] === of) return this.#loss[slot]!;
     const source = sourceRegion(problem, s);
     const region = nodeRegion[n]!;
     dual.price(s);
@@ -409,8 +439,8 @@ export class Exchange {
         if (usd < best) best = usd;
       }
     } else {
-      const from = nodeRegion[Math.max(0, state.place[s * width]!)]! * regionCount;
-      here = standbyUsd(problem, s, from / regionCount, n);
+      const from = beside * regionCount;
+      here = standbyUsd(problem, s, beside, n);
       for (let r = 0; r < regionCount; r++) {
         if (r === region || !regionAllowed(problem, s, r)) continue;
         const usd =
@@ -420,7 +450,7 @@ export class Exchange {
         if (usd < best) best = usd;
       }
     }
-    this.#lossOn[slot] = n;
+    this.#lossOf[slot] = of;
     this.#loss[slot] = best - here;
     return best - here;
   }

@@ -29,6 +29,16 @@ export interface Sample {
   weights: Float64Array;
 }
 
+/** A sample of so many for a sample that is twice as large or more; undefined where it is not. */
+export function coarseOf(
+  problem: Problem,
+  most: number,
+  fine: Sample,
+  draws: SeededDraws,
+): Sample | undefined {
+  return fine.shards.length < 2 * most ? undefined : sampleOf(problem, most, draws);
+}
+
 /**
  * Shards drawn in proportion to their size (systematically: every so much load), the largest all: the few that carry most of the
  * load decide prices, and one in ten of those drawn evenly would say little.

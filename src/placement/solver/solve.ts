@@ -27,7 +27,7 @@ import { Inserter } from './insert.ts';
 import { insertNowhere, priceFromLoads, startOf } from './missing.ts';
 import { costOf, movesOf, primaryUsd, standbyUsd } from './objective.ts';
 import type { Problem } from './problem.ts';
-import { bySize, sampleOf } from './sample.ts';
+import { bySize, coarseOf, sampleOf } from './sample.ts';
 import { Search } from './search.ts';
 import { State } from './state.ts';
 
@@ -38,6 +38,9 @@ export interface SolveBudget {
   /** And in a warm round, whose prices begin near right: a fifth of all, at least so many and at most so many. */
   sampleWarm: number;
   sampleWarmMax: number;
+  /** Fewer do in the first four fifths of the iterations, fresh and warm, where twice as many or more stand for all. */
+  sampleCoarse: number;
+  sampleCoarseWarm: number;
   iterationsFresh: number;
   iterationsWarm: number;
   /** Further ones where staying costs much more than the bound: the world has changed. */
@@ -62,6 +65,8 @@ export const DEFAULT_BUDGET: SolveBudget = {
   sample: 100_000,
   sampleWarm: 4_000,
   sampleWarmMax: 20_000,
+  sampleCoarse: 16_000,
+  sampleCoarseWarm: 5_000,
   iterationsFresh: 150,
   iterationsWarm: 30,
   iterationsFar: 100,
@@ -100,8 +105,8 @@ const ANNEAL_STEPS_PER_SHARD_WARM = 80;
 /** A pass that saves less than this share of the cost is the last. */
 const PASS_GAIN_MIN = 5e-5;
 /**
- * A round that saves less than this share of the cost in all is noise against what the bound leaves open, and moves nothing, unless
- * something must move.
+ * A round that saves less than this share of the cost in all is noise against what the bound leaves open, and moves nothing but what must
+ * move.
  */
 const ROUND_GAIN_MIN = 1e-5;
 /** Both are of problems up to so many shards. Beyond, time is dearer and what is open larger: they grow so many times at most. */
@@ -146,6 +151,7 @@ export function solve(problem: Problem, options: SolveOptions = {}): SolveResult
   }
   progress('certificate', 0);
   const lowerBound = fresh.dual.bound();
+  fresh.dual.forget();
   return {
     place,
     cost: costOf(problem, place),
@@ -170,7 +176,8 @@ function solveFresh(
   progress('prices', 0);
   const dual = new Dual(problem);
   const sample = sampleOf(problem, budget.sample, draws);
-  dual.ascend(sample.shards, budget.iterationsFresh, RATES_FRESH, sample.weights);
+  const coarse = coarseOf(problem, budget.sampleCoarse, sample, draws);
+  dual.ascend(sample.shards, budget.iterationsFresh, RATES_FRESH, sample.weights, coarse);
   const state = new State(problem, startOf(problem));
   const inserter = new Inserter(state, dual, new Candidates(state, draws), company);
   const search = new Search(inserter);
@@ -180,15 +187,15 @@ function solveFresh(
   dual.scarcityShare = 1;
   exchange.relieve();
   const dirty = new Int32Array(shardCount);
-  const passGainMin = PASS_GAIN_MIN * sizeFactor(shardCount, PASS_GAIN_FACTOR_MAX);
+  const passGainMin = PASS_GAIN_MIN * growth(shardCount, PASS_GAIN_FACTOR_MAX);
   for (let pass = 0; pass < budget.passes; pass++) {
     // The last passes ask no price but the objective's own.
     dual.scarcityShare = pass < budget.passes - PASSES_PLAIN ? 1 : 0;
     let count = 0;
+    const before = costOf(problem, state.place).total;
     if (dual.scarcityShare === 0)
       exchange.pass(Math.min(budget.exchangeShare * shardCount, budget.exchangesMax));
     for (const s of order) if (search.couldGain(s)) dirty[count++] = s;
-    const before = costOf(problem, state.place).total;
     const accepted = search.accepted;
     for (let i = 0; i < count; i++) {
       search.relocate(dirty[i]!);
@@ -240,7 +247,8 @@ function warmRound(
   let far = gap() > PRICES_FROM_GAP;
   if (far) {
     // Loads do not tell how scarce a full region is: prices may only have been too low.
-    dual.ascend(sample.shards, budget.iterationsFar, RATES_WARM, sample.weights);
+    const coarse = coarseOf(problem, budget.sampleCoarseWarm, sample, draws);
+    dual.ascend(sample.shards, budget.iterationsFar, RATES_WARM, sample.weights, coarse);
     far = gap() > SCARCITY_FROM_GAP;
   }
   const dirty = new Int32Array(shardCount);
@@ -253,9 +261,11 @@ function warmRound(
   const exchange = new Exchange(search);
   dual.scarcityShare = far ? 1 : 0;
   exchange.relieve();
+  const needed = mayStayAll ? Int32Array.from(problem.start) : far ? undefined : whatMustMove(state);
   for (let pass = 0; pass < passes; pass++) {
     dual.scarcityShare = far && pass < passes - PASSES_PLAIN_WARM ? 1 : 0;
-    if (dual.scarcityShare === 0)
+    // Where little changed the first exchanges gain nearly all that there is, and every one moves several replicas.
+    if (dual.scarcityShare === 0 && (far || pass === 0))
       exchange.pass(Math.min(budget.exchangeShareWarm * shardCount, budget.exchangesMax));
     const outOfLine = nodesOutOfLine(state, inserter.candidates);
     let count = 0;
@@ -275,14 +285,16 @@ function warmRound(
   }
   progress('certificate', 0);
   const found = costOf(problem, after);
-  const moves =
-    !mayStayAll ||
-    stays - found.total >= ROUND_GAIN_MIN * sizeFactor(shardCount, ROUND_GAIN_FACTOR_MAX) * Math.abs(stays);
-  const place = moves ? after : Int32Array.from(problem.start);
+  const least = needed === undefined ? undefined : costOf(problem, needed);
+  const gainMin = ROUND_GAIN_MIN * growth(shardCount, ROUND_GAIN_FACTOR_MAX);
+  const holds = least !== undefined && least.total - found.total < gainMin * Math.abs(stays);
+  const place = holds ? needed! : after;
+  const lowerBound = certify ? dual.bound() : Number.NaN;
+  dual.forget();
   return {
     place,
-    cost: moves ? found : costOf(problem, place),
-    lowerBound: certify ? dual.bound() : Number.NaN,
+    cost: holds ? least : found,
+    lowerBound,
     ...movesOf(problem, place),
     looked: search.looked,
     accepted: search.accepted,
@@ -304,8 +316,14 @@ function squeezed({ problem, state, dual, company }: Inserter, draws: SeededDraw
   return walled.place;
 }
 
-function sizeFactor(shardCount: number, max: number): number {
+function growth(shardCount: number, max: number): number {
   return Math.min(max, Math.max(1, shardCount / GAINS_SHARDS));
+}
+
+/** Where all is once what is nowhere has a place and full nodes are relieved; undefined where that is not enough. */
+function whatMustMove(state: State): Int32Array | undefined {
+  for (let n = 0; n < state.problem.nodeCount; n++) if (state.isFull(n)) return undefined;
+  return Int32Array.from(state.place);
 }
 
 /** Whether everything may stay where it was: no replica is missing or must leave, and no node is beyond full. */

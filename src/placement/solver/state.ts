@@ -10,6 +10,19 @@ import { NOWHERE, type Problem } from './problem.ts';
 /** Loads are sums of many floats: a node counts as full only this far above its capacity. */
 const FULL_TOLERANCE = 1e-9;
 
+/** What one replica adds to a node: by dimension its mean and variance, and its own load at the quantile. */
+interface Weighed {
+  of: number;
+  mean: Float64Array;
+  variance: Float64Array;
+  most: Float64Array;
+}
+
+function weighed(dims: number): Weighed {
+  const zeros = () => new Float64Array(dims);
+  return { of: NOWHERE, mean: zeros(), variance: zeros(), most: zeros() };
+}
+
 export class State {
   readonly problem: Problem;
   readonly place: Int32Array;
@@ -17,6 +30,10 @@ export class State {
   readonly variance: Float64Array;
   readonly overload: Float64Array;
   readonly replicas: Int32Array;
+  /** Share of each node's capacity used at the quantile: `[n * dims + d]`. */
+  readonly #used: Float64Array;
+  /** Dollars an hour of overload for one unit of mean more, as it is now: `[n * dims + d]`. */
+  readonly #slope: Float64Array;
   /** After {@link addUsd}: whether the node would be full in no dimension. */
   fits = true;
   /** After {@link addUsd}: sum of squared shares used, which tells even nodes from uneven ones where none is overloaded. */
@@ -30,6 +47,9 @@ export class State {
   readonly #full: Float64Array;
   /** Sums of shared deviations on each node: `[(n * groups + group) * dims + d]`; empty where no group is known. */
   readonly #together: Float64Array;
+  /** Of the shard that {@link addUsd} was asked for last, as a primary and as a standby. */
+  readonly #primary: Weighed;
+  readonly #standby: Weighed;
 
   constructor(problem: Problem, from?: Int32Array) {
     this.problem = problem;
@@ -39,6 +59,10 @@ export class State {
     this.variance = new Float64Array(nodeCount * dims);
     this.overload = new Float64Array(nodeCount);
     this.replicas = new Int32Array(nodeCount);
+    this.#used = new Float64Array(nodeCount * dims);
+    this.#slope = new Float64Array(nodeCount * dims);
+    this.#primary = weighed(dims);
+    this.#standby = weighed(dims);
     this.#inverse = new Float64Array(nodeCount * dims);
     for (let n = 0; n < nodeCount; n++)
       for (let d = 0; d < dims; d++) this.#inverse[n * dims + d] = 1 / problem.capacity[n * 3 + (d % 3)]!;
@@ -57,9 +81,72 @@ export class State {
     for (let n = 0; n < nodeCount; n++) this.overload[n] = this.#price(n);
   }
 
-  /** Dollars an hour more with a replica of `s` on `n` than without; sets {@link fits} and {@link spreadScore}. */
-  addUsd(s: number, n: number, standby: boolean): number {
-    return this.exchangeUsd(n, s, standby, NOWHERE, false);
+  /**
+   * Dollars an hour more with a replica of `s` on `n` than without; sets {@link fits} and {@link spreadScore}.
+   *
+   * It is where a search spends its time, so a root is only taken where it may matter. Overload is convex in the mean, so what the node's present
+   * slopes ask is the least that a shard can cost; and a load at the quantile is a norm, so beside others a shard adds at most what it is alone,
+   * and in a dimension where even that stays below the headroom it costs nothing.
+   *
+   * @param limit from here on it does not matter how dear it is: what is given back is then this or more, and the two are not set
+   */
+  addUsd(s: number, n: number, standby: boolean, limit = Number.POSITIVE_INFINITY): number {
+    const { together } = this.problem;
+    if (together !== undefined && together.of[s]! >= 0)
+      return this.exchangeUsd(n, s, standby, NOWHERE, false);
+    const own = standby ? this.#standby : this.#primary;
+    if (own.of !== s) this.#weigh(own, s, standby);
+    const { dims, headroom, quantileZ, queueUsdPerHour, excessUsdPerHour } = this.problem;
+    const full = this.problem.overloadUsdPerHour[n]!;
+    const perHeadroom = 1 / (1 - headroom);
+    const { mean, variance } = this;
+    const ownMean = own.mean;
+    const ownVariance = own.variance;
+    const ownMost = own.most;
+    const used = this.#used;
+    const inverse = this.#inverse;
+    const common = this.#common;
+    const weights = this.#weight;
+    const fulls = this.#full;
+    const opening =
+      this.replicas[n] === 0 && this.problem.releasable[n] === 1 ? this.problem.nodeUsdPerHour[n]! : 0;
+    if (limit < Number.POSITIVE_INFINITY) {
+      const slope = this.#slope;
+      let least = opening;
+      for (let d = 0, i = n * dims; d < dims; d++, i++) least += slope[i]! * ownMean[d]!;
+      if (least >= limit) return least;
+    }
+    const fixed = opening - this.overload[n]!;
+    const end = limit - fixed;
+    let usd = 0;
+    let score = 0;
+    let fits = true;
+    for (let d = 0, i = n * dims; d < dims; d++, i++) {
+      const before = used[i]!;
+      const queues = queueUsdPerHour > 0 && d % 3 === 0;
+      if (!queues && before + ownMost[d]! * inverse[i]! <= headroom) {
+        const share = before + ownMean[d]! * inverse[i]!;
+        score += share * share;
+        continue;
+      }
+      const m = mean[i]! + ownMean[d]!;
+      const v = variance[i]! + ownVariance[d]!;
+      const share = (m + quantileZ * Math.sqrt((v > 0 ? v : 0) + common[d]! * m * m)) * inverse[i]!;
+      score += share * share;
+      if (share > headroom) {
+        const over = (share - headroom) * perHeadroom;
+        usd += weights[d]! * full * over * over;
+        if (share > fulls[d]!) {
+          fits = false;
+          usd += weights[d]! * excessUsdPerHour * (share - fulls[d]!);
+        }
+        if (usd >= end) return usd + fixed;
+      }
+      if (queues) usd += weights[d]! * queueUsdPerHour * queueing(share);
+    }
+    this.fits = fits;
+    this.spreadScore = score;
+    return usd + fixed;
   }
 
   /** Dollars an hour more with a replica of `s` on `n` and without one of `t` that is there; NOWHERE is none. Sets what {@link addUsd} does. */
@@ -127,6 +214,19 @@ export class State {
     return usd;
   }
 
+  #weigh(own: Weighed, s: number, standby: boolean): void {
+    const { dims, loadMean, loadVariance, quantileZ } = this.problem;
+    own.of = s;
+    for (let d = 0; d < dims; d++) {
+      const part = standby ? this.#share[d]! : 1;
+      const m = part * loadMean[s * dims + d]!;
+      const v = part * part * loadVariance[s * dims + d]!;
+      own.mean[d] = m;
+      own.variance[d] = v;
+      own.most[d] = m + quantileZ * Math.sqrt(v + this.#common[d]! * m * m);
+    }
+  }
+
   /** Takes a replica away: dollars an hour less (a number at or below zero). */
   remove(s: number, k: number): number {
     const at = s * this.problem.width + k;
@@ -142,35 +242,21 @@ export class State {
 
   /** Highest share of a node's capacity used at the quantile, over all dimensions. */
   pressure(n: number): number {
-    const { dims, quantileZ } = this.problem;
+    const { dims } = this.problem;
+    const used = this.#used;
     let most = 0;
-    for (let d = 0; d < dims; d++) {
-      const i = n * dims + d;
-      const m = this.mean[i]!;
-      const share =
-        (m + quantileZ * Math.sqrt(Math.max(0, this.variance[i]!) + this.#common[d]! * m * m)) *
-        this.#inverse[i]!;
-      if (share > most) most = share;
-    }
+    for (let d = 0, i = n * dims; d < dims; d++, i++) if (used[i]! > most) most = used[i]!;
     return most;
   }
 
   /** Share of a node's capacity used at the quantile in one dimension. */
   shareOf(n: number, d: number): number {
-    const i = n * this.problem.dims + d;
-    const m = this.mean[i]!;
-    const deviation = Math.sqrt(Math.max(0, this.variance[i]!) + this.#common[d]! * m * m);
-    return (m + this.problem.quantileZ * deviation) * this.#inverse[i]!;
+    return this.#used[n * this.problem.dims + d]!;
   }
 
   isFull(n: number): boolean {
-    const { dims, quantileZ } = this.problem;
-    for (let d = 0; d < dims; d++) {
-      const i = n * dims + d;
-      const m = this.mean[i]!;
-      const load = m + quantileZ * Math.sqrt(Math.max(0, this.variance[i]!) + this.#common[d]! * m * m);
-      if (load * this.#inverse[i]! > this.#full[d]!) return true;
-    }
+    const { dims } = this.problem;
+    for (let d = 0, i = n * dims; d < dims; d++, i++) if (this.#used[i]! > this.#full[d]!) return true;
     return false;
   }
 
@@ -223,11 +309,16 @@ export class State {
     for (let d = 0; d < dims; d++) {
       const m = this.mean[at + d]!;
       const v = this.variance[at + d]!;
-      const share =
-        (m + quantileZ * Math.sqrt((v > 0 ? v : 0) + this.#common[d]! * m * m)) * this.#inverse[at + d]!;
+      const deviation = Math.sqrt((v > 0 ? v : 0) + this.#common[d]! * m * m);
+      const share = (m + quantileZ * deviation) * this.#inverse[at + d]!;
+      this.#used[at + d] = share;
+      this.#slope[at + d] = 0;
       if (share > headroom) {
         const over = (share - headroom) * perHeadroom;
         usd += this.#weight[d]! * full * over * over;
+        const perMean = deviation > 0 ? 1 + (quantileZ * this.#common[d]! * m) / deviation : 1;
+        this.#slope[at + d] =
+          2 * this.#weight[d]! * full * over * perHeadroom * perMean * this.#inverse[at + d]!;
         if (share > this.#full[d]!) usd += this.#weight[d]! * excessUsdPerHour * (share - this.#full[d]!);
       }
       if (queueUsdPerHour > 0 && d % 3 === 0) usd += this.#weight[d]! * queueUsdPerHour * queueing(share);

@@ -19,7 +19,8 @@ export class Trial {
   /** By shard of the sample and dimension: mean, and variance as it counts. */
   readonly #mean: Float64Array;
   readonly #variance: Float64Array;
-  /** What a standby's load counts at any prices at least, by resource: the least over the steps. */
+  /** What its load counts at any prices at least, as a primary and as a standby, by resource: the least over the steps. */
+  readonly #primaryLeast: Float64Array;
   readonly #standbyLeast: Float64Array;
   /** Primary's regions that are open to the shard, cheapest first: `[j * regionCount + i]`, and how many. */
   readonly #regions: Uint16Array;
@@ -48,6 +49,7 @@ export class Trial {
     this.#share = Float64Array.from({ length: dims }, (_, d) => problem.standbyShare[d % RESOURCE_COUNT]!);
     this.#mean = new Float64Array(size * dims);
     this.#variance = new Float64Array(size * dims);
+    this.#primaryLeast = new Float64Array(size * RESOURCE_COUNT);
     this.#standbyLeast = new Float64Array(size * RESOURCE_COUNT);
     this.#regions = new Uint16Array(size * regionCount);
     this.#regionsUsd = new Float64Array(size * regionCount);
@@ -100,6 +102,7 @@ export class Trial {
     const means = this.#mean;
     const variances = this.#variance;
     const shares = this.#share;
+    const primaryLeasts = this.#primaryLeast;
     const leasts = this.#standbyLeast;
     const regions = this.#regions;
     const regionsUsd = this.#regionsUsd;
@@ -133,6 +136,11 @@ export class Trial {
         // Prices are at least 0, and what follows is dearer by its own dollars alone.
         if (usd >= best) break;
         const p = regions[here]!;
+        const sum = p * RESOURCE_COUNT;
+        let floor = usd + sums[sum]! * primaryLeasts[ofResource]!;
+        floor +=
+          sums[sum + 1]! * primaryLeasts[ofResource + 1]! + sums[sum + 2]! * primaryLeasts[ofResource + 2]!;
+        if (floor >= best) continue;
         let price = 0;
         for (let d = 0, i = p * dims; d < dims; d++, i++) {
           if (prices[i] === 0) continue;
@@ -212,20 +220,19 @@ export class Trial {
   #weigh(j: number, s: number): void {
     const supply = this.#supply;
     const { dims, loadMean, loadVariance } = this.#problem;
-    const least = this.#standbyLeast.fill(
-      Number.POSITIVE_INFINITY,
-      j * RESOURCE_COUNT,
-      (j + 1) * RESOURCE_COUNT,
-    );
+    const ofResource = j * RESOURCE_COUNT;
+    for (const least of [this.#primaryLeast, this.#standbyLeast])
+      least.fill(Number.POSITIVE_INFINITY, ofResource, ofResource + RESOURCE_COUNT);
     for (let d = 0; d < dims; d++) {
       const mean = loadMean[s * dims + d]!;
       const variance = supply.countedVariance(d, mean, loadVariance[s * dims + d]!);
       this.#mean[j * dims + d] = mean;
       this.#variance[j * dims + d] = variance;
       const share = this.#share[d]!;
-      const counts = supply.leastEffectiveEver(d, share * mean, share * share * variance);
-      const i = j * RESOURCE_COUNT + (d % RESOURCE_COUNT);
-      if (counts < least[i]!) least[i] = counts;
+      const i = ofResource + (d % RESOURCE_COUNT);
+      this.#primaryLeast[i] = Math.min(this.#primaryLeast[i]!, supply.leastEffectiveEver(d, mean, variance));
+      const standby = supply.leastEffectiveEver(d, share * mean, share * share * variance);
+      this.#standbyLeast[i] = Math.min(this.#standbyLeast[i]!, standby);
     }
   }
 }
