@@ -1,7 +1,8 @@
 /** Maxima of a batch expert beside the row's own: believed where they were right, never worse than silence. */
 import { describe, expect, it } from 'vitest';
+import { Voices } from './bank/voices.ts';
 import type { BatchExpert } from './batch-expert.ts';
-import { answersMaxima, BatchMaxima, type MaximaExpert, MaximaReach } from './batch-maxima.ts';
+import { answersMaxima, BatchMaxima, type MaximaExpert } from './batch-maxima.ts';
 
 const values = Float64Array.from({ length: 400 }, (_, t) => 10 + ((t * 7919) % 90));
 
@@ -83,29 +84,25 @@ describe('maxima from outside', () => {
     expect([...mixed]).toEqual([...mixed].sort((a, b) => a - b));
   });
 
+  it('are heard where they are mixed, and only there', () => {
+    const voices = new Voices(2);
+    const heard = (expert: MaximaExpert) => {
+      voices.clear();
+      voices.hear(40, 1);
+      const maxima = new BatchMaxima(expert, { values, stepS: 60, t0: 0 }, windows);
+      maxima.ask([300], undefined);
+      maxima.mix(300, 0, own(), voices);
+      return voices.deviation();
+    };
+    const most = Math.max(...values.subarray(300, 320));
+    expect(heard(knowing(40 / most))).toBeCloseTo(0, 4);
+    expect(heard(knowing(1))).toBeGreaterThan((most - 40) / 4);
+    expect(heard(knowing(Number.NaN))).toBe(0);
+  });
+
   it('are asked only of an expert that has them for any window', () => {
     const plain: BatchExpert = { ...knowing(1), forecastMax: undefined };
     expect(answersMaxima(plain)).toBe(false);
     expect(answersMaxima(knowing(1))).toBe(true);
-  });
-});
-
-describe('the reach of maxima', () => {
-  const given = () => Float64Array.of(80, 85, 90);
-  const settledBy = (settled: number) => {
-    const reach = new MaximaReach(values, windows);
-    for (let origin = 20; origin < 320; origin += 10) reach.keep(origin, 0, given());
-    reach.settle(settled);
-    const out = given();
-    reach.put(out);
-    return [...out];
-  };
-
-  it('grows where they come higher than p90 too often, once their windows are over', () => {
-    expect(settledBy(39)).toEqual([...given()]);
-    const [p50, p90, p99] = settledBy(400);
-    expect(p50).toBe(80);
-    expect(p90).toBeGreaterThan(85.7);
-    expect(p99).toBeGreaterThanOrEqual(p90!);
   });
 });

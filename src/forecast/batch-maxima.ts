@@ -4,6 +4,7 @@
  *
  * Invariants: an answer that is not finite is no vote; without one the row's own answer stays as it is; quantiles ascend.
  */
+import type { Voices } from './bank/voices.ts';
 import { type BatchExpert, writeBatchWindows } from './batch-expert.ts';
 import { sinh } from './powers.ts';
 
@@ -13,9 +14,6 @@ export const MAXIMA_TUNED = {
   power: 2,
   /** Scores that the first say is worth. */
   prior: 6,
-  /** Step with which the reach of the mixture's p90 and p99 above its p50 is learnt, on a log scale, per answer. */
-  reachRate: 0.03,
-  reachMost: 0.5,
 };
 const LEVELS = [0.5, 0.9, 0.99] as const;
 /** No answer counts as more than so many times the row's own p99: nothing explodes. */
@@ -99,8 +97,12 @@ export class BatchMaxima {
     for (const origin of this.#answers.keys()) if (origin < oldest) this.#answers.delete(origin);
   }
 
-  /** Turns the row's own p50, p90 and p99 at an origin into the mixture. */
-  mix(origin: number, window: number, own: Float64Array): void {
+  /**
+   * Turns the row's own p50, p90 and p99 at an origin into the mixture.
+   *
+   * @param voices hears the expert's p50
+   */
+  mix(origin: number, window: number, own: Float64Array, voices?: Voices): void {
     const answers = this.#answers.get(origin);
     if (answers === undefined) return;
     const highest = own[2]! > 0 ? OWN_FACTOR_MAX * own[2]! : Number.POSITIVE_INFINITY;
@@ -108,6 +110,7 @@ export class BatchMaxima {
       const answer = Math.min(highest, answers[this.#place[window]! * 3 + q]!);
       if (!Number.isFinite(answer)) continue;
       const say = this.#say(window * 3 + q);
+      if (q === 0) voices?.hear(answer, say);
       const mixed = (own[q]! + say * answer) / (1 + say);
       own[q] = q > 0 ? Math.max(mixed, own[q - 1]!) : mixed;
     }
@@ -136,56 +139,6 @@ export class BatchMaxima {
       this.#loss[at]! += pinball(most, answer, LEVELS[q]!);
       this.#scores[at]!++;
     }
-  }
-}
-
-/**
- * How far p90 and p99 of maxima, as they are given, reach above p50: it follows how often they held, all windows alike.
- */
-export class MaximaReach {
-  readonly #values: Float64Array;
-  readonly #windows: readonly number[];
-  readonly #waiting: { origin: number; window: number; given: Float64Array }[] = [];
-  /** Of p90 and p99, on a log scale. */
-  readonly #reach = new Float64Array(2);
-
-  constructor(values: Float64Array, windows: readonly number[]) {
-    this.#values = values;
-    this.#windows = windows;
-  }
-
-  /** @param given p50, p90 and p99 of the mixture at an origin, without the reach */
-  keep(origin: number, window: number, given: ArrayLike<number>): void {
-    this.#waiting.push({ origin, window, given: Float64Array.from({ length: 3 }, (_, q) => given[q]!) });
-  }
-
-  /** Learns from every kept answer whose window has ended by `known` values. */
-  settle(known: number): void {
-    let left = 0;
-    for (const one of this.#waiting) {
-      const { origin, window, given } = one;
-      if (origin + this.#windows[window]! > known) {
-        this.#waiting[left++] = one;
-        continue;
-      }
-      const most = largest(this.#values, origin, this.#windows[window]!);
-      if (Number.isNaN(most)) continue;
-      this.put(given);
-      for (let q = 1; q < 3; q++) {
-        const moved = (most > given[q]! ? 1 : most < given[q]! ? 0 : 1 - LEVELS[q]!) - (1 - LEVELS[q]!);
-        const at = this.#reach[q - 1]! + MAXIMA_TUNED.reachRate * moved;
-        this.#reach[q - 1] = Math.max(-MAXIMA_TUNED.reachMost, Math.min(MAXIMA_TUNED.reachMost, at));
-      }
-    }
-    this.#waiting.length = left;
-  }
-
-  put(quantiles: Float64Array): void {
-    for (let q = 1; q < 3; q++)
-      quantiles[q] = Math.max(
-        quantiles[q - 1]!,
-        quantiles[0]! + Math.exp(this.#reach[q - 1]!) * (quantiles[q]! - quantiles[0]!),
-      );
   }
 }
 

@@ -3,9 +3,11 @@
  * origin of `skein forecast backtest`; the controller feeds the same bank as steps come.
  */
 import { BUCKET_STEPS } from './bank/layout.ts';
+import { reachMaximum } from './bank/reach.ts';
+import { Voices } from './bank/voices.ts';
 import { BatchAnswers } from './batch-answers.ts';
 import type { BatchExpert } from './batch-expert.ts';
-import { answersMaxima, BatchMaxima, MaximaReach } from './batch-maxima.ts';
+import { answersMaxima, BatchMaxima } from './batch-maxima.ts';
 import { DecomposedExpert } from './decomposed.ts';
 import { DIRECT_TUNED, DirectAnswers, fittedSteps } from './direct.ts';
 import { NeighboursExpert } from './neighbours.ts';
@@ -63,7 +65,8 @@ export class SeriesRun {
   readonly #outside: BatchAnswers[];
   readonly #direct: DirectAnswers;
   readonly #maxima: BatchMaxima[];
-  readonly #reach: MaximaReach;
+  /** What the row and those experts say of a maximum. */
+  readonly #voices: Voices;
   readonly #askEvery: number;
   /** The values have to be rid of what events did; those that are all to come did nothing yet. */
   readonly #eventful: boolean;
@@ -108,7 +111,7 @@ export class SeriesRun {
       options.windows.length === 0
         ? []
         : experts.filter(answersMaxima).map((expert) => new BatchMaxima(expert, series, options.windows));
-    this.#reach = new MaximaReach(this.#clean, options.windows);
+    this.#voices = new Voices(this.#maxima.length + 1);
     const perAsk = Math.ceil(record.v.length / RUN_TUNED.askedMax / RUN_TUNED.askEverySteps);
     this.#askEvery = Math.max(1, perAsk) * RUN_TUNED.askEverySteps;
     this.#stream.outside = (_row, expert, ahead, out) => {
@@ -151,10 +154,9 @@ export class SeriesRun {
 
   #settleMaxima(known: number): void {
     for (const maxima of this.#maxima) maxima.settle(known);
-    this.#reach.settle(known);
   }
 
-  /** Remembers the bank's own maxima, and the mixture's, where batch experts were asked for them. */
+  /** Remembers the bank's own maxima where batch experts were asked for them. */
   #keepMaxima(): void {
     const { bank, row } = this.#stream;
     const asked = this.#maxima.filter((maxima) => maxima.has(this.#known));
@@ -163,8 +165,6 @@ export class SeriesRun {
     for (let w = 0; w < bank.layout.windows.length; w++) {
       bank.forecastMax(row, w, this.#maximum);
       for (const maxima of asked) maxima.keep(this.#known, w, this.#maximum);
-      for (const maxima of asked) maxima.mix(this.#known, w, this.#maximum);
-      this.#reach.keep(this.#known, w, this.#maximum);
     }
   }
   readonly #maximum = new Float64Array(3);
@@ -216,10 +216,12 @@ export class SeriesRun {
     const out = new Float64Array(3);
     for (const maxima of this.#maxima) maxima.ask([this.#next], this.#periods());
     const { bank, row } = this.#stream;
-    const maxima = bank.layout.windows.map((_, w) => {
+    const maxima = bank.layout.windows.map((window, w) => {
       bank.forecastMax(row, w, out);
-      for (const expert of this.#maxima) expert.mix(this.#next, w, out);
-      this.#reach.put(out);
+      this.#voices.clear();
+      this.#voices.hear(out[0]!, 1);
+      for (const expert of this.#maxima) expert.mix(this.#next, w, out, this.#voices);
+      reachMaximum(out, this.#voices.deviation(), window, this.#next);
       this.#stream.putOnMaximum(w, out);
       return levels.map((level) => quantileOf(level, out, 0));
     });

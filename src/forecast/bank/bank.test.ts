@@ -193,6 +193,27 @@ describe('a series in the bank', () => {
     expect(p50(true)).toBeGreaterThan(12);
   });
 
+  it('reaches nearer than several who agree, further than several who do not, and as far as one from outside says', () => {
+    /** Distance from p50 to p90 where each says so much for p50 and ten more for p90. */
+    const band = (...said: number[]) => {
+      const bank = new SeriesBank({
+        ...{ stepS: 60, rows: 1, outside: said.length },
+        outsideTerms: said.map(() => ({ first: [1e6, 1e6, 1e6] as const })),
+      });
+      const row = bank.add();
+      for (let i = 0; i < 50; i++) bank.observe(row, 9 + (i % 3));
+      bank.outside = (_row, expert, _ahead, out) => {
+        for (let q = 0; q < 3; q++) out[q] = said[expert]! + 10 * q;
+        return true;
+      };
+      const [p50, p90] = asked({ bank, row }, [12])[0]!;
+      return p90! - p50!;
+    };
+    expect(band(10)).toBeCloseTo(10, 3);
+    expect(band(10, 10, 10)).toBeLessThan(9.5);
+    expect(band(6, 10, 14)).toBeGreaterThan(1.15 * band(10, 10, 10));
+  });
+
   it('is the same after it was saved and loaded', () => {
     const { bank, row } = fed(day(600));
     const other = new SeriesBank({ stepS: 300, rows: 1 });

@@ -10,6 +10,7 @@ import { clampHigh, clampLow, LEVELS, predictAhead, predictLevels, speakers } fr
 import { type BankLayout, BLEND, BUCKETS, C, F, type Row } from './layout.ts';
 import { outsideSays } from './outside.ts';
 import { Pool } from './pool.ts';
+import { reachP90, reachP99, spannedBy } from './reach.ts';
 import { clampTo, errorsAt, kindShare, valuesAt, weightsAt } from './score.ts';
 import { spreadsFor, usualSpreads } from './spread.ts';
 import { TUNED } from './tuned.ts';
@@ -107,9 +108,10 @@ export class Mixture {
         own[q] = kind * (base + spread * error) + (1 - kind) * this.#values[q]!;
       }
       if (fromOutside) this.#hearAll(horizons[h]!, b, next, share, own);
+      if (fromOutside) this.#speakTogether(at, horizons[h]!, own);
       let before = Number.NEGATIVE_INFINITY;
       for (let q = 0; q < 3; q++) {
-        let value = fromOutside ? this.#ofAll(q) : own[q]!;
+        let value = own[q]!;
         value = value > high ? high : value < low ? low : value;
         if (value < before) value = before;
         before = value;
@@ -305,11 +307,28 @@ export class Mixture {
     this.#pool.hear(own, 1);
   }
 
+  /** What all heard say, in place of the row's own. */
+  #speakTogether(at: Row, ahead: number, own: Float64Array): void {
+    for (let q = 0; q < 3; q++) own[q] = this.#ofAll(q);
+    if (!this.#pooled) return;
+    const { floats: x, f } = at;
+    const p50 = own[0]!;
+    const band = own[1]! - p50;
+    const spanned = spannedBy(ahead, x[f + F.length]!, x[f + F.periodA]!);
+    if (band > 0) own[1] = p50 + band * reachP90(this.#voices[0]!.deviation(), band, spanned);
+    if (own[2]! > p50) own[2] = p50 + (own[2]! - p50) * reachP99(spanned);
+  }
+
+  /** So many that few of them may be far off, and none that knows what the others do not. */
+  get #pooled(): boolean {
+    return !this.#informed && this.#pool.count >= POOLED_VOICES_MIN;
+  }
+
   /** What all heard say at a quantile. */
   #ofAll(q: number): number {
     const voices = this.#voices[q]!;
     if (this.#informed) return voices.answer(0);
-    if (q !== 1 || this.#pool.count < POOLED_VOICES_MIN) return voices.answer(ROBUST[q]!);
+    if (q !== 1 || !this.#pooled) return voices.answer(ROBUST[q]!);
     return (1 - ROBUST[1]) * this.#pool.p90() + ROBUST[1] * voices.answer(1);
   }
 }

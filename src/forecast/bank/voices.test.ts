@@ -68,6 +68,15 @@ describe('what several voices say', () => {
     );
   });
 
+  it('tells how far they are apart, each by its say', () => {
+    const voices = new Voices(2);
+    voices.hear(7, 3);
+    expect(voices.deviation()).toBe(0);
+    voices.hear(11, 1);
+    // Mean 8: three times 1, once 9.
+    expect(voices.deviation()).toBeCloseTo(Math.sqrt(12 / 4), 12);
+  });
+
   it('forgets those of before', () => {
     const voices = new Voices(3);
     for (const value of [1, 2, 3]) voices.hear(value, 1);

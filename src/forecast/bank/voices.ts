@@ -44,6 +44,18 @@ export class Voices {
     return (1 - robust) * mean + robust * this.#median(total / 2);
   }
 
+  /** Root of the mean square of the distances from the mean, by their says; 0 of one voice. */
+  deviation(): number {
+    const mean = this.answer(0);
+    let squares = 0;
+    let total = 0;
+    for (let i = 0; i < this.#count; i++) {
+      squares += this.#says[i]! * (this.#values[i]! - mean) ** 2;
+      total += this.#says[i]!;
+    }
+    return Math.sqrt(squares / total);
+  }
+
   /** Straight between the middles of the voices' says. */
   #median(half: number): number {
     let below = 0;
