@@ -44,7 +44,7 @@ const NO_BUDGETS = {
  * round of so many, the others are not certified.
  */
 const CERTIFIED_EVERY = 12;
-const UNCERTIFIED_BUDGET = { iterationsWarm: 0, iterationsFar: 0 };
+const UNCERTIFIED_BUDGET = { iterationsWarm: 0, isCertified: false };
 
 export class Planner {
   readonly #world: World;

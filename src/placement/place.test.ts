@@ -263,6 +263,12 @@ describe('the certificate', () => {
     expect(certificate!.gap).toBeLessThan(0.02);
     expect(cost.target.total).toBeLessThan(cost.now.total);
     expect(certificate!.lowerBoundUsdPerHour).toBeGreaterThan(0);
+    // Who does not ask for it has the same answer without.
+    const { certificate: none, target } = createPlacer().place(
+      input(nodes, shards, { budget: { isCertified: false } }),
+    );
+    expect(none).toBeUndefined();
+    expect(target).toEqual(createPlacer().place(input(nodes, shards)).target);
   });
 });
 

@@ -87,7 +87,7 @@ export function place(input: PlacementInput): PlacementResult {
     relocations,
     upcoming: [...waiting, ...upcomingMoves(cluster, state)],
     cost: { now, target: after },
-    certificate,
+    ...(certificate && { certificate }),
     ...cannot,
     reason: reasonFor(relocations.length, now.total, after.total, certificate, blocked, waiting.length),
     blocked,
@@ -105,7 +105,9 @@ function mustLeave({ problem }: ClusterProblem, s: number): boolean {
   return n >= 0 && problem.frozen[s] === 0 && !eligible(problem, s, n, false);
 }
 
-function certify(cluster: ClusterProblem, solved: SolveResult, usdPerHour: number): Certificate {
+/** Undefined where no bound was asked for. */
+function certify(cluster: ClusterProblem, solved: SolveResult, usdPerHour: number): Certificate | undefined {
+  if (Number.isNaN(solved.lowerBound)) return undefined;
   const lowerBoundUsdPerHour = solved.lowerBound + queueFloorUsd(cluster.problem);
   const gap = lowerBoundUsdPerHour > 0 ? usdPerHour / lowerBoundUsdPerHour - 1 : 0;
   return { lowerBoundUsdPerHour, gap: Math.max(0, gap) };

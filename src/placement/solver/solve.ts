@@ -59,6 +59,8 @@ export interface SolveBudget {
   annealStepsWarm: number;
   /** Warm rounds after a fresh search until one moves nothing. */
   settleRounds: number;
+  /** A warm round works out its lower bound: a pass over all shards. Without, it is NaN. */
+  isCertified: boolean;
 }
 
 export const DEFAULT_BUDGET: SolveBudget = {
@@ -78,6 +80,7 @@ export const DEFAULT_BUDGET: SolveBudget = {
   annealSteps: 400_000,
   annealStepsWarm: 20_000,
   settleRounds: 6,
+  isCertified: true,
 };
 
 export interface SolveOptions {
@@ -244,7 +247,8 @@ function warmRound(
     const bound = dual.bound();
     return (stays - bound) / Math.max(Math.abs(bound), Number.MIN_VALUE);
   };
-  let far = gap() > PRICES_FROM_GAP;
+  // Prices tell regions apart: with one there is nothing that more of them could tell.
+  let far = problem.regionCount > 1 && gap() > PRICES_FROM_GAP;
   if (far) {
     // Loads do not tell how scarce a full region is: prices may only have been too low.
     const coarse = coarseOf(problem, budget.sampleCoarseWarm, sample, draws);
@@ -289,7 +293,7 @@ function warmRound(
   const gainMin = ROUND_GAIN_MIN * growth(shardCount, ROUND_GAIN_FACTOR_MAX);
   const holds = least !== undefined && least.total - found.total < gainMin * Math.abs(stays);
   const place = holds ? needed! : after;
-  const lowerBound = certify ? dual.bound() : Number.NaN;
+  const lowerBound = certify && budget.isCertified ? dual.bound() : Number.NaN;
   dual.forget();
   return {
     place,
