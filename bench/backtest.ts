@@ -17,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { gunzipSync } from 'node:zlib';
 import {
   clusterOf,
+  compareSeed,
   parseJsonLines,
   parseScenario,
   reportOf,
@@ -90,7 +91,10 @@ async function seedOf(
     const { seeds: _seeds, ...rest } = scenario;
     if (JSON.stringify(kept.scenario) !== JSON.stringify(rest))
       throw new Error(`${file} is of the scenario with other parameters: name another folder`);
-    return kept;
+    // Runs are kept, and what they are compared by may have changed since.
+    const { runs } = kept.report;
+    const accepted = (scenario.accepted * runs[0]!.scoredS) / 60;
+    return { ...kept, report: { ...kept.report, ...compareSeed(seed, runs, accepted) } };
   }
   if (values['only-kept']) return undefined;
   const kept = await runSeed(scenario, seed, series);

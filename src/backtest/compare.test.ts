@@ -33,11 +33,13 @@ describe('a frontier', () => {
     ]);
   });
 
-  it('is straight in between, flat beyond, and nothing below', () => {
-    expect(minutesAt(points, 20)).toBe(55);
+  it('falls by the same factor for the same dollars in between, is flat beyond, and nothing below', () => {
+    const middle = Math.sqrt(101 * 11) - 1;
+    expect(minutesAt(points, 20)).toBeCloseTo(middle, 9);
     expect(minutesAt(points, 99)).toBe(10);
     expect(minutesAt(points, 9)).toBeUndefined();
-    expect(usdFor(points, 55)).toBe(20);
+    expect(usdFor(points, middle)).toBeCloseTo(20, 9);
+    expect(minutesAt(frontier([run('hpa', 1, 3), run('hpa', 3, 0)]), 2)).toBeCloseTo(1, 9);
     expect(usdFor(points, 5)).toBeUndefined();
     expect(usdFor(points, 200)).toBe(10);
   });
@@ -61,15 +63,19 @@ describe('a comparison at equal dollars', () => {
     );
     expect(seed.usd).toEqual([10, 20]);
     // hpa falls from 100 to 60, reactive stays at 80: the lower of both is 80 to the middle, then down to 60.
-    expect(seed.bestNonPredictive).toBeCloseTo(75, 0);
-    expect(seed.minutes.predictive).toBeCloseTo(30);
-    expect(seed.reduction).toBeCloseTo(0.6, 1);
-    expect(seed.captured).toBeCloseTo((75 - 30) / (75 - 10), 2);
+    // Of the mean over a stretch of such a curve, 1 + minutes is the logarithmic mean of its ends.
+    const mean = (from: number, to: number) => (from - to) / Math.log((1 + from) / (1 + to)) - 1;
+    const crossing = Math.log(101 / 81) / Math.log(101 / 61);
+    const best = 80 * crossing + mean(80, 60) * (1 - crossing);
+    expect(seed.bestNonPredictive).toBeCloseTo(best, 0);
+    expect(seed.minutes.predictive).toBeCloseTo(mean(40, 20), 1);
+    expect(seed.reduction).toBeCloseTo(1 - mean(40, 20) / best, 2);
+    expect(seed.captured).toBeCloseTo((best - mean(40, 20)) / (best - 10), 2);
   });
 
   it('ends at the dollars that buy the accepted minutes without foresight', () => {
     const runs = [run('hpa', 10, 100), run('hpa', 20, 0), run('predictive', 5, 0), run('oracle', 5, 0)];
-    expect(compareSeed('1', runs, 50).usd).toEqual([10, 15]);
+    expect(compareSeed('1', runs, Math.sqrt(101) - 1).usd).toEqual([10, 15]);
   });
 
   it('is not moved to where a wasteful policy without foresight begins, but to where a better one does', () => {
@@ -85,8 +91,8 @@ describe('a comparison at equal dollars', () => {
     expect(seed.minutes.latencyGreedy).toBeUndefined();
     // Nor does it end where only a wasteful one spends more.
     expect(compareSeed('1', [...runs(50), run('latencyGreedy', 200, 30)], 0).usd).toEqual([12, 90]);
-    // For $80 the other has 30 minutes.
-    expect(compareSeed('1', runs(25), 0).usd).toEqual([80, 90]);
+    // For $80 the other has 24.6 minutes.
+    expect(compareSeed('1', runs(24), 0).usd).toEqual([80, 90]);
   });
 
   it('says that there is no gain where an oracle has none', () => {

@@ -2,7 +2,8 @@
  * What a set of runs says: each policy's frontier of dollars against minutes over the objective, compared at equal dollars.
  *
  * A policy's runs at several headrooms are points. Its frontier is the lower envelope: going from cheap to dear, the least
- * minutes so far, straight between points. Beyond its dearest point it keeps its minutes (the rest of the money is left);
+ * minutes so far, between points a straight line of ln(1 + minutes): from one headroom to the next minutes fall by a factor, and a line of
+ * minutes would lie far above what is there, the more the further two points are apart. Beyond its dearest point it keeps its minutes (the rest of the money is left);
  * below its cheapest it cannot go. Pure.
  */
 import { NON_PREDICTIVE, type PolicyId, type RunResult } from './model.ts';
@@ -30,7 +31,8 @@ export function minutesAt(points: readonly FrontierPoint[], usd: number): number
   if (after === 0) return points[0]!.usd === usd ? points[0]!.minutesOver : undefined;
   const [left, right] = [points[after - 1]!, points[after]!];
   const share = (usd - left.usd) / (right.usd - left.usd);
-  return left.minutesOver + share * (right.minutesOver - left.minutesOver);
+  const from = Math.log1p(left.minutesOver);
+  return Math.expm1(from + share * (Math.log1p(right.minutesOver) - from));
 }
 
 /** Dollars for which a frontier reaches so few minutes; undefined where it never does. */
@@ -39,7 +41,8 @@ export function usdFor(points: readonly FrontierPoint[], minutesOver: number): n
   if (after < 0) return undefined;
   if (after === 0) return points[0]!.usd;
   const [left, right] = [points[after - 1]!, points[after]!];
-  const share = (left.minutesOver - minutesOver) / (left.minutesOver - right.minutesOver);
+  const from = Math.log1p(left.minutesOver);
+  const share = (from - Math.log1p(minutesOver)) / (from - Math.log1p(right.minutesOver));
   return left.usd + share * (right.usd - left.usd);
 }
 

@@ -2,7 +2,14 @@
  * The backtest: policies replayed over load traces in virtual time, compared at equal dollars. docs/backtest.md explains the
  * model; `skein backtest` is the command.
  */
-export { type FrontierPoint, frontier, type Interval, type SeedComparison, type Verdict } from './compare.ts';
+export {
+  compareSeed,
+  type FrontierPoint,
+  frontier,
+  type Interval,
+  type SeedComparison,
+  type Verdict,
+} from './compare.ts';
 export { experiment, type Progress, type Report, reportOf } from './experiment.ts';
 export { GENERATORS } from './generate.ts';
 export { type ClusterModel, POLICY_IDS, POLICY_TEXT, type PolicyId, type RunResult } from './model.ts';

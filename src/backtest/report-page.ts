@@ -90,9 +90,9 @@ function frontierPlot(report: Report): string {
   const usdMax = Math.max(...runs.map((run) => run.usd.total), usdMin * 1.001 + 1e-9);
   const most = Math.max(1, ...runs.map((run) => run.minutesOver));
   const x = scale(usdMin, usdMax, MARGIN.left, WIDTH - MARGIN.right);
-  // A root keeps small numbers apart and zero at zero.
+  // The scale on which what is compared between two points is a straight line.
   const y = (minutes: number) =>
-    HEIGHT - MARGIN.bottom - Math.sqrt(minutes / most) * (HEIGHT - MARGIN.bottom - MARGIN.top);
+    HEIGHT - MARGIN.bottom - (Math.log1p(minutes) / Math.log1p(most)) * (HEIGHT - MARGIN.bottom - MARGIN.top);
   const shade = `<rect x="${x(seed.usd[0]).toFixed(1)}" y="${MARGIN.top}" width="${Math.max(1, x(seed.usd[1]) - x(seed.usd[0])).toFixed(1)}" height="${HEIGHT - MARGIN.top - MARGIN.bottom}" fill="#f0ede6"/>`;
   const lines = [...Map.groupBy(runs, (run) => run.policy)].map(([policy, group], i) => {
     const points = frontier(group)
@@ -111,11 +111,11 @@ function frontierPlot(report: Report): string {
     (usd) =>
       `<text x="${x(usd).toFixed(1)}" y="${HEIGHT - MARGIN.bottom + 18}" font-size="12" text-anchor="middle">$${usd}</text>`,
   );
-  const ticksY = [0, 1 / 16, 1 / 4, 9 / 16, 1].map((share) => {
-    const minutes = share * most;
+  const ticksY = [0, 0.25, 0.5, 0.75, 1].map((share) => {
+    const minutes = Math.expm1(share * Math.log1p(most));
     return `<text x="${MARGIN.left - 8}" y="${(y(minutes) + 4).toFixed(1)}" font-size="12" text-anchor="end">${minutes.toFixed(most < 20 ? 1 : 0)}</text><line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(minutes).toFixed(1)}" y2="${y(minutes).toFixed(1)}" stroke="#ddd"/>`;
   });
-  const axes = `<text x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - 8}" font-size="13" text-anchor="middle">dollars over ${report.scoredDays.toFixed(1)} days: nodes, egress, moves</text><text x="14" y="${HEIGHT / 2}" font-size="13" text-anchor="middle" transform="rotate(-90 14 ${HEIGHT / 2})">minutes over the objective (root scale)</text>`;
+  const axes = `<text x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${HEIGHT - 8}" font-size="13" text-anchor="middle">dollars over ${report.scoredDays.toFixed(1)} days: nodes, egress, moves</text><text x="14" y="${HEIGHT / 2}" font-size="13" text-anchor="middle" transform="rotate(-90 14 ${HEIGHT / 2})">minutes over the objective (logarithmic from 1 up)</text>`;
   return svg(
     'dollars against minutes over the objective, a line a policy',
     [shade, ...ticksY, ...lines, ...ticksX, axes].join(''),
