@@ -14,6 +14,7 @@ import { nearestFeasible } from './greedy.ts';
 import { repair } from './missing.ts';
 import { costOf, movesOf } from './objective.ts';
 import type { Problem } from './problem.ts';
+import { NOWHERE } from './problem.ts';
 import { solve } from './solve.ts';
 import { State } from './state.ts';
 import { whyPlaced } from './why.ts';
@@ -188,6 +189,13 @@ describe('rounds', () => {
         if (worse > 1e-6 && worse < 5e-6 && tried.little < 3) {
           tried.little++;
           expect(solve({ ...problem, start }, { seed: 8 }).moved).toBe(0);
+          // Nor does it where another shard has lost its node: that one alone is placed.
+          const lost = (s + 1) % problem.shardCount;
+          const without = start.slice();
+          without[lost] = NOWHERE;
+          const mended = solve({ ...problem, start: without }, { seed: 8 }).place;
+          expect(mended[lost]).toBeGreaterThanOrEqual(0);
+          for (let i = 0; i < problem.shardCount; i++) if (i !== lost) expect(mended[i]).toBe(start[i]);
         }
         if (worse > 1e-3 && tried.much < 3) {
           tried.much++;
