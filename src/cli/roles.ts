@@ -113,6 +113,7 @@ function addController(program: Command): void {
       'moves at once that a node takes part in (32)',
       wholeNumber(1, 10_000),
     )
+    .option('--no-migration-give-way', 'copies go at full speed, whoever waits for it')
     .action(async (options: ControllerFlags, command: Command) => {
       needed('controller', options, 'control');
       const stores = await chooseStores(options);
@@ -157,6 +158,7 @@ function addController(program: Command): void {
           migrationSettings: given({
             stepDwellMsMax: own.migrationDwellMs,
             stepSamplesMin: own.migrationSamples,
+            giveWay: own.migrationGiveWay,
           }),
           migrationLimits: given({
             movesMax: own.migrationMoves,
@@ -191,6 +193,7 @@ interface ControllerFlags extends RoleOptions {
   migrationSamples?: number;
   migrationMoves?: number;
   migrationMovesPerNode?: number;
+  migrationGiveWay?: boolean;
 }
 
 /** One event loop; what the process needs beside its handlers is measured and counted against it by placement. */

@@ -117,6 +117,11 @@ export interface Io {
   readonly cpu?: CpuSegments;
   /** CPU time of the process in microseconds. */
   processCpuMicros(): number;
+  /**
+   * Time in which this thread's event loop ran, in milliseconds, waiting for a core included: what is left of it is what
+   * others on the loop need not wait for. Only differences mean something.
+   */
+  loopBusyMs(): number;
 }
 
 /** Resolves after `delayMs` of the given clock. */

@@ -72,5 +72,6 @@ export function realIo(options: RealIoOptions = {}): Io {
       const { user, system } = process.cpuUsage();
       return user + system;
     },
+    loopBusyMs: () => performance.eventLoopUtilization().active,
   };
 }

@@ -223,6 +223,7 @@ export class MigrationRun {
         source: record.source,
         sourceAddress: record.sourceAddress,
         bytesPerSecond: this.#environment.bytesPerSecond(record.source, record.target),
+        ...(this.#settings.giveWay ? {} : { giveWay: false as const }),
         waitMs: LONG_POLL_MS,
       },
       { timeoutMs: LONG_POLL_MS + STATUS_TIMEOUT_MS },

@@ -22,6 +22,8 @@ export interface MigrationSettings {
   /** A follower this few deltas behind is close enough. */
   lagDeltasMax: number;
   gates: GatePolicy;
+  /** Copies give way to requests at both ends. */
+  giveWay: boolean;
   /** Keep the old primary as a follower instead of dropping it. */
   keepStandby: boolean;
   /** No byte of the transfer in this time: roll back. */
@@ -86,6 +88,7 @@ export const SETTINGS_DEFAULT: MigrationSettings = {
     latencyFactorMax: 1.5,
     latencyExtraMs: 50,
   },
+  giveWay: true,
   keepStandby: false,
   transferStallMsMax: 20_000,
   followMsMax: 30_000,

@@ -7,6 +7,7 @@
 import type { CellId, ProcessId, Seq, ShardId } from '../model/ids.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ShardRuntime } from '../shard/contract.ts';
+import type { Slicer } from '../shard/snapshot.ts';
 import type { CellStore, LogEntry, Opening } from '../store/store.ts';
 import { RpcError } from '../wire/rpc.ts';
 import type { AppendBatcher } from './append-batcher.ts';
@@ -38,6 +39,7 @@ export class Followers {
     source: { processId: ProcessId; address: string };
     assignment: Assignment;
     opening: Pick<Opening, 'snapshot' | 'entries'>;
+    slicer?: Slicer;
   }): Promise<LocalReplica> {
     const { shard, assignment, opening } = options;
     const present = this.#o.replicas.get(shard);
@@ -61,6 +63,7 @@ export class Followers {
       role: 'follower',
       opening,
       host: replica,
+      slicer: options.slicer,
     });
     replica.opened(state);
     const before = this.#o.replicas.get(shard);

@@ -29,6 +29,7 @@ export class Metering {
   readonly #speed: number;
   readonly #rssBytes: () => number;
   readonly #takeWork: (() => HandlerWork[]) | undefined;
+  readonly #onProbe: () => void;
   #active: HostedReplica[] = [];
   #left = new Map<ShardId, Left[]>();
   #delaysMs: number[] = [];
@@ -43,9 +44,12 @@ export class Metering {
     speed: number;
     rssBytes: () => number;
     takeWork?: (() => HandlerWork[]) | undefined;
+    /** Whenever the loop is looked at. */
+    onProbe?: () => void;
   }) {
     this.#io = options.io;
     this.#takeWork = options.takeWork;
+    this.#onProbe = options.onProbe ?? (() => {});
     this.#speed = options.speed;
     this.#rssBytes = options.rssBytes;
     this.#lastMs = options.io.clock.monotonicMs();
@@ -66,6 +70,7 @@ export class Metering {
     this.#cancelProbe = this.#io.clock.setTimer(LOOP_PROBE_MS, () => {
       const lateMs = Math.max(0, this.#io.clock.monotonicMs() - this.#probeDueMs);
       if (this.#delaysMs.length < LOOP_PROBES_MAX) this.#delaysMs.push(lateMs);
+      this.#onProbe();
       this.#probe();
     });
   }

@@ -14,6 +14,7 @@ import type { CellDirectory, ControlStore } from '../store/store.ts';
 import type { RpcHandlers } from '../wire/rpc.ts';
 import { Assignments } from './assignments.ts';
 import { LEASE_TTL_MS_DEFAULT, NODE_LIMITS_DEFAULT, type NodeConfig, type NodeLimits } from './config.ts';
+import { Copying } from './copying.ts';
 import { Drain } from './drain.ts';
 import { NodeLease } from './lease.ts';
 import { Metering } from './metering.ts';
@@ -55,6 +56,7 @@ export class SkeinNode {
   readonly #replicas: Replicas;
   readonly #router: Router;
   readonly #metering: Metering;
+  readonly #copying: Copying;
   readonly #drain: Drain;
   readonly #handlers: RpcHandlers;
   #started = false;
@@ -102,8 +104,10 @@ export class SkeinNode {
       catchUp: () => this.#replicas.catchUp(),
       mutations: options.mutations,
     });
+    this.#copying = new Copying(io);
     this.#metering = new Metering({
       io,
+      onProbe: () => this.#copying.look(),
       speed: config.speed ?? 1,
       rssBytes: options.rssBytes ?? (() => 0),
       takeWork: runtime.takeWork && (() => runtime.takeWork!()),
@@ -123,6 +127,7 @@ export class SkeinNode {
       accepting: () => this.#started && !this.#stopped && this.#lease.state === 'ready',
       route: (request) => this.#router.route(request),
       onLeave: (replica) => this.#metering.leave(replica),
+      copying: this.#copying,
       mutations: options.mutations,
     });
     this.#router = new Router({
@@ -198,6 +203,16 @@ export class SkeinNode {
   /** What left here for standbys. */
   get standbyTraffic(): StandbyTraffic | undefined {
     return this.#replicas.standbyTraffic;
+  }
+
+  /** Bulk copies under way, and the shares of the event loop that requests take and that those may take. */
+  get copies(): { count: number; requestShare: number; copyShare: number } {
+    const { room } = this.#copying;
+    return {
+      count: room.copies,
+      requestShare: room.requestShare,
+      copyShare: room.share(this.#o.io.clock.monotonicMs()),
+    };
   }
 
   leaseValid(): boolean {

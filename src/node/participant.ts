@@ -9,8 +9,10 @@ import type { CellId, Epoch, ProcessId, Seq, ShardId } from '../model/ids.ts';
 import type { Mutations } from '../model/mutations.ts';
 import type { Assignment } from '../model/records.ts';
 import type { ShardReplica } from '../shard/contract.ts';
+import type { Slicer } from '../shard/snapshot.ts';
 import type { CellStore, ControlStore, LogEntry, Opening } from '../store/store.ts';
 import type { ClientStream, RpcError } from '../wire/rpc.ts';
+import type { Copying } from './copying.ts';
 import type { NodeCalls, NodeStreams, Peer, STANDBY } from './protocol.ts';
 import type { StandbyTraffic } from './standby/outbox.ts';
 
@@ -59,6 +61,8 @@ export interface ParticipantHost {
   readonly io: Io;
   readonly self: Peer;
   readonly control: ControlStore;
+  /** Of bulk copies, in and out. */
+  readonly copying: Copying;
   readonly mutations?: Mutations | undefined;
   cell(id: CellId): CellStore;
   peer(address: string): NodePeer;
@@ -75,6 +79,8 @@ export interface ParticipantHost {
     source: { processId: ProcessId; address: string };
     assignment: Assignment;
     opening: Pick<Opening, 'snapshot' | 'entries'>;
+    /** Where the work of opening it yields. */
+    slicer?: Slicer;
   }): Promise<LocalReplica>;
   /** Feeds a follower. Throws RangeError on a gap (reload from a snapshot: OWNERSHIP rule 7). */
   applyToFollower(shard: ShardId, entries: LogEntry[], sourceDurableSeq: Seq): void;
@@ -89,6 +95,8 @@ export interface ParticipantHost {
   standbysFor?(shard: ShardId, primary: ProcessId, present: readonly ProcessId[]): ProcessId[];
   /** Where what leaves for standbys is counted. */
   onStandbyTraffic?(traffic: StandbyTraffic): void;
+  /** It is being emptied: what leaves here is waited for. */
+  draining?(): boolean;
   /** Why this node takes no further standby, if so. */
   refusesStandby?(): string | undefined;
   /** OWNERSHIP rule 5: holds every request, resolves every append in flight. Rejects if the replica was deposed. */

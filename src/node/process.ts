@@ -281,6 +281,13 @@ function nodeMetrics(node: SkeinNode, effects: () => EffectCounts | undefined): 
   gauge('skein_node_standby_wire_bytes', 'The same as they left, batched and compressed.', () => {
     return node.standbyTraffic?.wireBytes ?? 0;
   });
+  gauge('skein_node_copies', 'Bulk copies of shards under way, in and out.', () => node.copies.count);
+  gauge('skein_node_request_share', 'Share of the event loop that requests took over a second.', () => {
+    return node.copies.requestShare;
+  });
+  gauge('skein_node_copy_share', 'Share of the event loop that copies may take together.', () => {
+    return node.copies.copyShare;
+  });
   gauge('skein_node_lease_valid', '1 while the lease is valid.', () => (node.leaseValid() ? 1 : 0));
   gauge('skein_node_ready', '1 while new shards are taken.', () => (node.ready ? 1 : 0));
   gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());

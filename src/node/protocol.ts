@@ -54,10 +54,11 @@ export interface NodeCalls {
 
   // ---- between the two nodes of a migration
   /** From the source's durable state: pin a snapshot for transfer. */
-  'transfer.begin': [{ shard: ShardId; migration: string }, TransferOffer];
+  'transfer.begin': [{ shard: ShardId; migration: string; giveWay?: false }, TransferOffer];
+  /** `bytesPerSecond`: what the source has room for from now on; absent from nodes of builds that do not say. */
   'transfer.chunk': [
     { transfer: string; offset: number; bytes: number },
-    { bytes: Uint8Array; crc32: number },
+    { bytes: Uint8Array; crc32: number; bytesPerSecond?: number },
   ];
   'transfer.end': [{ transfer: string }, Record<string, never>];
   /** Durable seq at the primary, for a linearizable query on a follower (read index). */
@@ -95,8 +96,10 @@ export interface PrepareOrder {
   shard: ShardId;
   source: ProcessId;
   sourceAddress: string;
-  /** Transfer rate, bytes a second. */
+  /** Highest transfer rate, bytes a second. */
   bytesPerSecond: number;
+  /** False: the copy does not give way to requests. */
+  giveWay?: false;
   /** Answer when the follower follows or has failed, or after this long: saves polls. Absent: at once. */
   waitMs?: number;
 }
@@ -177,6 +180,10 @@ export interface TransferOffer {
   inline?: Uint8Array;
   /** The source's assignment, so that the target need not ask the control store. */
   assignment: Assignment;
+  /** What the source has room for; see `transfer.chunk`. */
+  bytesPerSecond?: number;
+  /** The source waits for the copy to be made: the target's gives way to nobody. */
+  urgent?: true;
   /** For warm-up, where they are small: saves a round trip. */
   recentQueries?: RecentQuery[];
 }

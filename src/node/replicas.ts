@@ -16,6 +16,7 @@ import { type Activation, Activator } from './activation.ts';
 import { AppendBatcher, UndurableBytes } from './append-batcher.ts';
 import { type Assignments, assignmentOf } from './assignments.ts';
 import type { NodeLimits } from './config.ts';
+import type { Copying } from './copying.ts';
 import { Followers } from './followers.ts';
 import { HandOver } from './hand-over.ts';
 import type { NodeLease } from './lease.ts';
@@ -52,6 +53,7 @@ export interface ReplicasOptions {
   route: (request: ShardRequest) => Promise<ShardReply>;
   /** A replica is about to end: its load must not be lost. */
   onLeave: (replica: HostedReplica) => void;
+  copying: Copying;
   mutations?: Mutations | undefined;
 }
 
@@ -59,6 +61,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
   readonly io: Io;
   readonly self: Peer;
   readonly control: ControlStore;
+  readonly copying: Copying;
   readonly undurable: UndurableBytes;
   readonly watch: HandlerWatch;
   readonly mutations: Mutations | undefined;
@@ -89,6 +92,7 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
     this.io = options.io;
     this.self = options.self;
     this.control = options.control;
+    this.copying = options.copying;
     this.watch = options.watch;
     this.mutations = options.mutations;
     this.snapshotLogBytesMin = options.limits.snapshotLogBytesMin;
@@ -401,6 +405,10 @@ export class Replicas implements ParticipantHost, ReplicaEnvironment {
 
   onStandbyTraffic(traffic: StandbyTraffic): void {
     this.standbyTraffic = traffic;
+  }
+
+  draining(): boolean {
+    return this.#o.lease.state === 'draining';
   }
 
   refusesStandby(): string | undefined {

@@ -13,6 +13,7 @@ import type { ServiceManifest } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry, Opening, StoredSnapshot } from '../store/store.ts';
 import type { EffectCounts, HandlerEffects } from './effects.ts';
+import type { Slicer } from './snapshot.ts';
 
 /** What a replica needs of its node. */
 export interface ShardHost {
@@ -100,8 +101,11 @@ export interface ShardReplica {
   durable(seq: Seq): void;
   /** On a follower: applies durable deltas in order; throws RangeError on a gap. */
   apply(entries: readonly LogEntry[]): void;
-  /** Whole state at `durableSeq` (never beyond), idempotency window inside, encoded in slices of at most 5 ms. */
-  snapshot(): Promise<StoredSnapshot>;
+  /**
+   * Whole state at `durableSeq` (never beyond), idempotency window inside, encoded in slices of at most 5 ms; with
+   * `slicer`, as that lets it.
+   */
+  snapshot(slicer?: Slicer): Promise<StoredSnapshot>;
   /** A follower that has applied everything becomes the primary of a new epoch. */
   promote(epoch: Epoch): void;
   /**
@@ -170,6 +174,8 @@ export interface ShardRuntime {
     role: 'primary' | 'follower';
     opening: Pick<Opening, 'snapshot' | 'entries'>;
     host: ShardHost;
+    /** Where the work yields; absent: a primary's between the events that wait, others' rests as long as it works. */
+    slicer?: Slicer | undefined;
   }): Promise<ShardReplica>;
   /**
    * Checks service, handler and method, and runs `app.authorize`, before anything is looked up or claimed.

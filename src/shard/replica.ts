@@ -15,7 +15,7 @@ import { queryAt, rehearse } from './query-lane.ts';
 import { openGate } from './reply-gate.ts';
 import { offer } from './requests.ts';
 import { apply, demote, follow, promote, release, seal, unseal } from './roles.ts';
-import { encodeSnapshot, unhurried } from './snapshot.ts';
+import { encodeSnapshot, type Slicer, unhurried } from './snapshot.ts';
 
 const EMPTY_WINDOW: WindowSnapshot = { rows: [], marks: [], forgottenMs: Number.NEGATIVE_INFINITY };
 
@@ -96,7 +96,7 @@ export class Replica implements ShardReplica {
     promote(this.#core, epoch);
   }
 
-  async snapshot(): Promise<StoredSnapshot> {
+  async snapshot(slicer?: Slicer): Promise<StoredSnapshot> {
     const core = this.#core;
     // All taken in this turn, from immutable parts: later commands do not show.
     const { seq, state, stateBytes, version, timeMs } = core.durable;
@@ -104,7 +104,7 @@ export class Replica implements ShardReplica {
     const window = (!isWindowLost && core.window?.toSnapshot(seq)) || EMPTY_WINDOW;
     const bytes = await encodeSnapshot(
       { version, timeMs, state: seq === 0 ? undefined : state, stateBytes, window },
-      unhurried(core.host),
+      slicer ?? unhurried(core.host),
     );
     return { seq, bytes };
   }

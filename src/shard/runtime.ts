@@ -53,10 +53,10 @@ class Runtime implements ShardRuntime {
     return manifest;
   }
 
-  async open({ shard, epoch, role, opening, host }: OpenOptions): Promise<ShardReplica> {
+  async open({ shard, epoch, role, opening, host, slicer: given }: OpenOptions): Promise<ShardReplica> {
     const loaded = this.#loaded(shard);
     // A primary is waited for; a copy that will follow is not.
-    const slicer = role === 'primary' ? host : unhurried(host);
+    const slicer = given ?? (role === 'primary' ? host : unhurried(host));
     let content: SnapshotContent | undefined;
     let seq = 0;
     if (opening.snapshot !== undefined) {

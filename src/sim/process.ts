@@ -69,6 +69,7 @@ export class SimProcess {
         return this.#cpuMicros;
       },
       processCpuMicros: () => this.#cpuMicros,
+      loopBusyMs: () => this.#cpuMicros / 1_000,
     };
   }
 

@@ -42,6 +42,7 @@ export function virtualIo(world: World): Io {
     log: silent,
     threadCpuMicros: () => 0,
     processCpuMicros: () => 0,
+    loopBusyMs: () => 0,
   };
 }
 

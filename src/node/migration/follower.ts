@@ -14,6 +14,7 @@ import { sleep } from '../../io/io.ts';
 import type { Seq, ShardId } from '../../model/ids.ts';
 import type { LogEntry } from '../../store/store.ts';
 import type { ClientStream } from '../../wire/rpc.ts';
+import type { Copy } from '../copying.ts';
 import type { LocalReplica, ParticipantHost } from '../participant.ts';
 import { type RecentQuery, type ReplicaStatus, STANDBY } from '../protocol.ts';
 import { pullSnapshot } from './pull.ts';
@@ -46,6 +47,7 @@ export class Follower {
   recentQueries: RecentQuery[] | undefined;
   readonly #host: ParticipantHost;
   readonly #bytesPerSecond: number;
+  readonly #giveWay: boolean;
   readonly #onOrphan: () => void;
   readonly #onFailed: () => void;
   readonly #waiters = new Set<{ untilSeq: Seq; wake: () => void }>();
@@ -65,6 +67,7 @@ export class Follower {
     migration: string;
     source: FollowSource;
     bytesPerSecond: number;
+    giveWay: boolean;
     /** Nobody asked about it for long. */
     onOrphan: () => void;
     /** There is nothing to follow any more, or it cannot be followed. */
@@ -75,6 +78,7 @@ export class Follower {
     this.#migration = options.migration;
     this.source = options.source;
     this.#bytesPerSecond = Math.max(1, options.bytesPerSecond);
+    this.#giveWay = options.giveWay;
     this.#onOrphan = options.onOrphan;
     this.#onFailed = options.onFailed;
     this.touch();
@@ -185,7 +189,8 @@ export class Follower {
           );
           return;
         }
-        if (!(await this.#load())) continue;
+        // Once outrun by the log, it hurries.
+        if (!(await this.#load(this.#giveWay && loads === 1))) continue;
         if (this.#stopped) return;
       }
       this.phase = 'following';
@@ -200,23 +205,25 @@ export class Follower {
   }
 
   /** False: begin again. */
-  async #load(): Promise<boolean> {
+  async #load(giveWay: boolean): Promise<boolean> {
     const host = this.#host;
     this.phase = 'transferring';
     this.bytesTransferred = 0;
+    let copy: Copy | undefined;
     try {
       const offer = await this.#patiently(() =>
         host
           .peer(this.source.address)
           .call(
             'transfer.begin',
-            { shard: this.shard, migration: this.migration },
+            { shard: this.shard, migration: this.migration, ...(giveWay ? {} : { giveWay }) },
             { timeoutMs: BEGIN_TIMEOUT_MS },
           ),
       );
       this.bytesTotal = offer.bytes;
       this.recentQueries = offer.recentQueries;
-      const bytes = await pullSnapshot(host, this.source.address, offer, {
+      copy = host.copying.begin({ urgent: !giveWay || offer.urgent === true });
+      const bytes = await pullSnapshot(host, this.source.address, offer, copy, {
         bytesPerSecond: this.#bytesPerSecond,
         onProgress: (sum) => {
           this.bytesTransferred = sum;
@@ -227,6 +234,7 @@ export class Follower {
       this.phase = 'applying';
       if (this.#replica()) host.dropFollower(this.shard);
       const snapshot = { seq: offer.seq, bytes };
+      const slicer = copy.slicer();
       const applied = host
         .addFollower({
           shard: this.shard,
@@ -234,18 +242,22 @@ export class Follower {
           source: { processId: this.source.processId, address: this.source.address },
           assignment: offer.assignment,
           opening: { snapshot, entries: [] },
+          slicer,
         })
         .then(() => {
           if (this.#stopped) host.dropFollower(this.shard);
         });
       this.#applying = applied.catch(() => {});
       await applied;
+      slicer.end();
       this.sourceSeq = Math.max(this.sourceSeq, offer.seq);
       return true;
     } catch (error) {
       const code = codeOf(error);
       if (code === 'gap' || code === 'bad-checksum') return false;
       throw error;
+    } finally {
+      copy?.end();
     }
   }
 

@@ -2,7 +2,7 @@
  * Test plan: two or three real nodes over loopback sockets, a control store and cells in memory, counters as shards. A
  * shard is moved while many add to it; every acknowledged add must be there, once, whatever is killed on the way.
  */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { realIo } from '../../io/real.ts';
 import { MigrationExecutor } from '../../migration/driver.ts';
 import type { MigrationView } from '../../migration/view.ts';
@@ -192,6 +192,26 @@ describe('a shard under load', () => {
     expect(await ended(executor.start(move(a, b, 'cell-b', 1)))).toMatchObject({ outcome: 'completed' });
     const opening = await stores.cells.cell('cell-b').open(SHARD, 2);
     expect(opening).toMatchObject({ fence: 2, end: 20 });
+  });
+});
+
+describe('a copy', () => {
+  it.each([
+    ['gives way', { giveWay: true, draining: false }, false],
+    ['does not where the move says so', { giveWay: false, draining: false }, true],
+    ['does not off a node that is being emptied', { giveWay: true, draining: true }, true],
+  ])('%s, at both ends', async (_name, { giveWay, draining }, urgent) => {
+    const a = await start('a', 'cell-a');
+    const b = await start('b', 'cell-a');
+    await a.node.execute(request(SHARD, 'add'));
+    vi.spyOn(a.host, 'draining').mockReturnValue(draining);
+    const begins = [a, b].map(({ host }) => vi.spyOn(host.copying, 'begin'));
+    const { executor, ended } = await makeExecutor();
+    expect(await ended(executor.start(move(a, b, 'cell-a', 1), { giveWay }))).toMatchObject({
+      outcome: 'completed',
+    });
+    for (const begin of begins) expect(begin.mock.calls).toEqual([[{ urgent }]]);
+    expect([a, b].map(({ host }) => host.copying.room.copies)).toEqual([0, 0]);
   });
 });
 

@@ -68,7 +68,7 @@ export function migrationParticipant(host: ParticipantHost): RpcHandlers {
     'replica.handOff': (order) => participant.handOffs.handOff(order),
     'replica.drop': ({ migration, shard }) => participant.drop(migration, shard),
     'standby.follow': (order) => participant.standBy(order),
-    'transfer.begin': ({ shard, migration }) => participant.begin(shard, migration),
+    'transfer.begin': ({ shard, migration, giveWay }) => participant.begin(shard, migration, giveWay),
     'transfer.chunk': ({ transfer, offset, bytes }) => participant.transfers.chunk(transfer, offset, bytes),
     'transfer.end': ({ transfer }) => {
       participant.transfers.end(transfer);
@@ -151,6 +151,7 @@ class MigrationParticipant {
       order.migration,
       { processId: order.source, address: order.sourceAddress },
       order.bytesPerSecond,
+      order.giveWay,
     );
     follower.start(earlier);
   }
@@ -203,6 +204,7 @@ class MigrationParticipant {
     migration: string,
     source: { processId: string; address: string },
     bytesPerSecond: number,
+    giveWay = true,
   ): Follower {
     const follower = new Follower({
       host: this.#host,
@@ -210,6 +212,7 @@ class MigrationParticipant {
       migration,
       source,
       bytesPerSecond,
+      giveWay,
       onOrphan: () => this.#let(follower),
       // A move's failure is for whoever ordered it to see; a standby's primary just orders another.
       onFailed: () => {
@@ -299,9 +302,9 @@ class MigrationParticipant {
     if (this.#host.replica(shard)?.role === 'follower') this.#host.dropFollower(shard);
   }
 
-  begin(shard: ShardId, migration: string) {
+  begin(shard: ShardId, migration: string, giveWay?: boolean) {
     this.countFor(shard, migration);
-    return this.transfers.begin(shard, migration);
+    return this.transfers.begin(shard, migration, giveWay);
   }
 
   /** Both sides of a move then count from the same moment: what the gates compare. */

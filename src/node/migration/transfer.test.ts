@@ -1,10 +1,12 @@
 /**
  * Test plan: the source's half of a transfer against a clock moved by hand. What is asked for together is handed out one
- * chunk a turn of the event loop, whole and in order; a pin over or never made is named.
+ * chunk a turn of the event loop, whole and in order; a pin over or never made is named. Its room goes with the offer and
+ * with every chunk, unless the copy is waited for.
  */
 import { crc32 } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { SLICE_MS_MAX } from '../../shard/limits.ts';
+import { Copying } from '../copying.ts';
 import type { ParticipantHost } from '../participant.ts';
 import { TransferSource } from './transfer.ts';
 
@@ -16,19 +18,23 @@ const CHUNK_BYTES = 1024 * 1024;
 function handMovedHost() {
   const turns: (() => void)[] = [];
   const rests: { delayMs: number; run: () => void }[] = [];
+  const clock = {
+    monotonicMs: () => 0,
+    realtimeMs: () => 0,
+    defer: (run: () => void) => turns.push(run),
+    setTimer: (delayMs: number, run: () => void) => {
+      const rest = { delayMs, run };
+      rests.push(rest);
+      return () => rests.splice(rests.indexOf(rest), 1);
+    },
+  };
+  const copying = new Copying({ clock, loopBusyMs: () => 0 });
+  let draining = false;
   const host = {
     self: { processId: 'n1.a' },
-    io: {
-      clock: {
-        monotonicMs: () => 0,
-        defer: (run: () => void) => turns.push(run),
-        setTimer: (delayMs: number, run: () => void) => {
-          const rest = { delayMs, run };
-          rests.push(rest);
-          return () => rests.splice(rests.indexOf(rest), 1);
-        },
-      },
-    },
+    io: { clock },
+    copying,
+    draining: () => draining,
     replica: (shard: string) =>
       shard === SHARD
         ? {
@@ -41,7 +47,11 @@ function handMovedHost() {
   const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
   return {
     host,
+    copying,
     rests,
+    drain() {
+      draining = true;
+    },
     /** One turn of the event loop. */
     async turn() {
       await settle();
@@ -59,10 +69,11 @@ function handMovedHost() {
   };
 }
 
-async function begun() {
+async function begun(options: { drains?: boolean; giveWay?: boolean } = {}) {
   const world = handMovedHost();
+  if (options.drains) world.drain();
   const source = new TransferSource(world.host);
-  const offering = source.begin(SHARD, 'm1');
+  const offering = source.begin(SHARD, 'm1', options.giveWay);
   for (let i = 0; i < 10; i++) await world.wake();
   return { ...world, source, offer: await offering };
 }
@@ -113,4 +124,38 @@ it('refuses a chunk of no transfer and one beyond the end, and goes on with the 
     'refused',
     'ok',
   ]);
+});
+
+it('says with the offer and every chunk what it has room for, for as long as the pin is there', async () => {
+  const { turn, copying, source, offer } = await begun();
+  expect(copying.room.copies).toBe(1);
+  const alone = copying.room.bytesPerSecond(0);
+  expect(offer.bytesPerSecond).toBe(alone);
+  copying.room.began();
+  const asked = source.chunk(offer.transfer, 0, CHUNK_BYTES);
+  await turn();
+  expect((await asked).bytesPerSecond).toBeCloseTo(alone / 2);
+  source.end(offer.transfer);
+  source.end(offer.transfer);
+  expect(copying.room.copies).toBe(1);
+});
+
+it.each([
+  ['of a node that is being emptied', { drains: true }],
+  ['that need not give way', { giveWay: false }],
+])('a copy %s is urgent and says nothing of room', async (_name, options) => {
+  const { turn, source, offer } = await begun(options);
+  expect(offer.urgent).toBe(true);
+  expect(offer).not.toHaveProperty('bytesPerSecond');
+  const asked = source.chunk(offer.transfer, 0, CHUNK_BYTES);
+  await turn();
+  expect(await asked).not.toHaveProperty('bytesPerSecond');
+});
+
+it('counts no copy that could not begin', async () => {
+  const { host, copying } = handMovedHost();
+  await expect(new TransferSource(host).begin('count/absent', 'm1')).rejects.toMatchObject({
+    code: 'no-replica',
+  });
+  expect(copying.room.copies).toBe(0);
 });

@@ -6,9 +6,10 @@
  */
 import { crc32 } from 'node:zlib';
 import type { ShardId } from '../../model/ids.ts';
-import { type Slicer, unhurried } from '../../shard/snapshot.ts';
+import type { Slicer } from '../../shard/snapshot.ts';
+import type { Copy } from '../copying.ts';
 import type { ParticipantHost } from '../participant.ts';
-import type { RecentQuery, TransferOffer } from '../protocol.ts';
+import type { NodeCalls, RecentQuery, TransferOffer } from '../protocol.ts';
 import { Refusal } from './refusal.ts';
 
 /** Snapshots up to this size travel inside the offer. */
@@ -23,11 +24,14 @@ const PIN_IDLE_MS_MAX = 60_000;
 export const CHUNK_BYTES_MAX = 1024 * 1024;
 /** Checksums are computed in slices: 2 MB take about 1 ms. */
 const CHECKSUM_SLICE_BYTES = 2 * 1024 * 1024;
+/** After so many, the answer of a call has been sent. */
+const ANSWER_MICROTASKS = 5;
 
 interface Pin {
   shard: ShardId;
   migration: string;
   bytes: Uint8Array;
+  copy: Copy;
   forget: () => void;
 }
 
@@ -48,50 +52,68 @@ export class TransferSource {
     return this.#pinnedBytes;
   }
 
-  async begin(shard: ShardId, migration: string): Promise<TransferOffer> {
+  /** `giveWay` false: at full speed, whoever waits. So it is too while this node is being emptied. */
+  async begin(shard: ShardId, migration: string, giveWay = true): Promise<TransferOffer> {
+    const urgent = !giveWay || this.#host.draining?.() === true;
+    const copy = this.#host.copying.begin({ urgent });
+    try {
+      const { bytes, ...offer } = await this.#snapshot(shard, copy);
+      if (urgent) offer.urgent = true;
+      if (bytes.byteLength <= INLINE_BYTES_MAX) {
+        copy.end();
+        return { ...offer, bytes: bytes.byteLength, inline: bytes };
+      }
+      this.endAll(shard, migration);
+      if (this.#pinnedBytes + bytes.byteLength > PINNED_BYTES_MAX)
+        throw new Refusal('refused', `${PINNED_BYTES_MAX} bytes are already pinned for transfers; try later`);
+      const transfer = `${this.#host.self.processId}-t${++this.#counter}`;
+      this.#pins.set(transfer, { shard, migration, bytes, copy, forget: () => {} });
+      this.#pinnedBytes += bytes.byteLength;
+      this.#keep(transfer);
+      return { ...offer, transfer, bytes: bytes.byteLength, ...roomOf(copy) };
+    } catch (error) {
+      copy.end();
+      throw error;
+    }
+  }
+
+  async #snapshot(shard: ShardId, copy: Copy): Promise<Omit<TransferOffer, 'bytes'> & { bytes: Uint8Array }> {
     const replica = this.#host.replica(shard);
     if (!replica) throw new Refusal('no-replica', `${shard} is not on ${this.#host.self.processId}`);
     if (replica.role !== 'primary')
       throw new Refusal('not-primary', `${shard} is ${replica.role} here; ask its primary for a snapshot`);
+    const slicer = copy.slicer();
     // Only durable state leaves (OWNERSHIP rule 7): the contract of snapshot() is never to go beyond durableSeq.
-    const { seq, bytes } = await replica.state.snapshot();
+    const { seq, bytes } = await replica.state.snapshot(slicer);
     const { assignment } = replica;
-    const offer: TransferOffer = {
-      transfer: '',
-      epoch: assignment.epoch,
-      seq,
-      bytes: bytes.byteLength,
-      crc32: await checksum(bytes, unhurried(this.#host.io.clock)),
-      assignment,
-    };
+    const crc32 = await checksum(bytes, slicer);
+    slicer.end();
     const queries = replica.state.recentQueries(RECENT_QUERIES_MAX);
-    if (sizeOf(queries) <= OFFER_QUERIES_BYTES_MAX) offer.recentQueries = queries;
-    if (bytes.byteLength <= INLINE_BYTES_MAX) return { ...offer, inline: bytes };
-    this.endAll(shard, migration);
-    if (this.#pinnedBytes + bytes.byteLength > PINNED_BYTES_MAX)
-      throw new Refusal('refused', `${PINNED_BYTES_MAX} bytes are already pinned for transfers; try later`);
-    offer.transfer = `${this.#host.self.processId}-t${++this.#counter}`;
-    this.#pins.set(offer.transfer, { shard, migration, bytes, forget: () => {} });
-    this.#pinnedBytes += bytes.byteLength;
-    this.#keep(offer.transfer);
-    return offer;
+    const small = sizeOf(queries) <= OFFER_QUERIES_BYTES_MAX;
+    const offer = { transfer: '', epoch: assignment.epoch, seq, bytes, crc32, assignment };
+    return small ? { ...offer, recentQueries: queries } : offer;
   }
 
   /** One chunk a turn of the event loop: sixteen asked for together would keep the node's users waiting 20 ms. */
-  async chunk(
-    transfer: string,
-    offset: number,
-    bytes: number,
-  ): Promise<{ bytes: Uint8Array; crc32: number }> {
-    this.#turn = this.#turn.then(() => new Promise((resolve) => this.#host.io.clock.defer(resolve)));
+  async chunk(transfer: string, offset: number, bytes: number): Promise<NodeCalls['transfer.chunk'][1]> {
+    const { clock } = this.#host.io;
+    this.#turn = this.#turn.then(() => new Promise((resolve) => clock.defer(resolve)));
     await this.#turn;
+    const startMs = clock.monotonicMs();
     const pin = this.#pins.get(transfer);
     if (!pin) throw new Refusal('gap', `the transfer ${transfer} is over; begin again`);
     if (!(offset >= 0 && bytes > 0 && bytes <= CHUNK_BYTES_MAX && offset < pin.bytes.byteLength))
       throw new Refusal('refused', `no chunk of ${bytes} bytes at ${offset} in ${pin.bytes.byteLength}`);
     this.#keep(transfer);
     const slice = pin.bytes.subarray(offset, offset + bytes);
-    return { bytes: slice, crc32: crc32(slice) };
+    void this.#count(pin.copy, slice.byteLength, startMs);
+    return { bytes: slice, crc32: crc32(slice), ...roomOf(pin.copy) };
+  }
+
+  /** The answer is packed and handed to the socket right after `chunk`, in the same turn: most of what a chunk costs. */
+  async #count(copy: Copy, bytes: number, startMs: number): Promise<void> {
+    for (let i = 0; i < ANSWER_MICROTASKS; i++) await undefined;
+    copy.carried(bytes, this.#host.io.clock.monotonicMs() - startMs);
   }
 
   /** Idempotent. */
@@ -99,6 +121,7 @@ export class TransferSource {
     const pin = this.#pins.get(transfer);
     if (!pin) return;
     pin.forget();
+    pin.copy.end();
     this.#pins.delete(transfer);
     this.#pinnedBytes -= pin.bytes.byteLength;
   }
@@ -124,6 +147,12 @@ export async function checksum(bytes: Uint8Array, slicer: Pick<Slicer, 'defer'>)
     value = crc32(bytes.subarray(offset, offset + CHECKSUM_SLICE_BYTES), value);
   }
   return value;
+}
+
+/** What the target is told; nothing where this node need not give way. */
+function roomOf(copy: Copy): { bytesPerSecond?: number } {
+  const bytesPerSecond = copy.bytesPerSecond();
+  return Number.isFinite(bytesPerSecond) ? { bytesPerSecond } : {};
 }
 
 function sizeOf(queries: RecentQuery[]): number {
