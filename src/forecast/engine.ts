@@ -249,6 +249,7 @@ export class ForecastEngine implements Forecaster {
       peak,
       own,
       together: own && this.#companions.of(shard),
+      surge: this.#rows?.hot.get(index)?.surge,
       cpuSeconds,
       bytesIn,
       bytesOut,

@@ -20,6 +20,8 @@ const ROWS = 8;
 const DAY_S = 86_400;
 /** Two periods within this share of each other are the same. */
 const SAME = 0.06;
+/** Steps over which surges are counted: most come once a day or seldomer. */
+const SURGE_MEMORY_STEPS = 3000;
 
 export interface SeriesQuantiles {
   p50: number;
@@ -31,6 +33,8 @@ export interface RowSeriesState {
   row: SavedRow;
   period: number;
   watch: number[];
+  /** Mean square of surges, and steps; absent in what was saved before they were counted. */
+  surges?: [meanSquare: number, steps: number];
 }
 
 /** A bank for the controller's series. `maxima`: their maxima over windows are asked for. */
@@ -59,6 +63,8 @@ export class RowSeries implements PeriodSource {
   /** What was foreseen of the step to come, whether it was given or not. */
   #foreseen: SeriesQuantiles | undefined;
   #surprise = Number.NaN;
+  #surgeSquare = 0;
+  #surgeSteps = 0;
   /** Answers since the last step. */
   readonly #said = new Map<number, SeriesQuantiles>();
   readonly #out = new Float64Array(3);
@@ -100,6 +106,7 @@ export class RowSeries implements PeriodSource {
   observe(value: number): void {
     this.#said.clear();
     this.#surprise = surpriseOf(value, this.#foreseen);
+    this.#countSurge(value);
     this.#foreseen = undefined;
     this.#bank.observe(this.row, value);
     this.#watch.observe(this.length, value, this.#say, this.#naive);
@@ -108,6 +115,21 @@ export class RowSeries implements PeriodSource {
   /** How far the newest value came from what was foreseen a step before, in standard deviations; NaN where nothing was. */
   get surprise(): number {
     return this.#surprise;
+  }
+
+  /**
+   * Root mean square of how far a step came above what was foreseen of it, over thousands of them. Of a load that sleeps it tells what its quantiles of
+   * the moment do not: how much it is when it wakes.
+   */
+  get surge(): number {
+    return Math.sqrt(this.#surgeSquare);
+  }
+
+  #countSurge(value: number): void {
+    if (this.#foreseen === undefined || !Number.isFinite(value)) return;
+    const above = Math.max(0, value - this.#foreseen.p50);
+    this.#surgeSteps = Math.min(SURGE_MEMORY_STEPS, this.#surgeSteps + 1);
+    this.#surgeSquare += (above ** 2 - this.#surgeSquare) / this.#surgeSteps;
   }
 
   /** Quantiles `ahead` steps from the newest; fractions are fine. */
@@ -150,7 +172,12 @@ export class RowSeries implements PeriodSource {
   }
 
   save(): RowSeriesState {
-    return { row: this.#bank.saveRow(this.row), period: this.#period, watch: this.#watch.save() };
+    return {
+      row: this.#bank.saveRow(this.row),
+      period: this.#period,
+      watch: this.#watch.save(),
+      surges: [this.#surgeSquare, this.#surgeSteps],
+    };
   }
 
   /** @throws {RangeError} for a row of a bank of another layout */
@@ -158,6 +185,7 @@ export class RowSeries implements PeriodSource {
     this.#bank.loadRow(this.row, state.row);
     this.#period = state.period;
     this.#watch.load(state.watch);
+    [this.#surgeSquare, this.#surgeSteps] = state.surges ?? [0, 0];
     this.#said.clear();
   }
 

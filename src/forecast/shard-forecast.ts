@@ -38,6 +38,8 @@ export interface Expected {
   own?: SeriesQuantiles[];
   /** Whom it surges with. */
   together?: ShardForecast['together'];
+  /** Of a shard with models of its own: root mean square of what came above the forecast of a step. */
+  surge?: number | undefined;
   cpuSeconds: number;
   bytesIn: number;
   bytesOut: number;
@@ -85,7 +87,12 @@ export function shardForecast(
     metrics: metricsOf([one], path, max, stepS),
     byOrigin: one.byOrigin,
     ...(one.together && { together: one.together }),
+    ...(one.surge && { surge: surgeOf(one, one.surge / stepS) }),
   };
+}
+
+function surgeOf({ cpuSeconds, bytesIn, bytesOut }: Expected, requests: number): ShardForecast['surge'] {
+  return { requests, cpu: requests * cpuSeconds, network: requests * (bytesIn + bytesOut) };
 }
 
 /**

@@ -26,6 +26,11 @@ export interface ShardForecast {
   byOrigin: Record<Region, { commands: number[]; queries: number[] }>;
   /** Those it surges with, and how much: the correlation of what nobody foresees of any two of the group, above 0 to 1. */
   together?: { group: string; correlation: number } | undefined;
+  /**
+   * How far a step comes above what was foreseen of it, root mean square over thousands of steps: what the quantiles do not tell of a shard that sleeps now.
+   * Requests a second, core-seconds a second, bytes a second in and out; absent where nothing is known.
+   */
+  surge?: { requests: number; cpu: number; network: number } | undefined;
 }
 
 /** Why the forecaster trusts what it says: shown by `skein forecast show`. */

@@ -162,6 +162,39 @@ describe('what is not known yet', () => {
   });
 });
 
+describe('shards that sleep and surge', () => {
+  /** Next to nothing now, a quarter of a core at once when it wakes. */
+  const sleeper = (key: string, primary: string, surge = 0.05) => {
+    const one = shard(key, primary, { [us]: () => 0.1 });
+    one.forecast.surge = { requests: surge / 0.0005, cpu: surge, network: 0 };
+    return one;
+  };
+
+  it('count with what they are when they wake, in every step', () => {
+    const plain = sleeper('a', 'n1', 0);
+    const one = sleeper('a', 'n1');
+    const variances = (of: PlacementShard) =>
+      new ClusterProblem(input([node('n1', us)], [of])).problem.loadVariance.filter((_, i) => i % 3 === 0);
+    const without = variances(plain);
+    variances(one).forEach((variance, t) => {
+      expect(Math.sqrt((variance - without[t]!) / 0.05 ** 2)).toBeGreaterThan(1);
+    });
+  });
+
+  it('are spread over the nodes of a region before they wake', () => {
+    const nodes = ['n1', 'n2', 'n3'].map((name) => node(name, us));
+    const steady = nodes.map(({ name }) => shard(`steady-${name}`, name, { [us]: () => 1200 }));
+    const sleepers = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => sleeper(key, 'n1', 0.08));
+    const { target } = createPlacer().place(input(nodes, [...steady, ...sleepers]));
+    const on = (name: string) => sleepers.filter((one) => target.get(one.shard) === name).length;
+    expect(nodes.map(({ name }) => on(name))).toEqual([2, 2, 2]);
+    const none = createPlacer().place(
+      input(nodes, [...steady, ...sleepers.map((one) => sleeper(one.shard.slice(5), 'n1', 0))]),
+    );
+    expect(none.relocations).toEqual([]);
+  });
+});
+
 describe('full nodes', () => {
   it('stops at the wall of a node in every prefix of the moves', () => {
     fc.assert(
