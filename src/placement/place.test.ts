@@ -184,7 +184,7 @@ describe('shards that sleep and surge', () => {
   it('are spread over the nodes of a region before they wake', () => {
     const nodes = ['n1', 'n2', 'n3'].map((name) => node(name, us));
     const steady = nodes.map(({ name }) => shard(`steady-${name}`, name, { [us]: () => 1200 }));
-    const sleepers = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => sleeper(key, 'n1', 0.08));
+    const sleepers = ['a', 'b', 'c', 'd', 'e', 'f'].map((key) => sleeper(key, 'n1'));
     const { target } = createPlacer().place(input(nodes, [...steady, ...sleepers]));
     const on = (name: string) => sleepers.filter((one) => target.get(one.shard) === name).length;
     expect(nodes.map(({ name }) => on(name))).toEqual([2, 2, 2]);
