@@ -63,3 +63,16 @@ it('a shard with models of its own says so in its forecast, in requests, CPU and
   expect(network / requests).toBeCloseTo(50, 0);
   expect(cold!.surge).toBeUndefined();
 });
+
+it('what was counted before a period was found weighs little after it: with it much of that is foreseen', () => {
+  const series = after(sleeper(1000, 61));
+  const before = series.surge;
+  expect(before).toBeGreaterThan(5);
+  series.period = 100;
+  expect(series.surge).toBe(before);
+  after(new Array(300).fill(1), series);
+  expect(series.surge).toBeLessThan(before / 2);
+  series.period = 100;
+  after(new Array(10).fill(1), series);
+  expect(series.surge).toBeGreaterThan(before / 10);
+});

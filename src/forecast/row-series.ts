@@ -22,6 +22,8 @@ const DAY_S = 86_400;
 const SAME = 0.06;
 /** Steps over which surges are counted: most come once a day or seldomer. */
 const SURGE_MEMORY_STEPS = 3000;
+/** What was counted before a period was found weighs as so many steps: with it much of that is foreseen. */
+const SURGE_STEPS_BEFORE = 30;
 
 export interface SeriesQuantiles {
   p50: number;
@@ -96,6 +98,7 @@ export class RowSeries implements PeriodSource {
   set period(steps: number) {
     if (steps === this.#period) return;
     this.#period = steps;
+    this.#surgeSteps = Math.min(this.#surgeSteps, SURGE_STEPS_BEFORE);
     this.#said.clear();
     const day = DAY_S / this.#bank.layout.stepS;
     const isDay = steps === 0 || Math.abs(steps - day) < SAME * day;

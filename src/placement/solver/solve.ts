@@ -11,7 +11,7 @@
  *
  * A warm round (there is a current placement): prices from what nodes carry, a short ascent; what must leave or is nowhere is
  * inserted; then only shards whose priced best choice is another one, or whose node stands out, are tried, largest first,
- * and what they touch. Every step must pay for its move. A small problem is annealed for a moment: nodes that are nearly full
+ * and what they touch. Every step must pay for its move. A small problem with a node beyond its headroom is annealed for a moment: nodes that are nearly full
  * gain by exchanges, which single steps do not see.
  *
  * Guarantees: hard constraints hold in what it moves; the same problem and seed give the same answer; budgets are counts.
@@ -283,7 +283,7 @@ function warmRound(
   }
   dual.scarcityShare = 0;
   let after = squeezed(inserter, draws);
-  if (shardCount <= ANNEALED_SHARDS_MAX) {
+  if (shardCount <= ANNEALED_SHARDS_MAX && isPressed(state)) {
     const steps = Math.min(budget.annealStepsWarm, ANNEAL_STEPS_PER_SHARD_WARM * shardCount);
     after = anneal(problem, dual, after, draws, { legs: LEGS_WARM, steps });
   }
@@ -318,6 +318,13 @@ function squeezed({ problem, state, dual, company }: Inserter, draws: SeededDraw
   const walled = new State({ ...problem, excessUsdPerHour }, state.place);
   new Exchange(new Search(new Inserter(walled, dual, new Candidates(walled, draws), company))).relieve();
   return walled.place;
+}
+
+/** Whether some node is used beyond its headroom. Where none is, what exchanges could gain is noise. */
+function isPressed(state: State): boolean {
+  const { nodeCount, headroom } = state.problem;
+  for (let n = 0; n < nodeCount; n++) if (state.pressure(n) > headroom) return true;
+  return false;
 }
 
 function growth(shardCount: number, max: number): number {
