@@ -13,6 +13,8 @@ export class PullPace {
   readonly #bytesPerSecondMax: number;
   /** Bytes that left before the pace had room for them; negative: room that was not used. */
   #owedBytes = 0;
+  /** The pace as it was asked last. */
+  #perMs = 0;
   #atMs: number;
   #leftMs: number;
 
@@ -31,6 +33,7 @@ export class PullPace {
    */
   waitMs(own: number, source: number | undefined, nowMs: number): number {
     const perMs = Math.max(1, Math.min(this.#bytesPerSecondMax, own, source ?? own)) / 1_000;
+    this.#perMs = perMs;
     this.#owedBytes = Math.max(-CATCH_UP_MS * perMs, this.#owedBytes - (nowMs - this.#atMs) * perMs);
     this.#atMs = nowMs;
     if (this.#owedBytes <= 0) return 0;
@@ -39,8 +42,8 @@ export class PullPace {
 
   /** A chunk was asked for. */
   left(bytes: number, nowMs: number): void {
-    // One that left because it had waited long enough leaves no debt for those after it.
-    this.#owedBytes = Math.min(this.#owedBytes + bytes, 2 * bytes);
+    // One that left because it had waited long enough leaves no debt for those after it. A millisecond's is none: timers are no finer.
+    this.#owedBytes = (this.#owedBytes > this.#perMs ? 0 : this.#owedBytes) + bytes;
     this.#leftMs = nowMs;
   }
 }
