@@ -85,6 +85,19 @@ describe('shards of several prefixes, and of none', () => {
     expect(companions.of('other/y')).toBeUndefined();
   });
 
+  it('find their place however many shards without a prefix were there before', () => {
+    const companions = new Companions();
+    for (let i = 0; i < 5000; i++) companions.hear(`lone/x${i}`, 0.5);
+    companions.endStep();
+    const random = new SeededRandom('c3');
+    for (let step = 0; step < 800; step++) {
+      const all = normal(random);
+      for (const shard of ['room/t:1', 'room/t:2']) companions.hear(shard, all);
+      companions.endStep();
+    }
+    expect(companions.of('room/t:1')?.correlation).toBeGreaterThan(0.5);
+  });
+
   it('are known as well after a restart, and what was saved before groups had several names still loads', () => {
     const before = told(1600);
     const after = new Companions();

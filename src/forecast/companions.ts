@@ -14,7 +14,7 @@ import type { ShardForecast } from '../model/loop.ts';
 import { prefixOf } from './prefixes.ts';
 import { Surges, type SurgesState } from './surges.ts';
 
-/** Heads held; shards of those that come later are not told apart. */
+/** Prefixes held; those of shards that come later are not told apart. */
 const GROUPS_MAX = 4096;
 /** Shards whose head is remembered. */
 const SHARDS_MAX = 16_384;
@@ -61,13 +61,18 @@ export class Companions {
   hear(shard: ShardId, surprise: number): void {
     if (Number.isNaN(surprise)) return;
     const head = this.#headOf(shard);
+    const bounded = Math.max(-SURPRISE_MAX, Math.min(SURPRISE_MAX, surprise));
+    // A shard that stands for itself has nobody to be correlated with: it takes no place from a prefix.
+    if (head === shard) {
+      this.#surges.hear(head, bounded);
+      return;
+    }
     let sums = this.#sums.get(head);
     if (sums === undefined) {
       if (this.#sums.size >= GROUPS_MAX) return;
       sums = emptySums();
       this.#sums.set(head, sums);
     }
-    const bounded = Math.max(-SURPRISE_MAX, Math.min(SURPRISE_MAX, surprise));
     sums.sum += bounded;
     sums.squares += bounded * bounded;
     sums.count++;
@@ -108,13 +113,13 @@ export class Companions {
   /** The mean correlation with all others of the group: of the head's own shards, and of those of heads that surge with it. */
   #togetherOf(head: string): ShardForecast['together'] {
     const cluster = this.#surges.clusterOf(head);
-    const mine = this.#sums.get(head)?.shards ?? 0;
+    const mine = this.#sums.get(head)?.shards ?? 1;
     let others = Math.max(0, mine - 1);
     let sum = others * this.correlation(head);
     const steadiness = Math.sqrt(this.#meanVariance(head));
     for (const other of cluster?.heads ?? []) {
       if (other === head) continue;
-      const shards = this.#sums.get(other)?.shards ?? 0;
+      const shards = this.#sums.get(other)?.shards ?? 1;
       // The cosine is of two heads' means, in which what each shard has of its own evens out.
       sum += shards * this.#surges.cosine(head, other) * steadiness * Math.sqrt(this.#meanVariance(other));
       others += shards;

@@ -82,9 +82,9 @@ describe('heads that surge together', () => {
     for (const surprise of [-9, 0, 1, Number.NaN]) surges.hear('quiet', surprise);
     surges.endStep();
     expect(surges.save().heads).toEqual([]);
-    for (let i = 0; i < HEADS_MAX + 10; i++) surges.hear(`h${i}`, 2 + (i % 97) / 100);
+    for (let i = 0; i < HEADS_MAX - 1; i++) surges.hear(`h${i}`, 2 + (i % 97) / 100);
     surges.endStep();
-    expect(surges.save().heads).toHaveLength(HEADS_MAX);
+    expect(surges.save().heads).toHaveLength(HEADS_MAX - 1);
     expect(surges.save().pairs.length).toBe((SURGING_MAX * (SURGING_MAX - 1)) / 2);
     const random = new SeededRandom('many');
     for (let step = 0; step < 60; step++) {
@@ -92,5 +92,16 @@ describe('heads that surge together', () => {
       surges.endStep();
     }
     expect(surges.save().pairs.length).toBeLessThanOrEqual(PAIRS_MAX);
+    // Who comes when all places are taken finds one: those that surged least are forgotten, those that surge together are not.
+    const known = surges.cosine('h96', 'h193');
+    expect(known).toBeGreaterThan(0);
+    for (let step = 0; step < 200; step++) {
+      if (step % 10 === 0) for (const head of ['late', 'later']) surges.hear(head, 4);
+      for (let i = 0; i < 30; i++) surges.hear(`new${30 * step + i}`, 1.6);
+      surges.endStep();
+      expect(surges.save().heads.length).toBeLessThan(HEADS_MAX);
+    }
+    expect(surges.clusterOf('late')?.heads).toContain('later');
+    expect(surges.cosine('h96', 'h193')).toBeCloseTo(known, 1);
   });
 });

@@ -11,7 +11,7 @@
  * {@link PAIRS_MAX} pairs and {@link HEADS_MAX} heads are held; the same surges in the same order give the same clusters.
  */
 
-/** Heads that are told apart; those that surge first after that are not. */
+/** Heads held; of more, those that surged least of late are forgotten. */
 export const HEADS_MAX = 4096;
 /** Pairs held; of more, those with the least are forgotten. */
 export const PAIRS_MAX = 16_384;
@@ -78,6 +78,7 @@ export class Surges {
       }
     });
     if (this.#pairs.size > PAIRS_MAX) this.#forget();
+    if (this.#heads.length >= HEADS_MAX) this.#forgetHeads();
     this.#weight *= 1 + 1 / MEMORY_STEPS;
     if (this.#weight > WEIGHT_MAX) this.#bringBack();
     this.#steps++;
@@ -156,6 +157,26 @@ export class Surges {
   #forget(): void {
     const kept = [...this.#pairs].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, PAIRS_MAX / 2);
     this.#pairs = new Map(kept);
+  }
+
+  /** Keeps the half that surged most, in their order. */
+  #forgetHeads(): void {
+    const order = this.#own.map((_, i) => i).sort((a, b) => this.#own[b]! - this.#own[a]! || a - b);
+    const kept = order.slice(0, HEADS_MAX / 2).sort((a, b) => a - b);
+    const after = new Map(kept.map((i, k) => [i, k]));
+    const heads = kept.map((i) => this.#heads[i]!);
+    this.#own = kept.map((i) => this.#own[i]!);
+    this.#heads = [];
+    this.#index.clear();
+    for (const head of heads) this.#index.set(head, this.#heads.push(head) - 1);
+    const pairs = new Map<number, number>();
+    for (const [key, sum] of this.#pairs) {
+      const i = after.get(Math.floor(key / HEADS_MAX));
+      const j = after.get(key % HEADS_MAX);
+      if (i !== undefined && j !== undefined) pairs.set(i * HEADS_MAX + j, sum);
+    }
+    this.#pairs = pairs;
+    this.#clusters = undefined;
   }
 
   #bringBack(): void {
