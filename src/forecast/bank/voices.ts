@@ -65,7 +65,11 @@ export class Voices {
       if (at >= half) {
         if (i === 0) return this.#values[0]!;
         const share = (half - beforeAt) / (at - beforeAt);
-        return this.#values[i - 1]! + share * (this.#values[i]! - this.#values[i - 1]!);
+        // Rounding must not carry it past the next one.
+        return Math.min(
+          this.#values[i]!,
+          this.#values[i - 1]! + share * (this.#values[i]! - this.#values[i - 1]!),
+        );
       }
       below += this.#says[i]!;
       beforeAt = at;
