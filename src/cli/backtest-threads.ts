@@ -98,10 +98,16 @@ export class PartPool {
     await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  /** A part, headroom by headroom where that costs little more: the forecaster of `predictive` learns once for all of its. */
+  /**
+   * A part, in as many pieces as keep the threads busy: what a forecaster sees and says is worked out once a piece, and that of
+   * `predictive` learns for all of its headrooms.
+   */
   async #part(run: SeedRun, part: Part): Promise<PartResult> {
-    const pieces =
-      part.policy === 'predictive' ? [part] : part.headrooms.map((one) => ({ ...part, headrooms: [one] }));
+    const count = part.policy === 'predictive' ? 1 : Math.ceil(this.#threads.length / 2);
+    const size = Math.ceil(part.headrooms.length / count);
+    const pieces: Part[] = [];
+    for (let from = 0; from < part.headrooms.length; from += size)
+      pieces.push({ ...part, headrooms: part.headrooms.slice(from, from + size) });
     const runs = await Promise.all(
       pieces.map((piece) => this.#run(run, piece, run.workOf(part) / pieces.length)),
     );

@@ -1,6 +1,7 @@
 /** Builds a {@link ShardForecast} from expected rates by origin, with counting noise as its band. */
 import type { Region, ShardId } from '../model/ids.ts';
 import type { MetricForecast, ShardForecast } from '../model/loop.ts';
+import { Z90, Z99 } from './normal.ts';
 
 /** Expected requests a second at each horizon. */
 export type OriginRates = Record<Region, { commands: number[]; queries: number[] }>;
@@ -20,20 +21,25 @@ export function flatForecast(
   byOrigin: OriginRates,
   cost: CostOfRequests,
 ): ShardForecast {
-  const rate = horizonsS.map((_, h) => {
-    let sum = 0;
-    for (const { commands, queries } of Object.values(byOrigin))
-      sum += (commands[h] ?? 0) + (queries[h] ?? 0);
-    return sum;
-  });
-  const spread = rate.map((value) => Math.sqrt(value / cost.windowS));
+  // Asked of every shard in every step by policies that look back: plain loops.
+  const rate = new Array<number>(horizonsS.length).fill(0);
+  for (const origin in byOrigin) {
+    const { commands, queries } = byOrigin[origin]!;
+    for (let h = 0; h < rate.length; h++) rate[h]! += (commands[h] ?? 0) + (queries[h] ?? 0);
+  }
+  const quantile = (z: number, factor: number): number[] => {
+    const values = new Array<number>(rate.length);
+    for (let h = 0; h < rate.length; h++)
+      values[h] = (rate[h]! + z * Math.sqrt(rate[h]! / cost.windowS)) * factor;
+    return values;
+  };
   const scaled = (factor: number): MetricForecast => {
-    const at = (z: number) => rate.map((value, h) => (value + z * spread[h]!) * factor);
-    const quantiles: MetricForecast['quantiles'] = [at(0), at(1.2816), at(2.3263)];
-    return {
-      quantiles,
-      max: [Math.max(0, ...quantiles[0]), Math.max(0, ...quantiles[1]), Math.max(0, ...quantiles[2])],
-    };
+    const quantiles: MetricForecast['quantiles'] = [
+      quantile(0, factor),
+      quantile(Z90, factor),
+      quantile(Z99, factor),
+    ];
+    return { quantiles, max: [largest(quantiles[0]), largest(quantiles[1]), largest(quantiles[2])] };
   };
   const memory = rate.map(() => cost.stateBytes);
   return {
@@ -51,4 +57,10 @@ export function flatForecast(
     },
     byOrigin,
   };
+}
+
+function largest(values: readonly number[]): number {
+  let most = 0;
+  for (const value of values) if (value > most) most = value;
+  return most;
 }

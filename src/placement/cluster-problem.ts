@@ -68,6 +68,8 @@ export class ClusterProblem {
   /** Seconds ahead at which a move that starts now would be done, and when a region is first better than where it is. */
   readonly #doneS: Float64Array;
   readonly #flows: RegionFlows;
+  /** Of one shard, by step. */
+  readonly #deviation: Record<'cpu' | 'memory' | 'networkIn' | 'networkOut', Float64Array>;
   readonly #openRegions: Uint8Array;
   readonly #nodeIndex: Map<ProcessId, number>;
   readonly #cellRegion = new Map<string, Region>();
@@ -84,11 +86,9 @@ export class ClusterProblem {
     for (const [region, cell] of Object.entries(input.cells)) this.#cellRegion.set(cell, region);
     this.#nodeIndex = new Map(input.nodes.map((node, n) => [node.processId, n]));
     const steps = this.intervals.length;
-    this.#flows = {
-      latencyUsd: new Float64Array(steps),
-      egressUsd: new Float64Array(steps),
-      latencyMs: new Float64Array(steps),
-    };
+    const bySteps = () => new Float64Array(steps);
+    this.#flows = { latencyUsd: bySteps(), egressUsd: bySteps(), latencyMs: bySteps() };
+    this.#deviation = { cpu: bySteps(), memory: bySteps(), networkIn: bySteps(), networkOut: bySteps() };
     this.#latencyMs = new Float64Array(input.shards.length * this.regions.length);
     this.#doneS = new Float64Array(input.shards.length);
     this.problem = this.#emptyProblem();
@@ -266,16 +266,20 @@ export class ClusterProblem {
     const { surge } = shard.forecast;
     const surgeCpu = SURGE_WEIGHT * (surge?.cpu ?? 0) ** 2;
     const surgeNetwork = SURGE_WEIGHT * (surge?.network ?? 0) ** 2;
+    deviations(cpu, first, this.#deviation.cpu);
+    deviations(memory, first, this.#deviation.memory);
+    deviations(networkIn, first, this.#deviation.networkIn);
+    deviations(networkOut, first, this.#deviation.networkOut);
     for (let t = 0; t < p.steps; t++) {
       const at = s * p.dims + t * 3;
       p.loadMean[at] = cpu.quantiles[0][t] ?? 0;
-      p.loadVariance[at] = deviationAt(cpu, t, first) ** 2 + surgeCpu;
+      p.loadVariance[at] = this.#deviation.cpu[t]! ** 2 + surgeCpu;
       p.loadMean[at + 1] = Math.max(memory.quantiles[0][t] ?? 0, shard.stateBytes);
-      p.loadVariance[at + 1] = deviationAt(memory, t, first) ** 2;
+      p.loadVariance[at + 1] = this.#deviation.memory[t]! ** 2;
       p.loadMean[at + 2] = (networkIn.quantiles[0][t] ?? 0) + (networkOut.quantiles[0][t] ?? 0);
       // What comes in and what goes out rise together.
       p.loadVariance[at + 2] =
-        (deviationAt(networkIn, t, first) + deviationAt(networkOut, t, first)) ** 2 + surgeNetwork;
+        (this.#deviation.networkIn[t]! + this.#deviation.networkOut[t]!) ** 2 + surgeNetwork;
     }
   }
 
@@ -427,15 +431,17 @@ export class ClusterProblem {
   }
 }
 
-/** Standard deviation of a metric in a step, beyond `first` no wider for its mean than there. */
-function deviationAt(metric: MetricForecast, t: number, first: number): number {
-  const [p50, p90, p99] = metric.quantiles;
-  const median = p50[t] ?? 0;
-  const spread = deviationOf(median, p90[t] ?? median, p99[t] ?? median);
+/** Standard deviations of a metric by step, beyond `first` no wider for its mean than there. */
+function deviations({ quantiles: [p50, p90, p99] }: MetricForecast, first: number, into: Float64Array): void {
   const base = p50[first] ?? 0;
+  for (let t = 0; t < into.length; t++) {
+    const median = p50[t] ?? 0;
+    into[t] = deviationOf(median, p90[t] ?? median, p99[t] ?? median);
+  }
   // Of a shard that sleeps now nothing tells how wide it is for its mean.
-  if (t <= first || !(base > 0)) return spread;
-  return Math.min(spread, Math.max(1, median / base) * deviationAt(metric, first, first));
+  if (!(base > 0)) return;
+  for (let t = first + 1; t < into.length; t++)
+    into[t] = Math.min(into[t]!, Math.max(1, (p50[t] ?? 0) / base) * into[first]!);
 }
 
 /** Kinds of shards by which builds can read their state: (service, version) as small numbers. */

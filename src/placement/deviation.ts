@@ -25,6 +25,7 @@ const NORMAL_MOMENT = secondMoment(Z90, Z99);
  */
 export function deviationOf(p50: number, p90: number, p99: number): number {
   const toP90 = Math.max(0, p90 - p50);
+  if (toP90 === 0 && p99 <= p50) return 0;
   return Math.sqrt(secondMoment(toP90, Math.max(toP90, p99 - p50)) / NORMAL_MOMENT);
 }
 

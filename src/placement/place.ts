@@ -79,7 +79,7 @@ export function place(input: PlacementInput): PlacementResult {
     target.set(shard.shard, n >= 0 ? nodes[n]!.processId : shard.primary);
   });
   const after = costAt(cluster, state.place);
-  const certificate = certify(cluster, solved, costOf(problem, state.place).total);
+  const certificate = certify(cluster, solved, state.place);
   const blocked = blockedBy(cluster, state);
   const cannot = infeasibilities(cluster, state, stuck);
   return {
@@ -106,9 +106,14 @@ function mustLeave({ problem }: ClusterProblem, s: number): boolean {
 }
 
 /** Undefined where no bound was asked for. */
-function certify(cluster: ClusterProblem, solved: SolveResult, usdPerHour: number): Certificate | undefined {
+function certify(
+  { problem }: ClusterProblem,
+  solved: SolveResult,
+  place: Int32Array,
+): Certificate | undefined {
   if (Number.isNaN(solved.lowerBound)) return undefined;
-  const lowerBoundUsdPerHour = solved.lowerBound + queueFloorUsd(cluster.problem);
+  const usdPerHour = costOf(problem, place).total;
+  const lowerBoundUsdPerHour = solved.lowerBound + queueFloorUsd(problem);
   const gap = lowerBoundUsdPerHour > 0 ? usdPerHour / lowerBoundUsdPerHour - 1 : 0;
   return { lowerBoundUsdPerHour, gap: Math.max(0, gap) };
 }

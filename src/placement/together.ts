@@ -7,8 +7,8 @@
 import type { PlacementShard } from '../model/loop.ts';
 import { NOWHERE, type Problem, RESOURCE_COUNT } from './solver/problem.ts';
 
-/** Sums that a state may hold: one a node, group and dimension. */
-const SUMS_MAX = 4e6;
+/** Pairs of a node and a group: a state holds four bytes for each, and sums for those that occur. */
+const PAIRS_MAX = 4e6;
 const MEMORY = 1;
 
 /** Undefined where no two shards are known to surge together. */
@@ -38,7 +38,7 @@ export function togetherOf(
     weighed.push({ group, weight });
   }
   weighed.sort((a, b) => b.weight - a.weight || a.group[0]! - b.group[0]!);
-  const groups = Math.min(weighed.length, Math.floor(SUMS_MAX / Math.max(1, nodeCount * dims)));
+  const groups = Math.min(weighed.length, Math.floor(PAIRS_MAX / Math.max(1, nodeCount)));
   if (groups === 0) return undefined;
   const of = new Int32Array(shards.length).fill(NOWHERE);
   weighed.slice(0, groups).forEach(({ group }, g) => {

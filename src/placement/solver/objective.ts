@@ -7,6 +7,7 @@
  * instance. The search keeps node loads incrementally (state.ts) and calls the same functions.
  */
 import type { CostParts } from '../instance/types.ts';
+import { GroupSums } from './group-sums.ts';
 import { NOWHERE, type Problem, sourceRegion } from './problem.ts';
 
 /** Queueing is priced by ρ²/(1-ρ) up to here and goes on as a line: costs stay finite and comparable. */
@@ -126,19 +127,19 @@ export function addLoad(
 
 /** Adds to nodes' variances what groups have in common there: the square of their sum less the squares that are in already. */
 function addTogether(problem: Problem, place: Int32Array, variance: Float64Array): void {
-  const { together, nodeCount, shardCount, width, dims, standbyShare } = problem;
+  const { together, shardCount, width, dims, standbyShare } = problem;
   if (together === undefined) return;
-  const sums = new Float64Array(nodeCount * together.groups * dims);
+  const shared = new GroupSums(problem);
   for (let s = 0; s < shardCount; s++) {
     if (together.of[s]! < 0) continue;
     for (let k = 0; k < width; k++) {
       const n = place[s * width + k]!;
       if (n < 0) continue;
-      const at = (n * together.groups + together.of[s]!) * dims;
+      const at = shared.open(n, s);
       for (let d = 0; d < dims; d++) {
         const own = (k === 0 ? 1 : standbyShare[d % 3]!) * together.deviation[s * dims + d]!;
-        variance[n * dims + d]! += 2 * own * sums[at + d]!;
-        sums[at + d]! += own;
+        variance[n * dims + d]! += 2 * own * shared.sums[at + d]!;
+        shared.sums[at + d]! += own;
       }
     }
   }

@@ -67,12 +67,12 @@ export interface Problem extends NodeCostSettings {
   /** `[s * dims + d]`. */
   loadMean: Float64Array;
   loadVariance: Float64Array;
-  /** GB an hour sent to each standby and to the cell. */
   /**
    * What varies together beside what all do: `of[s]` is the shard's group, NOWHERE without one, and `deviation[s * dims + d]` the part of its standard
    * deviation that it shares with its group, so that a node's variance holds the square of their sum. Absent where no group is known.
    */
   together?: { groups: number; of: Int32Array; deviation: Float64Array };
+  /** GB an hour sent to each standby and to the cell. */
   writeGbPerHour: Float64Array;
   stateGb: Float64Array;
   requestsPerSecond: Float64Array;

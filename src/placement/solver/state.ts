@@ -4,6 +4,7 @@
  * Boundary: no decisions. Invariants: a node's loads are its base and the sums over replicas placed on it; `overload[n]` is
  * the price of those loads, what is beyond full included (`excessUsdPerHour`).
  */
+import { GroupSums } from './group-sums.ts';
 import { queueing } from './objective.ts';
 import { NOWHERE, type Problem } from './problem.ts';
 
@@ -45,8 +46,8 @@ export class State {
   readonly #common: Float64Array;
   readonly #weight: Float64Array;
   readonly #full: Float64Array;
-  /** Sums of shared deviations on each node: `[(n * groups + group) * dims + d]`; empty where no group is known. */
-  readonly #together: Float64Array;
+  /** Shared deviations of groups on each node. */
+  readonly #together: GroupSums;
   /** Of the shard that {@link addUsd} was asked for last, as a primary and as a standby. */
   readonly #primary: Weighed;
   readonly #standby: Weighed;
@@ -71,7 +72,7 @@ export class State {
     this.#common = byDim((d) => problem.commonSquared[d % 3]!);
     this.#weight = byDim((d) => problem.stepWeight[(d / 3) | 0]!);
     this.#full = byDim((d) => problem.fullShare[d % 3]! + FULL_TOLERANCE);
-    this.#together = new Float64Array(nodeCount * dims * (problem.together?.groups ?? 0));
+    this.#together = new GroupSums(problem);
     if (from !== undefined)
       for (let i = 0; i < from.length; i++)
         if (from[i]! >= 0) {
@@ -164,10 +165,10 @@ export class State {
     const weights = this.#weight;
     const fulls = this.#full;
     const shares = this.#share;
-    const shared = this.#together;
+    const shared = this.#together.sums;
     const deviation = this.problem.together?.deviation;
-    const intoAt = this.#togetherAt(n, s);
-    const outAt = this.#togetherAt(n, t);
+    const intoAt = this.#together.at(n, s);
+    const outAt = this.#together.at(n, t);
     let usd = 0;
     let score = 0;
     let fits = true;
@@ -272,24 +273,17 @@ export class State {
     return usd;
   }
 
-  /** Where the sums of a shard's group on a node begin; NOWHERE for one that has none, or for no shard. */
-  #togetherAt(n: number, s: number): number {
-    const { together, dims } = this.problem;
-    if (together === undefined || s < 0) return NOWHERE;
-    const group = together.of[s]!;
-    return group < 0 ? NOWHERE : (n * together.groups + group) * dims;
-  }
-
   #load(s: number, n: number, standby: boolean, sign: 1 | -1): void {
     const { dims, loadMean, loadVariance } = this.problem;
     const at = n * dims;
     const from = s * dims;
-    const shared = this.#togetherAt(n, s);
+    const shared = this.#together.open(n, s);
+    const { sums } = this.#together;
     for (let d = 0; shared >= 0 && d < dims; d++) {
       const own = (standby ? this.#share[d]! : 1) * this.problem.together!.deviation[from + d]!;
-      const others = this.#together[shared + d]! - (sign < 0 ? own : 0);
+      const others = sums[shared + d]! - (sign < 0 ? own : 0);
       this.variance[at + d]! += sign * 2 * own * others;
-      this.#together[shared + d] = others + (sign > 0 ? own : 0);
+      sums[shared + d] = others + (sign > 0 ? own : 0);
     }
     for (let d = 0; d < dims; d++) {
       const part = standby ? this.#share[d]! : 1;
