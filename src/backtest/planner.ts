@@ -92,7 +92,7 @@ export class Planner {
     const rates = new Float64Array(regions.length * steps);
     const rate = forecast.metrics.requests.quantiles[0][0] ?? 0;
     const moveUsd = regions.map((to) =>
-      moveCostUsd(shard, regions[here]!, to, rate, model.topology, this.#fullPrices),
+      moveCostUsd(shard.stateBytes, regions[here]!, to, rate, model.topology, this.#fullPrices),
     );
     regions.forEach((region, r) => {
       flowsIn(shard, region, region, model.topology, this.#fullPrices, flows);

@@ -266,20 +266,20 @@ export class ClusterProblem {
     const { surge } = shard.forecast;
     const surgeCpu = SURGE_WEIGHT * (surge?.cpu ?? 0) ** 2;
     const surgeNetwork = SURGE_WEIGHT * (surge?.network ?? 0) ** 2;
-    deviations(cpu, first, this.#deviation.cpu);
-    deviations(memory, first, this.#deviation.memory);
-    deviations(networkIn, first, this.#deviation.networkIn);
-    deviations(networkOut, first, this.#deviation.networkOut);
-    for (let t = 0; t < p.steps; t++) {
-      const at = s * p.dims + t * 3;
-      p.loadMean[at] = cpu.quantiles[0][t] ?? 0;
-      p.loadVariance[at] = this.#deviation.cpu[t]! ** 2 + surgeCpu;
-      p.loadMean[at + 1] = Math.max(memory.quantiles[0][t] ?? 0, shard.stateBytes);
-      p.loadVariance[at + 1] = this.#deviation.memory[t]! ** 2;
-      p.loadMean[at + 2] = (networkIn.quantiles[0][t] ?? 0) + (networkOut.quantiles[0][t] ?? 0);
+    const deviation = this.#deviation;
+    deviations(cpu, first, deviation.cpu);
+    deviations(memory, first, deviation.memory);
+    deviations(networkIn, first, deviation.networkIn);
+    deviations(networkOut, first, deviation.networkOut);
+    const { loadMean, loadVariance, steps } = p;
+    for (let t = 0, at = s * p.dims; t < steps; t++, at += 3) {
+      loadMean[at] = cpu.quantiles[0][t] ?? 0;
+      loadVariance[at] = deviation.cpu[t]! ** 2 + surgeCpu;
+      loadMean[at + 1] = Math.max(memory.quantiles[0][t] ?? 0, shard.stateBytes);
+      loadVariance[at + 1] = deviation.memory[t]! ** 2;
+      loadMean[at + 2] = (networkIn.quantiles[0][t] ?? 0) + (networkOut.quantiles[0][t] ?? 0);
       // What comes in and what goes out rise together.
-      p.loadVariance[at + 2] =
-        (this.#deviation.networkIn[t]! + this.#deviation.networkOut[t]!) ** 2 + surgeNetwork;
+      loadVariance[at + 2] = (deviation.networkIn[t]! + deviation.networkOut[t]!) ** 2 + surgeNetwork;
     }
   }
 
@@ -304,7 +304,8 @@ export class ClusterProblem {
       for (let h = 0; h < H; h++) rates[r * H + h] = latencyUsd[h]! + egressUsd[h]! + standbys;
       p.userEgress[s * R + r] = egressUsd[0]! * SECONDS_PER_HOUR;
       this.#latencyMs[s * R + r] = rate > 0 ? latencyMs[0]! / rate : 0;
-      if (r > 0) again = Math.max(again, moveCostUsd(shard, regions[0]!, region, rate, topology, prices));
+      if (r > 0)
+        again = Math.max(again, moveCostUsd(shard.stateBytes, regions[0]!, region, rate, topology, prices));
     }
     if (first > 0 && home >= 0)
       for (let r = 0; r < R; r++) for (let h = 0; h < first; h++) rates[r * H + h] = rates[home * H + h]!;
@@ -318,10 +319,8 @@ export class ClusterProblem {
     for (let r = 0; r < R; r++) p.value[s * R + r] = values[r]! * perHour;
     p.requestsPerSecond[s] = rate;
     const owed = this.input.owedUsd?.(shard.shard) ?? 0;
-    const stateless = { ...shard, stateBytes: 0 };
     // Two names that are not the same stand for two regions; bytes are the solver's to price.
-    const cost = (from: Region, to: Region) =>
-      moveCostUsd(stateless, from, to, rate, topology, prices) + owed;
+    const cost = (from: Region, to: Region) => moveCostUsd(0, from, to, rate, topology, prices) + owed;
     p.moveNearUsd[s] = cost('', '');
     p.moveFarUsd[s] = cost('', ' ');
     p.promotionUsd[s] = p.moveNearUsd[s]!;

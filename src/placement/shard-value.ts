@@ -61,17 +61,16 @@ export function flowsIn(
   for (let h = 0; h < count; h++) into.egressUsd[h]! += written;
 }
 
-/** One-time dollars of moving a shard between two places. */
+/** One-time dollars of moving a shard of so many bytes between two places. */
 export function moveCostUsd(
-  shard: PlacementShard,
+  stateBytes: number,
   from: Region,
   to: Region,
   requestsPerSecond: number,
   topology: Topology,
   prices: Prices,
 ): number {
-  const bytesUsd =
-    from === to ? 0 : (shard.stateBytes * (topology.egressUsdPerGb[from]?.[to] ?? 0)) / BYTES_PER_GB;
+  const bytesUsd = from === to ? 0 : (stateBytes * (topology.egressUsdPerGb[from]?.[to] ?? 0)) / BYTES_PER_GB;
   // Within a region the swap needs no long way: a quarter of the pause.
   const pauseMs = from === to ? prices.handOffPauseMs / 4 : prices.handOffPauseMs;
   const waitingMs = requestsPerSecond * ((2 * pauseMs) / 1000) * pauseMs;

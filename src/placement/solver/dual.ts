@@ -231,6 +231,7 @@ export class Dual {
     weights?: Float64Array,
     coarse?: Sample,
   ): void {
+    if (iterations === 0) return;
     const { regionCount, dims, shardCount } = this.problem;
     const size = regionCount * dims;
     const { unitPrice } = this.supply;
