@@ -38,7 +38,7 @@ export interface SolveBudget {
   /** And in a warm round, whose prices begin near right: a fifth of all, at least so many and at most so many. */
   sampleWarm: number;
   sampleWarmMax: number;
-  /** Fewer do in the first four fifths of the iterations, fresh and warm, where twice as many or more stand for all. */
+  /** Fewer do in the first two thirds of the iterations, fresh and warm, where twice as many or more stand for all. */
   sampleCoarse: number;
   sampleCoarseWarm: number;
   iterationsFresh: number;
