@@ -10,7 +10,7 @@
  */
 import { exp } from '../powers.ts';
 
-/** Powers of e, fitted on public series with one kind at a time left out; see docs/forecast.md. */
+/** Powers of e, fitted on public series with one kind at a time left out; see docs/lab/forecast.md. */
 export const REACH_TUNED = {
   /** Of p90 where all say the same p50, and for each time its band that they are apart, up to so many. */
   agreed: -0.14,
