@@ -215,6 +215,31 @@ it('every environment variable that the product reads is documented', () => {
   expect(undocumented).toEqual([]);
 });
 
+it('every link between pages leads to a file and a heading that are there', () => {
+  const pages = tracked.filter((path) => path.endsWith('.md'));
+  const prose = (page: string) => text(page).replace(/^```.*?^```/gms, '');
+  // As GitHub names them.
+  const anchors = (page: string) =>
+    [...prose(page).matchAll(/^#{1,6} (.*)$/gm)].map(([, heading]) =>
+      heading!
+        .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+        .trim()
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}_ -]/gu, '')
+        .replaceAll(' ', '-'),
+    );
+  const broken = pages.flatMap((page) =>
+    [...prose(page).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]*))?\)/g)]
+      .filter(([, path, anchor]) => {
+        const target = path === '' ? page : normalize(join(dirname(page), path!));
+        if (!existsSync(join(root, target))) return true;
+        return anchor !== undefined && target.endsWith('.md') && !anchors(target).includes(anchor);
+      })
+      .map(([link]) => `${page} ${link}`),
+  );
+  expect(broken).toEqual([]);
+});
+
 describe('the published package', () => {
   it('imports only what is installed with it', () => {
     const { name, dependencies, peerDependencies } = JSON.parse(text('package.json'));
