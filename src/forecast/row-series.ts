@@ -35,8 +35,8 @@ export interface RowSeriesState {
   row: SavedRow;
   period: number;
   watch: number[];
-  /** Mean square of surges, and steps; absent in what was saved before they were counted. */
-  surges?: [meanSquare: number, steps: number];
+  /** Mean fourth power of surges, and steps; absent in what was saved before they were counted so. */
+  surgesFourth?: [meanFourth: number, steps: number];
 }
 
 /** A bank for the controller's series. `maxima`: their maxima over windows are asked for. */
@@ -65,7 +65,7 @@ export class RowSeries implements PeriodSource {
   /** What was foreseen of the step to come, whether it was given or not. */
   #foreseen: SeriesQuantiles | undefined;
   #surprise = Number.NaN;
-  #surgeSquare = 0;
+  #surgeFourth = 0;
   #surgeSteps = 0;
   /** Answers since the last step. */
   readonly #said = new Map<number, SeriesQuantiles>();
@@ -121,18 +121,18 @@ export class RowSeries implements PeriodSource {
   }
 
   /**
-   * Root mean square of how far a step came above what was foreseen of it, over thousands of them. Of a load that sleeps it tells what its quantiles of
-   * the moment do not: how much it is when it wakes.
+   * How far a step came above what was foreseen of it, over thousands of them: the fourth root of the mean fourth power, which follows how far surges go more than
+   * how often they come. Of a load that sleeps it tells what its quantiles of the moment do not: how much it is when it wakes.
    */
   get surge(): number {
-    return Math.sqrt(this.#surgeSquare);
+    return this.#surgeFourth ** 0.25;
   }
 
   #countSurge(value: number): void {
     if (this.#foreseen === undefined || !Number.isFinite(value)) return;
     const above = Math.max(0, value - this.#foreseen.p50);
     this.#surgeSteps = Math.min(SURGE_MEMORY_STEPS, this.#surgeSteps + 1);
-    this.#surgeSquare += (above ** 2 - this.#surgeSquare) / this.#surgeSteps;
+    this.#surgeFourth += (above ** 4 - this.#surgeFourth) / this.#surgeSteps;
   }
 
   /** Quantiles `ahead` steps from the newest; fractions are fine. */
@@ -179,7 +179,7 @@ export class RowSeries implements PeriodSource {
       row: this.#bank.saveRow(this.row),
       period: this.#period,
       watch: this.#watch.save(),
-      surges: [this.#surgeSquare, this.#surgeSteps],
+      surgesFourth: [this.#surgeFourth, this.#surgeSteps],
     };
   }
 
@@ -188,7 +188,7 @@ export class RowSeries implements PeriodSource {
     this.#bank.loadRow(this.row, state.row);
     this.#period = state.period;
     this.#watch.load(state.watch);
-    [this.#surgeSquare, this.#surgeSteps] = state.surges ?? [0, 0];
+    [this.#surgeFourth, this.#surgeSteps] = state.surgesFourth ?? [0, 0];
     this.#said.clear();
   }
 

@@ -38,7 +38,7 @@ export interface Expected {
   own?: SeriesQuantiles[];
   /** Whom it surges with. */
   together?: ShardForecast['together'];
-  /** Of a shard with models of its own: root mean square of what came above the forecast of a step. */
+  /** Of a shard with models of its own: how far a step came above its forecast; see `RowSeries.surge`. */
   surge?: number | undefined;
   cpuSeconds: number;
   bytesIn: number;

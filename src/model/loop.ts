@@ -27,7 +27,7 @@ export interface ShardForecast {
   /** Those it surges with, and how much: the correlation of what nobody foresees of any two of the group, above 0 to 1. */
   together?: { group: string; correlation: number } | undefined;
   /**
-   * How far a step comes above what was foreseen of it, root mean square over thousands of steps: what the quantiles do not tell of a shard that sleeps now.
+   * How far a step comes above what was foreseen of it, fourth root of the mean fourth power over thousands of steps: what the quantiles do not tell of a shard that sleeps now.
    * Requests a second, core-seconds a second, bytes a second in and out; absent where nothing is known.
    */
   surge?: { requests: number; cpu: number; network: number } | undefined;

@@ -37,10 +37,14 @@ const SECONDS_PER_HOUR = 3600;
 /** Standard deviations from the median to p90: forecasts' bands are turned into variances with it. */
 const P90_Z = 1.2816;
 /**
- * A surge counts as so many times its mean square beside the variance of the moment: it is rarer than what p90 is of, and dearer. On load of clouds 4 and 12 are
- * within a fifth of each other in minutes at equal dollars; with 12 nodes of small fleets can no longer be given back.
+ * Where shards surge (their forecasts tell how far), the problem has one more step, a moment in which they may: means are those of the step in which a move that starts
+ * now is done, and to variances come so many times the square of a surge.
  */
 const SURGE_WEIGHT = 6;
+/** Share of the time for which nodes are priced as if what surges did: room for what is rare is worth less than room for what is there. */
+const SURGING_SHARE = 0.05;
+/** Then no node counts as full: times its capacity, as good as never. */
+const SURGING_FULL = 10;
 /** A shard with at least this share of a saturated node's CPU is what saturates it. */
 const SATURATING_SHARE = 0.3;
 /** A capacity of nothing would be divided by; next to nothing holds nothing either. */
@@ -196,7 +200,8 @@ export class ClusterProblem {
     const R = regions.length;
     const N = nodes.length;
     const S = shards.length;
-    const steps = this.intervals.length;
+    const surging = shards.some((shard) => shard.forecast.surge !== undefined);
+    const steps = this.intervals.length + (surging ? 1 : 0);
     const dims = steps * RESOURCES.length;
     let width = 1;
     for (const { standbys } of shards) width = Math.max(width, 1 + (standbys?.length ?? 0));
@@ -219,7 +224,7 @@ export class ClusterProblem {
       dims,
       width,
       regionWords: words,
-      stepWeight: Float64Array.from(this.intervals, (seconds) => seconds / this.windowS),
+      stepWeight: stepWeights(this.intervals, surging),
       egressUsdPerGb: Float64Array.from({ length: R * R }, (_, i) => {
         const from = regions[Math.floor(i / R)]!;
         return topology.egressUsdPerGb[from]?.[regions[i % R]!] ?? 0;
@@ -228,7 +233,9 @@ export class ClusterProblem {
       moveHours: this.windowS / SECONDS_PER_HOUR,
       moveUsd: prices.moveFixedUsd,
       headroom: prices.headroomShare,
-      fullShare: Float64Array.from(RESOURCES, (name) => (name === 'cpu' ? CPU_SHARE_MAX : 1)),
+      fullShare: Float64Array.from({ length: dims }, (_, d) =>
+        d >= this.intervals.length * 3 ? SURGING_FULL : d % 3 === 0 ? CPU_SHARE_MAX : 1,
+      ),
       quantileZ: P90_Z,
       commonSquared: Float64Array.from(RESOURCES, (name) =>
         name === 'memory' ? 0 : (input.commonVariation ?? 0) ** 2,
@@ -263,24 +270,37 @@ export class ClusterProblem {
     const shard = this.shards[s]!;
     const { cpu, memory, networkIn, networkOut } = shard.forecast.metrics;
     const first = this.firstStep(s);
-    const { surge } = shard.forecast;
-    const surgeCpu = SURGE_WEIGHT * (surge?.cpu ?? 0) ** 2;
-    const surgeNetwork = SURGE_WEIGHT * (surge?.network ?? 0) ** 2;
     const deviation = this.#deviation;
     deviations(cpu, first, deviation.cpu);
     deviations(memory, first, deviation.memory);
     deviations(networkIn, first, deviation.networkIn);
     deviations(networkOut, first, deviation.networkOut);
-    const { loadMean, loadVariance, steps } = p;
+    const { loadMean, loadVariance } = p;
+    const steps = this.intervals.length;
     for (let t = 0, at = s * p.dims; t < steps; t++, at += 3) {
       loadMean[at] = cpu.quantiles[0][t] ?? 0;
-      loadVariance[at] = deviation.cpu[t]! ** 2 + surgeCpu;
+      loadVariance[at] = deviation.cpu[t]! ** 2;
       loadMean[at + 1] = Math.max(memory.quantiles[0][t] ?? 0, shard.stateBytes);
       loadVariance[at + 1] = deviation.memory[t]! ** 2;
       loadMean[at + 2] = (networkIn.quantiles[0][t] ?? 0) + (networkOut.quantiles[0][t] ?? 0);
       // What comes in and what goes out rise together.
-      loadVariance[at + 2] = (deviation.networkIn[t]! + deviation.networkOut[t]!) ** 2 + surgeNetwork;
+      loadVariance[at + 2] = (deviation.networkIn[t]! + deviation.networkOut[t]!) ** 2;
     }
+    if (p.steps > steps) this.#addSurge(s, first);
+  }
+
+  /** The moment in which shards may surge, after all steps that are foreseen. */
+  #addSurge(s: number, first: number): void {
+    const { loadMean, loadVariance, dims } = this.problem;
+    const { surge } = this.shards[s]!.forecast;
+    const at = s * dims + this.intervals.length * 3;
+    const from = s * dims + first * 3;
+    for (let resource = 0; resource < 3; resource++) {
+      loadMean[at + resource] = loadMean[from + resource]!;
+      loadVariance[at + resource] = loadVariance[from + resource]!;
+    }
+    loadVariance[at]! += SURGE_WEIGHT * (surge?.cpu ?? 0) ** 2;
+    loadVariance[at + 2]! += SURGE_WEIGHT * (surge?.network ?? 0) ** 2;
   }
 
   /** Dollars an hour in each region over the window, and what a move costs. */
@@ -289,7 +309,7 @@ export class ClusterProblem {
     const shard = this.shards[s]!;
     const { topology } = this.input;
     const R = regions.length;
-    const H = p.steps;
+    const H = this.intervals.length;
     const rate = shard.forecast.metrics.requests.quantiles[0][0] ?? 0;
     const start = this.nodeIndex(shard.inFlightTo ?? shard.primary);
     const home = start < 0 ? NOWHERE : p.nodeRegion[start]!;
@@ -332,7 +352,7 @@ export class ClusterProblem {
     const { horizonsS } = this.shards[s]!.forecast;
     const about = this.#doneS[s]! - DONE_TOLERANCE * horizonsS[0]!;
     let first = 0;
-    while (first < this.problem.steps - 1 && horizonsS[first]! < about) first++;
+    while (first < this.intervals.length - 1 && horizonsS[first]! < about) first++;
     return first;
   }
 
@@ -428,6 +448,16 @@ export class ClusterProblem {
       if (p.loadMean[s * p.dims]! >= SATURATING_SHARE * Math.max(soon, 1e-12)) p.saturating[s] = 1;
     }
   }
+}
+
+/** Of the time; that of surges is the last. */
+function stepWeights(intervals: readonly number[], surging: boolean): Float64Array {
+  let windowS = 0;
+  for (const seconds of intervals) windowS += seconds;
+  const foreseen = surging ? 1 - SURGING_SHARE : 1;
+  const weights = intervals.map((seconds) => (foreseen * seconds) / windowS);
+  if (surging) weights.push(SURGING_SHARE);
+  return Float64Array.from(weights);
 }
 
 /** Standard deviations of a metric by step, beyond `first` no wider for its mean than there. */

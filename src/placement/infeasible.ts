@@ -54,7 +54,7 @@ function scarcest(problem: Problem, state: State, s: number, nodes: readonly num
     let at = 0;
     for (let d = 0; d < problem.dims; d++) {
       const added = problem.loadMean[s * problem.dims + d]! / problem.capacity[n * 3 + (d % 3)]!;
-      const over = state.shareOf(n, d) + added - problem.fullShare[d % 3]!;
+      const over = state.shareOf(n, d) + added - problem.fullShare[d]!;
       if (over <= most) continue;
       most = over;
       at = d;

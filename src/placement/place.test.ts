@@ -11,6 +11,7 @@ import type { PlacementInput } from './input.ts';
 import { createPlacer } from './place.ts';
 import { queueFloorUsd } from './queue-floor.ts';
 import { costOf } from './solver/objective.ts';
+import type { Problem } from './solver/problem.ts';
 import { solve } from './solver/solve.ts';
 
 const [us, eu, ap] = AWS_THREE_REGIONS.regions as [string, string, string];
@@ -170,15 +171,17 @@ describe('shards that sleep and surge', () => {
     return one;
   };
 
-  it('count with what they are when they wake, in every step', () => {
-    const plain = sleeper('a', 'n1', 0);
-    const one = sleeper('a', 'n1');
-    const variances = (of: PlacementShard) =>
-      new ClusterProblem(input([node('n1', us)], [of])).problem.loadVariance.filter((_, i) => i % 3 === 0);
-    const without = variances(plain);
-    variances(one).forEach((variance, t) => {
-      expect(Math.sqrt((variance - without[t]!) / 0.05 ** 2)).toBeGreaterThan(1);
-    });
+  it('count with what they are when they wake in a moment beside all steps, in which no node is full', () => {
+    const plain = sleeper('a', 'n1');
+    plain.forecast.surge = undefined;
+    const problemOf = (of: PlacementShard) => new ClusterProblem(input([node('n1', us)], [of])).problem;
+    const cpu = ({ loadVariance }: Problem) => loadVariance.filter((_, i) => i % 3 === 0);
+    const [without, surging] = [problemOf(plain), problemOf(sleeper('a', 'n1'))];
+    expect(surging.steps).toBe(without.steps + 1);
+    expect(cpu(surging).slice(0, -1)).toEqual(cpu(without));
+    expect(cpu(surging).at(-1)).toBeGreaterThan(0.05 ** 2);
+    expect(surging.stepWeight.reduce((sum, weight) => sum + weight)).toBeCloseTo(1, 12);
+    expect(surging.fullShare.at(-3)).toBeGreaterThan(2);
   });
 
   it('are spread over the nodes of a region before they wake', () => {

@@ -54,11 +54,11 @@ function stepFor(cluster: ClusterProblem, step: Step, prices: TransferPrices): n
   const gb = isStandby(problem, s, to) ? 0 : problem.stateGb[s]!;
   const transfer = (t: number) => gb * (prices(t)[from]! + prices(t)[to]!);
   const first = cluster.firstStep(s);
-  for (let t = first; t + 1 < problem.steps; t++) {
+  for (let t = first; t + 1 < intervals.length; t++) {
     const rent = (costUsd * intervals[t]!) / windowS;
     if (gainByStepUsd[t]! - rent + transfer(t + 1 - first) - transfer(t - first) >= 0) return t - first;
   }
-  return problem.steps - 1 - first;
+  return intervals.length - 1 - first;
 }
 
 function isStandby({ start, width }: ClusterProblem['problem'], s: number, n: number): boolean {

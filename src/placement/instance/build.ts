@@ -86,7 +86,7 @@ export class ProblemBuilder {
       moveHours: weights.moveHours,
       moveUsd: weights.moveUsd,
       headroom: weights.headroom,
-      fullShare: new Float64Array(3).fill(1),
+      fullShare: new Float64Array(steps * 3).fill(1),
       quantileZ: weights.quantileZ,
       commonSquared: Float64Array.from(RESOURCES, (name) => weights.commonVariation[name] ** 2),
       queueUsdPerHour: 0,

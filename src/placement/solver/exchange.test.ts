@@ -37,7 +37,7 @@ function excess(state: State): number {
   let over = 0;
   for (let n = 0; n < state.problem.nodeCount; n++)
     for (let d = 0; d < state.problem.dims; d++)
-      over += Math.max(0, state.shareOf(n, d) - state.problem.fullShare[d % 3]!);
+      over += Math.max(0, state.shareOf(n, d) - state.problem.fullShare[d]!);
   return over;
 }
 

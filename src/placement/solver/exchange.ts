@@ -358,7 +358,7 @@ export class Exchange {
       const share = state.shareOf(n, d);
       const over = Math.max(0, share - headroom) / (1 - headroom);
       const weight = stepWeight[(d / 3) | 0]!;
-      this.#over[d] = Math.max(0, share - problem.fullShare[d % 3]!);
+      this.#over[d] = Math.max(0, share - problem.fullShare[d]!);
       this.#worth[d] =
         weight * ((2 * full * over) / (1 - headroom) + (this.#over[d]! > 0 ? excessUsdPerHour : 0));
       if (this.#worth[d]! > 0) this.#scarceDims[this.#scarce++] = d;

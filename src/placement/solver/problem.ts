@@ -12,8 +12,9 @@ export const NOWHERE = -1;
 export const SPREAD = { node: 0, zone: 1, region: 2 } as const;
 
 export interface NodeCostSettings {
-  /** Share of capacity above which overload is priced, and the share that is full, per resource. */
+  /** Share of capacity above which overload is priced. */
   headroom: number;
+  /** The share that is full, by dimension. */
   fullShare: Float64Array;
   quantileZ: number;
   /** Squared common variation, per resource. */

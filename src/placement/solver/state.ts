@@ -71,7 +71,7 @@ export class State {
     this.#share = byDim((d) => problem.standbyShare[d % 3]!);
     this.#common = byDim((d) => problem.commonSquared[d % 3]!);
     this.#weight = byDim((d) => problem.stepWeight[(d / 3) | 0]!);
-    this.#full = byDim((d) => problem.fullShare[d % 3]! + FULL_TOLERANCE);
+    this.#full = byDim((d) => problem.fullShare[d]! + FULL_TOLERANCE);
     this.#together = new GroupSums(problem);
     if (from !== undefined)
       for (let i = 0; i < from.length; i++)
@@ -255,9 +255,10 @@ export class State {
     return this.#used[n * this.problem.dims + d]!;
   }
 
-  isFull(n: number): boolean {
+  /** @param by only where it is beyond full by more than this share of its capacity */
+  isFull(n: number, by = 0): boolean {
     const { dims } = this.problem;
-    for (let d = 0, i = n * dims; d < dims; d++, i++) if (this.#used[i]! > this.#full[d]!) return true;
+    for (let d = 0, i = n * dims; d < dims; d++, i++) if (this.#used[i]! > this.#full[d]! + by) return true;
     return false;
   }
 

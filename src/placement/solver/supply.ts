@@ -87,7 +87,7 @@ export class Supply {
     for (let i = 0; i < regionCount * dims; i++) {
       if (this.#capacity[i] === 0) continue;
       const d = i % dims;
-      const most = Math.max(problem.headroom, problem.fullShare[d % 3]!) * this.#capacity[i]!;
+      const most = Math.max(problem.headroom, problem.fullShare[d]!) * this.#capacity[i]!;
       this.#perVarianceEver[d] = Math.min(this.#perVarianceEver[d]!, quantileZ ** 2 / most);
     }
     this.refer(new Float64Array(regionCount * dims));
@@ -103,7 +103,7 @@ export class Supply {
       const d = i % dims;
       const unit = this.unitPrice[i]! * this.least[d]!;
       const over = unit > 0 ? Math.min(1, prices[i]! / unit) : 1;
-      const most = Math.max(headroom, fullShare[d % 3]!);
+      const most = Math.max(headroom, fullShare[d]!);
       const share = Math.max(Number.MIN_VALUE, Math.min(most, headroom + (1 - headroom) * over));
       this.perVariance[i] = quantileZ ** 2 / (share * capacity);
       this.#perVarianceLeast[d] = Math.min(this.#perVarianceLeast[d]!, this.perVariance[i]!);
@@ -238,7 +238,7 @@ export class Supply {
       kind.headroom[d] = headroom * whole;
       kind.overPerLoad[d] = 1 / (whole * (1 - headroom));
       kind.from[d] = Math.max(headroom * whole, base[d]! * this.least[d]!);
-      kind.to[d] = Math.max(fullShare[d % 3]! * whole, kind.from[d]!);
+      kind.to[d] = Math.max(fullShare[d]! * whole, kind.from[d]!);
     }
     return kind;
   }
