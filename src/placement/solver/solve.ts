@@ -66,7 +66,7 @@ export interface SolveBudget {
 export const DEFAULT_BUDGET: SolveBudget = {
   sample: 100_000,
   sampleWarm: 4_000,
-  sampleWarmMax: 20_000,
+  sampleWarmMax: 60_000,
   sampleCoarse: 16_000,
   sampleCoarseWarm: 5_000,
   iterationsFresh: 150,
@@ -125,6 +125,9 @@ const PASSES_PLAIN = 4;
 const PASSES_PLAIN_WARM = 2;
 /** Where staying costs this much more than the bound, a warm round asks the prices of what is scarce as well. */
 const SCARCITY_FROM_GAP = 0.02;
+/** Or where more than this share of the nodes is beyond full by more than so much of its capacity. */
+const CROWDED_SHARE = 0.01;
+const CROWDED_BY = 0.05;
 /** And at this much its prices are sought for longer first. */
 const PRICES_FROM_GAP = 0.01;
 /** A node is out of line where it is pressed this much more than the region's middle one. */
@@ -248,12 +251,14 @@ function warmRound(
     return (stays - bound) / Math.max(Math.abs(bound), Number.MIN_VALUE);
   };
   // Prices tell regions apart: with one there is nothing that more of them could tell.
-  let far = problem.regionCount > 1 && gap() > PRICES_FROM_GAP;
+  // What nodes far beyond full must send away is not in the cost of staying, so the gap does not tell of it.
+  const crowded = fullNodes(state, CROWDED_BY) > CROWDED_SHARE * problem.nodeCount;
+  let far = problem.regionCount > 1 && (crowded || gap() > PRICES_FROM_GAP);
   if (far) {
     // Loads do not tell how scarce a full region is: prices may only have been too low.
     const coarse = coarseOf(problem, budget.sampleCoarseWarm, sample, draws);
     dual.ascend(sample.shards, budget.iterationsFar, RATES_WARM, sample.weights, coarse);
-    far = gap() > SCARCITY_FROM_GAP;
+    far = crowded || gap() > SCARCITY_FROM_GAP;
   }
   const dirty = new Int32Array(shardCount);
   const passes = far ? budget.passesWarm + 1 : budget.passesWarm;
@@ -311,13 +316,18 @@ function warmRound(
  * not a price. Where many are, there is no room, and what to keep is a matter of price.
  */
 function squeezed({ problem, state, dual, company }: Inserter, draws: SeededDraws): Int32Array {
-  let full = 0;
-  for (let n = 0; n < problem.nodeCount; n++) if (state.isFull(n)) full++;
+  const full = fullNodes(state);
   if (full === 0 || full > Math.max(1, SQUEEZED_SHARE * problem.nodeCount)) return state.place;
   const excessUsdPerHour = SQUEEZED_FACTOR * problem.excessUsdPerHour;
   const walled = new State({ ...problem, excessUsdPerHour }, state.place);
   new Exchange(new Search(new Inserter(walled, dual, new Candidates(walled, draws), company))).relieve();
   return walled.place;
+}
+
+function fullNodes(state: State, by = 0): number {
+  let full = 0;
+  for (let n = 0; n < state.problem.nodeCount; n++) if (state.isFull(n, by)) full++;
+  return full;
 }
 
 /** Whether some node is used beyond its headroom. Where none is, what exchanges could gain is noise. */
