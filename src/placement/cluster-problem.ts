@@ -11,6 +11,7 @@
  */
 import type { ProcessId, Region } from '../model/ids.ts';
 import type { LatencyPromise, MetricForecast, PlacementNode, PlacementShard } from '../model/loop.ts';
+import { BuildClasses } from './build-classes.ts';
 import { CPU_SHARE_MAX } from './constraints/capacity.ts';
 import { HOLD_CONSTRAINTS } from './constraints/place-constraints.ts';
 import { DEFAULT_PRICES, type Prices } from './defaults.ts';
@@ -224,7 +225,7 @@ export class ClusterProblem {
       dims,
       width,
       regionWords: words,
-      stepWeight: stepWeights(this.intervals, surging),
+      stepWeight: stepWeights(this.intervals, this.windowS, surging),
       egressUsdPerGb: Float64Array.from({ length: R * R }, (_, i) => {
         const from = regions[Math.floor(i / R)]!;
         return topology.egressUsdPerGb[from]?.[regions[i % R]!] ?? 0;
@@ -451,9 +452,7 @@ export class ClusterProblem {
 }
 
 /** Of the time; that of surges is the last. */
-function stepWeights(intervals: readonly number[], surging: boolean): Float64Array {
-  let windowS = 0;
-  for (const seconds of intervals) windowS += seconds;
+function stepWeights(intervals: readonly number[], windowS: number, surging: boolean): Float64Array {
   const foreseen = surging ? 1 - SURGING_SHARE : 1;
   const weights = intervals.map((seconds) => (foreseen * seconds) / windowS);
   if (surging) weights.push(SURGING_SHARE);
@@ -471,38 +470,4 @@ function deviations({ quantiles: [p50, p90, p99] }: MetricForecast, first: numbe
   if (!(base > 0)) return;
   for (let t = first + 1; t < into.length; t++)
     into[t] = Math.min(into[t]!, Math.max(1, (p50[t] ?? 0) / base) * into[first]!);
-}
-
-/** Kinds of shards by which builds can read their state: (service, version) as small numbers. */
-class BuildClasses {
-  readonly #nodes: readonly PlacementNode[];
-  readonly #numbers = new Map<string, number>();
-  readonly #rows: Uint8Array[];
-
-  constructor(nodes: readonly PlacementNode[]) {
-    this.#nodes = nodes;
-    this.#rows = [new Uint8Array(nodes.length).fill(1)];
-  }
-
-  of({ shard, version }: PlacementShard): number {
-    const service = shard.slice(0, shard.indexOf('/'));
-    const key = `${service} ${version}`;
-    const known = this.#numbers.get(key);
-    if (known !== undefined) return known;
-    const number = this.#rows.length;
-    this.#numbers.set(key, number);
-    this.#rows.push(
-      Uint8Array.from(this.#nodes, (node) => ((node.versions[service] ?? -1) >= version ? 1 : 0)),
-    );
-    return number;
-  }
-
-  /** `[class * nodes + node]`. */
-  table(): Uint8Array {
-    const table = new Uint8Array(this.#rows.length * this.#nodes.length);
-    this.#rows.forEach((row, i) => {
-      table.set(row, i * this.#nodes.length);
-    });
-    return table;
-  }
 }

@@ -125,11 +125,11 @@ const PASSES_PLAIN = 4;
 const PASSES_PLAIN_WARM = 2;
 /** Where staying costs this much more than the bound, a warm round asks the prices of what is scarce as well. */
 const SCARCITY_FROM_GAP = 0.02;
-/** Or where more than this share of the nodes is beyond full by more than so much of its capacity. */
-const CROWDED_SHARE = 0.01;
-const CROWDED_BY = 0.05;
 /** And at this much its prices are sought for longer first. */
 const PRICES_FROM_GAP = 0.01;
+/** Both also where more than this share of the nodes is beyond full by more than so much of its capacity. */
+const CROWDED_SHARE = 0.01;
+const CROWDED_BY = 0.05;
 /** A node is out of line where it is pressed this much more than the region's middle one. */
 const OUT_OF_LINE = 0.05;
 /** And where queues are priced, where it is used so many times as much as the least used one, and a bit. */
