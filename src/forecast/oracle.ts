@@ -6,6 +6,7 @@ import type { LoadStep } from '../metrics/step.ts';
 import type { ShardId } from '../model/ids.ts';
 import { type CostOfRequests, flatForecast, type OriginRates } from './flat.ts';
 import type { Forecaster } from './forecaster.ts';
+import { Z90, Z99 } from './normal.ts';
 
 /** True expected requests a second of a shard by origin at a time, and what a request costs. */
 export interface OracleSource {
@@ -43,7 +44,7 @@ export function oracleForecaster(source: OracleSource): Forecaster {
     total: (horizonsS) => {
       const p50 = horizonsS.map((seconds) => source.totalRate(nowMs + seconds * 1000));
       const band = (z: number) => p50.map((rate) => rate + z * Math.sqrt(rate / stepS));
-      return { p50, p90: band(1.2816), p99: band(2.3263) };
+      return { p50, p90: band(Z90), p99: band(Z99) };
     },
     explain: () => ({ periodsS: [], weights: { oracle: 1 }, coverageP90: Number.NaN }),
     save: () => ({ nowMs, stepS }),

@@ -3,6 +3,7 @@
  * so that in the long run the promised share falls below, whatever their distribution (adaptive conformal inference).
  */
 import { TRACK_RATE_FIRST, TRACK_RATE_LAST } from './defaults.ts';
+import { Z90, Z99 } from './normal.ts';
 
 export class QuantileTracker {
   readonly quantile: number;
@@ -45,4 +46,4 @@ export class QuantileTracker {
 }
 
 /** Quantiles of a standard normal for {@link FORECAST_QUANTILES}: where every tracker starts. */
-export const NORMAL_QUANTILES = [0, 1.2816, 2.3263] as const;
+export const NORMAL_QUANTILES = [0, Z90, Z99] as const;

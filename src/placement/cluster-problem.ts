@@ -15,7 +15,7 @@ import { BuildClasses } from './build-classes.ts';
 import { CPU_SHARE_MAX } from './constraints/capacity.ts';
 import { HOLD_CONSTRAINTS } from './constraints/place-constraints.ts';
 import { DEFAULT_PRICES, type Prices } from './defaults.ts';
-import { deviationOf } from './deviation.ts';
+import { deviationOf, Z90 } from './deviation.ts';
 import type { PlacementInput } from './input.ts';
 import { DEFAULT_WEIGHTS, RESOURCES } from './instance/types.ts';
 import { promiseOf } from './promise.ts';
@@ -35,8 +35,6 @@ import { transferUsdPerGb } from './transfer-price.ts';
 
 const BYTES_PER_GB = 1e9;
 const SECONDS_PER_HOUR = 3600;
-/** Standard deviations from the median to p90: forecasts' bands are turned into variances with it. */
-const P90_Z = 1.2816;
 /**
  * Where shards surge (their forecasts tell how far), the problem has one more step, a moment in which they may: means are those of the step in which a move that starts
  * now is done, and to variances come so many times the square of a surge.
@@ -237,7 +235,7 @@ export class ClusterProblem {
       fullShare: Float64Array.from({ length: dims }, (_, d) =>
         d >= this.intervals.length * 3 ? SURGING_FULL : d % 3 === 0 ? CPU_SHARE_MAX : 1,
       ),
-      quantileZ: P90_Z,
+      quantileZ: Z90,
       commonSquared: Float64Array.from(RESOURCES, (name) =>
         name === 'memory' ? 0 : (input.commonVariation ?? 0) ** 2,
       ),
@@ -443,7 +441,7 @@ export class ClusterProblem {
     for (let n = 0; n < p.nodeCount; n++) {
       const s = hottest[n]!;
       if (s < 0) continue;
-      const soon = mean[n]! + p.baseLoad[n * p.dims]! + P90_Z * Math.sqrt(variance[n]!);
+      const soon = mean[n]! + p.baseLoad[n * p.dims]! + Z90 * Math.sqrt(variance[n]!);
       const now = this.input.cpuNow?.[this.nodes[n]!.processId] ?? 0;
       if (Math.max(now, soon) < CPU_SHARE_MAX * p.capacity[n * 3]!) continue;
       if (p.loadMean[s * p.dims]! >= SATURATING_SHARE * Math.max(soon, 1e-12)) p.saturating[s] = 1;

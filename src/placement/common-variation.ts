@@ -1,9 +1,7 @@
 /** What all loads have in common, from forecasts: what placement is told beside the shards' own bands. Pure. */
 import type { PlacementShard } from '../model/loop.ts';
-import { deviationOf } from './deviation.ts';
+import { deviationOf, Z90 } from './deviation.ts';
 
-/** Standard deviations from the median to p90. */
-const P90_Z = 1.2816;
 /** Loads that vary more than this together are seen by headroom, not by the band. */
 const COMMON_VARIATION_MAX = 0.5;
 
@@ -19,7 +17,7 @@ export function commonVariation(
   const mean = total.p50[0] ?? 0;
   if (mean <= 0) return 0;
   // Of so many together the tail evens out: their p90 tells their deviation.
-  const all = Math.max(0, (total.p90[0] ?? 0) - mean) / P90_Z;
+  const all = Math.max(0, (total.p90[0] ?? 0) - mean) / Z90;
   return Math.min(COMMON_VARIATION_MAX, Math.sqrt(Math.max(0, all ** 2 - own)) / mean);
 }
 

@@ -5,8 +5,10 @@
  * Between p10 and p90 the load is taken as normal; above p90 as exponential through p90 and p99, with mass 0.1; below p10 as normal. So a normal's
  * quantiles give its deviation back, and what is narrower than a normal above p90 is taken as one.
  */
+import { DEFAULT_WEIGHTS } from './instance/types.ts';
 
-const Z90 = 1.2816;
+/** Standard deviations from the median to p90, as in the default weights of an instance. */
+export const Z90 = DEFAULT_WEIGHTS.quantileZ;
 const Z99 = 2.3263;
 /** Of a standard normal: how far p99 is beyond p90. */
 const TAIL_NORMAL = Z99 - Z90;

@@ -10,6 +10,7 @@
  * {@link FACTOR_MAX}; labels, events and those that act at a time are bounded; a label never seen, or none, acts as it
  * was declared and otherwise not at all.
  */
+import { NORMAL_QUANTILES } from '../tracker.ts';
 
 export const FACTOR_MIN = 1 / 50;
 export const FACTOR_MAX = 1000;
@@ -34,8 +35,6 @@ const FACTOR_ERROR = 0.2;
 const FACTOR_ERROR_PRIOR = 1;
 /** Share of a declared effect, never seen, by which p90 and p99 may be exceeded. */
 const UNSURE = [0, 0.25, 0.5] as const;
-/** Normal quantiles of p50, p90 and p99. */
-const Z = [0, 1.2816, 2.3263] as const;
 /** The first occurrence of a type is hidden from the row for so many steps at most, and never more than this share of all. */
 const HIDDEN_STEPS_MAX = 256;
 const HIDDEN_SHARE_MAX = 0.25;
@@ -294,7 +293,7 @@ export class EventEffects {
     const square =
       (compared * type.error + FACTOR_ERROR_PRIOR * FACTOR_ERROR ** 2) / (compared + FACTOR_ERROR_PRIOR);
     // A type that does nothing does it surely.
-    return Z[q]! * Math.sqrt(square) * Math.min(1, Math.abs(Math.log(factor)) / FACTOR_ERROR);
+    return NORMAL_QUANTILES[q]! * Math.sqrt(square) * Math.min(1, Math.abs(Math.log(factor)) / FACTOR_ERROR);
   }
 
   /** A type never seen teaches the row nothing while it acts, unless that would leave too little. */
