@@ -43,10 +43,8 @@ export class BatchAnswers {
     keep = false,
   ): void {
     if (!keep) this.#answers.clear();
-    const wanted = horizonSteps.length > BATCH_HORIZONS_MAX ? thinned(horizonSteps) : horizonSteps;
-    const expert = this.#expert.withHorizons?.(wanted) ?? this.#expert;
     for (let from = 0; from < origins.length; from += BATCH_ROWS_MAX)
-      this.#askBatch(expert, origins.slice(from, from + BATCH_ROWS_MAX), periods);
+      this.#askBatch(horizonSteps, origins.slice(from, from + BATCH_ROWS_MAX), periods);
   }
 
   /** Whether the expert was asked there. */
@@ -78,16 +76,31 @@ export class BatchAnswers {
     return true;
   }
 
-  #askBatch(expert: BatchExpert, origins: readonly number[], periods: readonly number[] | undefined): void {
+  #askBatch(
+    wanted: readonly number[],
+    origins: readonly number[],
+    periods: readonly number[] | undefined,
+  ): void {
     const count = origins.length;
-    const { contexts, features, levels } = writeBatchWindows(expert, this.#series, origins, periods);
-    const width = expert.horizonSteps.length * expert.quantiles.length;
-    const out = new Float32Array(count * width);
-    expert.forecast(contexts, features, count, out);
+    // Far horizons come in pieces: what is said of a step does not depend on how many others are asked for.
+    const experts = this.#expert.withHorizons
+      ? pieces(wanted).map((steps) => this.#expert.withHorizons!(steps))
+      : [this.#expert];
+    const steps = experts.flatMap(({ horizonSteps }) => horizonSteps);
+    const quantiles = this.#expert.quantiles.length;
+    const answers = origins.map(() => new Float64Array(steps.length * quantiles));
+    let at = 0;
+    for (const expert of experts) {
+      const { contexts, features, levels } = writeBatchWindows(expert, this.#series, origins, periods);
+      const width = expert.horizonSteps.length * quantiles;
+      const out = new Float32Array(count * width);
+      expert.forecast(contexts, features, count, out);
+      for (let row = 0; row < count; row++)
+        for (let i = 0; i < width; i++) answers[row]![at + i] = levels[row]! * sinh(out[row * width + i]!);
+      at += width;
+    }
     origins.forEach((origin, row) => {
-      const answers = new Float64Array(width);
-      for (let i = 0; i < width; i++) answers[i] = levels[row]! * sinh(out[row * width + i]!);
-      this.#answers.set(origin, { steps: expert.horizonSteps, values: answers });
+      this.#answers.set(origin, { steps, values: answers[row]! });
     });
   }
 
@@ -106,8 +119,10 @@ export class BatchAnswers {
   }
 }
 
-/** So many of the steps wanted as can be asked at once, the first and the last among them. */
-function thinned(steps: readonly number[]): number[] {
-  const every = Math.ceil(steps.length / (BATCH_HORIZONS_MAX - 1));
-  return steps.filter((_, i) => i % every === 0 || i === steps.length - 1);
+/** As many steps at a time as can be asked at once. */
+function pieces(steps: readonly number[]): (readonly number[])[] {
+  const found: (readonly number[])[] = [];
+  for (let from = 0; from < steps.length; from += BATCH_HORIZONS_MAX)
+    found.push(steps.slice(from, from + BATCH_HORIZONS_MAX));
+  return found;
 }

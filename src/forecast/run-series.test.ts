@@ -72,6 +72,16 @@ describe('a recorded series', () => {
     expect(answers[1]).toEqual(answers[0]);
   });
 
+  it('says the same of a step however many others it is asked for', () => {
+    const v = Array.from({ length: 200 }, (_, i) => 10 + 5 * Math.sin(i / 4));
+    const [near, far] = [16, 1200].map((horizon) => {
+      const run = new SeriesRun(record(v), { windows: [] });
+      run.advance(200);
+      return run.forecast(horizon, [0.5, 0.9, 0.99]).quantiles.map((values) => values.subarray(0, 16));
+    });
+    expect(far).toEqual(near);
+  });
+
   it('gives seasonal naive where its own answers were clearly worse, and only there', () => {
     // Plan: an expert is believed by what it says at the horizons at which it is scored; at all others this one says
     // five times too much.
