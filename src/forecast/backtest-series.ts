@@ -53,14 +53,16 @@ export function addOrigins(
   const last = record.v.length - horizon;
   const first = Math.max(CONTEXT_STEPS_MIN, Math.floor(last * FIRST_ORIGIN_SHARE));
   if (last < first) return false;
+  // A saturated step is a lower bound: no truth to be held against, nor one that a naive forecast would repeat.
+  const known = record.v.map((value, i) => (record.censored.has(i) ? Number.NaN : value));
   const run = new SeriesRun(record, { windows: windowsOf(horizon), batchExperts });
   const season = Math.round(DAY_S / record.step_s);
   for (let k = 0; k < origins; k++) {
     const origin = origins === 1 ? last : Math.round(first + ((last - first) * k) / (origins - 1));
     if (k > 0 && origin === Math.round(first + ((last - first) * (k - 1)) / (origins - 1))) continue;
     run.advance(origin);
-    const context = record.v.subarray(0, origin);
-    const truth = record.v.subarray(origin, origin + horizon);
+    const context = known.subarray(0, origin);
+    const truth = known.subarray(origin, origin + horizon);
     // Without two seasons seasonal naive is the last value.
     const naiveSeason = season >= 2 && context.length >= 2 * season ? season : 1;
     const scale = contextScale(context, naiveSeason);

@@ -3,6 +3,7 @@
  * a person can act on; nothing is guessed.
  */
 
+import { VALUE_READ_MAX } from './bank/bank.ts';
 import { COVARIATES_MAX } from './bank/covariates.ts';
 import { FACTOR_MAX } from './bank/events.ts';
 import { countsOf } from './counter.ts';
@@ -24,7 +25,7 @@ export interface SeriesRecord {
   /** Unix seconds of the first value. */
   t0: number;
   step_s: number;
-  /** Oldest first; NaN where missing. */
+  /** Oldest first; NaN where missing, infinite or beyond 1e30. */
   v: Float64Array;
   /** Each as long as the history and the horizon together; NaN where missing. */
   covariates: Map<string, Float64Array>;
@@ -36,6 +37,10 @@ export interface SeriesRecord {
 /** A line longer than this is refused: 64 million characters are some five million values. */
 export const LINE_CHARS_MAX = 64_000_000;
 export const EVENTS_MAX = 10_000;
+/** Seconds before or after 1970 that a series may reach: some thirty million years. */
+const TIME_S_MAX = 1e15;
+/** Characters shown of what is not as it should be. */
+const SHOWN_CHARS = 40;
 
 /**
  * @param line one line, not empty
@@ -43,12 +48,13 @@ export const EVENTS_MAX = 10_000;
  */
 export function parseSeries(line: string): SeriesRecord {
   if (line.length > LINE_CHARS_MAX)
-    throw new RangeError(`the line has ${line.length} characters; at most ${LINE_CHARS_MAX} are read`);
+    throw new RangeError(`the line is longer than ${LINE_CHARS_MAX} characters; split the series`);
   let parsed: unknown;
   try {
     parsed = JSON.parse(line);
   } catch (error) {
-    throw new RangeError(`it is not JSON: ${(error as Error).message}`);
+    const hint = /\bNaN\b|\bInfinity\b/.test(line) ? '; write null for a missing value' : '';
+    throw new RangeError(`it is not JSON: ${(error as Error).message}${hint}`);
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
     throw new RangeError('it is not an object with "id", "t0", "step_s" and "v"');
@@ -65,14 +71,17 @@ export function parseSeries(line: string): SeriesRecord {
   )
     throw new RangeError('"step_s" is not a number of seconds above zero');
   const counter = kindOf(from.kind) === 'counter';
+  const v = numbers(from.v, '"v"');
+  // No load is that large: whoever reads the record need not ask again.
+  for (let i = 0; i < v.length; i++) if (!(Math.abs(v[i]!) <= VALUE_READ_MAX)) v[i] = Number.NaN;
   const read = {
     id: String(from.id),
     t0,
     step_s: from.step_s as number,
-    v: numbers(from.v, '"v"'),
+    v,
     covariates: covariatesOf(from.covariates),
     events: eventsOf(from.events),
-    censored: censoredOf(from.censored),
+    censored: censoredOf(from.censored, v.length),
   };
   for (const [name, values] of read.covariates)
     if (values.length < read.v.length)
@@ -80,6 +89,8 @@ export function parseSeries(line: string): SeriesRecord {
         `covariate "${name}" holds ${values.length} values for ${read.v.length} steps; it holds the history and the horizon`,
       );
   const record = timed ? onSteps(read, numbers(from.t, '"t"'), counter) : read;
+  if (!(Math.abs(record.t0) + record.v.length * record.step_s <= TIME_S_MAX))
+    throw new RangeError('"t0" and "step_s" are not in seconds: the series would reach beyond any calendar');
   return counter ? { ...record, v: countsOf(record.v) } : record;
 }
 
@@ -121,8 +132,7 @@ function numbers(value: unknown, name: string): Float64Array {
   for (let i = 0; i < value.length; i++) {
     const one: unknown = value[i];
     if (typeof one === 'number' || one === null) found[i] = one ?? Number.NaN;
-    else
-      throw new RangeError(`${name} holds ${JSON.stringify(one)} at index ${i}; numbers and null are read`);
+    else throw new RangeError(`${name} holds ${shown(one)} at index ${i}; numbers and null are read`);
   }
   return found;
 }
@@ -168,9 +178,22 @@ function eventsOf(value: unknown): SeriesEvent[] {
   });
 }
 
-function censoredOf(value: unknown): Set<number> {
+/** @param steps values that the series has: an index beyond them marks nothing, so it is a mistake. */
+function censoredOf(value: unknown, steps: number): Set<number> {
   if (value === undefined || value === null) return new Set();
-  if (!Array.isArray(value) || value.some((index) => !Number.isInteger(index) || index < 0))
-    throw new RangeError('"censored" is not an array of indices of "v"');
+  if (!Array.isArray(value)) throw new RangeError('"censored" is not an array of indices of "v"');
+  const wrong = value.findIndex((index) => !Number.isInteger(index) || index < 0 || index >= steps);
+  if (wrong >= 0)
+    throw new RangeError(
+      `"censored" holds ${shown(value[wrong])}, which is no index of the ${steps} values of "v"`,
+    );
   return new Set(value as number[]);
+}
+
+/** Of a list or an object only what it is: it may be nested deeper than it could be written. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  const text = JSON.stringify(value);
+  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS)}...` : text;
 }
