@@ -162,8 +162,9 @@ describe('skein forecast run', () => {
     const missing = await skein(['run', '--input', join(folder, 'nowhere'), '--horizon', '2']);
     expect(missing.status).toBe(1);
     expect(missing.err).toContain('no such file');
-    const level = await skein(['run', '--input', '-', '--horizon', '2', '--quantiles', '1.5']);
+    const level = await skein(['run', '--input', '-', '--horizon', '2', '--quantiles', '0.5,1e-300']);
     expect(level.status).toBe(2);
+    expect(level.err).toContain('Write up to 99 levels between 0 and 1');
     writeFileSync(join(folder, 'cut.gz'), gzipSync(series('a')).subarray(0, 60));
     const cut = await skein(['run', '--input', join(folder, 'cut.gz'), '--horizon', '2']);
     expect(cut.status).toBe(1);

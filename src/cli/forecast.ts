@@ -18,6 +18,7 @@ import { parseSeries, type SeriesRecord } from '../forecast/series-record.ts';
 import { WATCHED_STEPS } from '../forecast/watch.ts';
 import { jsonOption, optionsOf } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { checkOutput } from './files.ts';
 import { wholeNumber } from './numbers.ts';
 import { type LineSource, lineWriter, readLines } from './series-lines.ts';
 import { table } from './table.ts';
@@ -26,6 +27,9 @@ const HORIZON_MAX = 10_000;
 const PROGRESS_EVERY_MS = 1_000;
 /** Digits of a forecast: more say nothing, and make the output twice as large. */
 const DIGITS = 6;
+const LEVELS_MAX = 99;
+/** Levels nearer to 0 and 1: nobody has seen enough to speak of them. */
+const LEVEL_MIN = 1e-6;
 
 interface RunOptions {
   input: string;
@@ -60,6 +64,7 @@ export function addForecastCommands(program: Command): void {
     .option('--experts-only', 'without the trained network: faster, somewhat less exact')
     .option('--model <file>', 'an ONNX model of your own beside it, described by <file>.json')
     .action(async (options: RunOptions) => {
+      await checkOutput(options.output, [options.input]);
       const experts = await batchExperts(options);
       const writer = lineWriter(options.output);
       const bad = await eachSeries(options.input, async (record) => {
@@ -148,15 +153,24 @@ async function eachSeries(
     }
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(`reading ${path} failed: ${(error as Error).message}`, {
-      next: 'a gzip file that ends early was cut off while it was copied',
-    });
+    throw new CliError(
+      `reading ${path === '-' ? 'standard input' : path} failed: ${(error as Error).message}`,
+      {
+        next: NEXT_OF_READING[(error as NodeJS.ErrnoException).code ?? ''],
+      },
+    );
   } finally {
     progress.end();
   }
   if (bad > 0) process.stderr.write(`${bad} ${bad === 1 ? 'line was' : 'lines were'} left out\n`);
   return bad;
 }
+
+const NEXT_OF_READING: Record<string, string> = {
+  EISDIR: 'it is a directory: give a file in it',
+  Z_BUF_ERROR: 'a gzip file that ends early was cut off while it was copied: copy it again',
+  Z_DATA_ERROR: 'the gzip file is damaged from there on: copy or pack it again',
+};
 
 function progressOf(source: LineSource): { line: () => void; end: () => void } {
   const shown = process.stderr.isTTY;
@@ -229,7 +243,8 @@ function backtestText(
     String(row.engine.forecasts),
     row.engine.sql.toFixed(3),
     row.naive.sql.toFixed(3),
-    (row.engine.sql / row.naive.sql).toFixed(2),
+    // Of zeros both are right.
+    row.naive.sql > 0 ? (row.engine.sql / row.naive.sql).toFixed(2) : '-',
     row.engine.sqlFirst.toFixed(3),
     row.engine.mase.toFixed(2),
     row.naive.mase.toFixed(2),
@@ -246,14 +261,18 @@ function backtestText(
 
 function levels(text: string): number[] {
   const found = text.split(',').map(Number);
-  if (found.length === 0 || found.length > 99 || found.some((level) => !(level > 0 && level < 1)))
-    throw new InvalidArgumentError('Levels lie between 0 and 1, such as 0.5,0.9,0.99.');
+  if (found.length > LEVELS_MAX || found.some((level) => !(level >= LEVEL_MIN && level <= 1 - LEVEL_MIN)))
+    throw new InvalidArgumentError(
+      `Write up to ${LEVELS_MAX} levels between 0 and 1, such as 0.5,0.9,0.99 (from ${LEVEL_MIN} to ${1 - LEVEL_MIN}).`,
+    );
   return found;
 }
 
 function windows(text: string): number[] {
   const found = text.split(',').map(Number);
   if (found.length > 8 || found.some((steps) => !Number.isInteger(steps) || steps < 1 || steps > HORIZON_MAX))
-    throw new InvalidArgumentError(`Windows are up to 8 whole numbers of steps, such as 15,60.`);
+    throw new InvalidArgumentError(
+      `Write up to 8 whole numbers of steps from 1 to ${HORIZON_MAX}, such as 15,60.`,
+    );
   return found;
 }

@@ -1,13 +1,15 @@
 /** `skein`: runs one command and ends with its exit status. */
 import { type Command, CommanderError } from 'commander';
 import { CliError, EXIT, formatError } from './errors.ts';
+import { cannotWrite } from './files.ts';
 import { addRoleCommands, ROLE_COMMANDS } from './roles.ts';
 import { emptyProgram } from './root.ts';
 
 /** Reading from a pipe that was closed (`| head`) is no error. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(EXIT.ok);
-  throw error;
+  process.stderr.write(formatError(cannotWrite('-', error)));
+  process.exit(EXIT.failed);
 });
 
 const program = ROLE_COMMANDS.has(process.argv[2] ?? '') ? roleProgram() : await wholeProgram();

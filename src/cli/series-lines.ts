@@ -8,6 +8,7 @@ import { Readable, type Writable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { LINE_CHARS_MAX } from '../forecast/series-record.ts';
 import { CliError } from './errors.ts';
+import { cannotWrite } from './files.ts';
 
 /** How much was read, for progress. */
 export interface LineSource {
@@ -37,23 +38,36 @@ export async function readLines(path: string): Promise<LineSource> {
   return { lines: lines(input, (count) => (read += count)), bytes, bytesRead: () => read };
 }
 
-/** Ready to be written to line by line, waiting where the reader is slow. */
+/** Ready to be written to line by line, waiting where the reader is slow. @throws CliError where it could not be written */
 export function lineWriter(path: string): {
   write: (line: string) => Promise<void>;
   end: () => Promise<void>;
 } {
   const stream: Writable = path === '-' ? process.stdout : createWriteStream(path);
   let failed: Error | undefined;
+  let wake = () => {};
+  const woken = () => new Promise<void>((resolve) => (wake = resolve));
+  stream.on('drain', () => wake());
+  // A full disk never drains: whoever waits is told of it.
   stream.on('error', (error: Error) => {
-    failed = new CliError(`cannot write ${path}: ${error.message}`);
+    failed = cannotWrite(path, error);
+    wake();
   });
   return {
     async write(line) {
       if (failed) throw failed;
-      if (!stream.write(`${line}\n`)) await new Promise<void>((resolve) => stream.once('drain', resolve));
+      if (!stream.write(`${line}\n`)) await woken();
+      if (failed) throw failed;
     },
     async end() {
-      if (path !== '-') await new Promise<void>((resolve) => stream.end(resolve));
+      if (failed) throw failed;
+      // The callback comes before the event of its error.
+      if (path !== '-')
+        await new Promise<void>((resolve, reject) =>
+          stream.end((error?: Error | null) =>
+            error ? reject(failed ?? cannotWrite(path, error)) : resolve(),
+          ),
+        );
       if (failed) throw failed;
     },
   };
