@@ -68,6 +68,21 @@ export interface HandlerMix {
   handlers: HandlerLoad[];
 }
 
+/** Bytes of shards' states that were carried whole from node to node, and what that took of one end's CPU. */
+export interface CopyWork {
+  bytes: number;
+  /** Core-seconds, normalised by the node's speed. */
+  cpuSeconds: number;
+}
+
+/** Sums since a node's process began, of copies large enough to tell what a byte takes. */
+export interface CopiesWork {
+  /** As the target: receive, check, open. */
+  in: CopyWork;
+  /** As the source: encode, check, hand out. */
+  out: CopyWork;
+}
+
 /** What a node tells of itself for the same step. */
 export interface NodeSample {
   atMs: number;

@@ -6,6 +6,7 @@
  */
 import type { Io } from '../io/io.ts';
 import type { ShardId } from '../model/ids.ts';
+import type { CopiesWork } from '../model/load.ts';
 import type { Mutations } from '../model/mutations.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
@@ -215,6 +216,11 @@ export class SkeinNode {
     };
   }
 
+  /** Large states carried whole, in and out, since the process began, and the CPU it took. */
+  get copiesWork(): CopiesWork {
+    return this.#copying.work(this.config.speed ?? 1);
+  }
+
   leaseValid(): boolean {
     return this.#lease.valid();
   }
@@ -273,7 +279,10 @@ export class SkeinNode {
       ...participant?.calls,
       'shard.execute': (request: ShardRequest) => this.#router.execute(request),
       'shard.activate': (order: NodeCalls['shard.activate'][0]) => this.#activate(order),
-      'node.samples': () => this.#metering.take(this.#replicas.size),
+      'node.samples': () => ({
+        ...this.#metering.take(this.#replicas.size),
+        copies: this.copiesWork,
+      }),
       'node.drain': () => {
         void this.#drain.run();
         return { replicas: this.#replicas.size };

@@ -288,6 +288,17 @@ function nodeMetrics(node: SkeinNode, effects: () => EffectCounts | undefined): 
   gauge('skein_node_copy_share', 'Share of the event loop that copies may take together.', () => {
     return node.copies.copyShare;
   });
+  const ways = {
+    in: 'opened here, all received',
+    out: 'encoded here, all handed out',
+  } as const;
+  for (const way of ['in', 'out'] as const) {
+    const of = `large copies ${ways[way]}, since the start.`;
+    gauge(`skein_node_copies_${way}_bytes`, `Bytes of ${of}`, () => node.copiesWork[way].bytes);
+    gauge(`skein_node_copies_${way}_cpu_seconds`, `Core-seconds of ${of}`, () => {
+      return node.copiesWork[way].cpuSeconds;
+    });
+  }
   gauge('skein_node_lease_valid', '1 while the lease is valid.', () => (node.leaseValid() ? 1 : 0));
   gauge('skein_node_ready', '1 while new shards are taken.', () => (node.ready ? 1 : 0));
   gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());

@@ -5,7 +5,7 @@
  * `refused`.
  */
 import type { CellId, Epoch, ProcessId, Region, Seq, ShardId } from '../model/ids.ts';
-import type { HandlerMix, LoadSample, NodeSample } from '../model/load.ts';
+import type { CopiesWork, HandlerMix, LoadSample, NodeSample } from '../model/load.ts';
 import type { Assignment, AssignmentRecord } from '../model/records.ts';
 import type { ShardReply, ShardRequest } from '../model/request.ts';
 import type { LogEntry } from '../store/store.ts';
@@ -24,10 +24,14 @@ export interface NodeCalls {
     { activated: number; refused: Record<ShardId, string> },
   ];
   /**
-   * Load of every shard with any activity since the previous step, of the node itself, and its work by handler. Nodes
-   * of builds before the mix leave it out, and controllers of those builds do not read it.
+   * Load of every shard with any activity since the previous step, of the node itself, its work by handler, and what
+   * copies have taken so far. Nodes of builds before the mix or the copies leave them out, and controllers of those
+   * builds do not read them.
    */
-  'node.samples': [{ sinceMs: number }, { node: NodeSample; shards: LoadSample[]; mix?: HandlerMix }];
+  'node.samples': [
+    { sinceMs: number },
+    { node: NodeSample; shards: LoadSample[]; mix?: HandlerMix; copies?: CopiesWork },
+  ];
   /** Stop taking new shards, let the controller move what is here. Idempotent. */
   'node.drain': [Record<string, never>, { replicas: number }];
   'node.replicas': [{ after?: ShardId; limit: number }, { replicas: ReplicaStatus[] }];

@@ -222,7 +222,7 @@ export class Follower {
       );
       this.bytesTotal = offer.bytes;
       this.recentQueries = offer.recentQueries;
-      copy = host.copying.begin({ urgent: !giveWay || offer.urgent === true });
+      copy = host.copying.begin({ way: 'in', urgent: !giveWay || offer.urgent === true });
       const bytes = await pullSnapshot(host, this.source.address, offer, copy, {
         bytesPerSecond: this.#bytesPerSecond,
         onProgress: (sum) => {
@@ -250,6 +250,7 @@ export class Follower {
       this.#applying = applied.catch(() => {});
       await applied;
       slicer.end();
+      copy.end(offer.bytes);
       this.sourceSeq = Math.max(this.sourceSeq, offer.seq);
       return true;
     } catch (error) {

@@ -210,7 +210,10 @@ describe('a copy', () => {
     expect(await ended(executor.start(move(a, b, 'cell-a', 1), { giveWay }))).toMatchObject({
       outcome: 'completed',
     });
-    for (const begin of begins) expect(begin.mock.calls).toEqual([[{ urgent }]]);
+    expect(begins.map((begin) => begin.mock.calls)).toEqual([
+      [[{ way: 'out', urgent }]],
+      [[{ way: 'in', urgent }]],
+    ]);
     expect([a, b].map(({ host }) => host.copying.room.copies)).toEqual([0, 0]);
   });
 });

@@ -32,7 +32,7 @@ async function pulled(options: {
     },
   };
   let busyMs = 0;
-  const copying = new Copying({ clock, loopBusyMs: () => busyMs });
+  const copying = new Copying({ clock, loopBusyMs: () => busyMs, threadCpuMicros: () => 0 });
   for (; nowMs <= 2_000; nowMs += 50) {
     busyMs = nowMs * (options.requestShare ?? 0);
     copying.look();
@@ -53,7 +53,7 @@ async function pulled(options: {
     assignment: { shard: 'count/1' },
     ...(room === undefined ? {} : { bytesPerSecond: room }),
   } as TransferOffer;
-  const copy = copying.begin({ urgent: options.urgent === true });
+  const copy = copying.begin({ way: 'in', urgent: options.urgent === true });
   let done = false;
   const pulling = pullSnapshot(host, 'source', offer, copy, {
     bytesPerSecond: ORDERED,

@@ -88,21 +88,20 @@ async function pullChunk(
   bytes: number,
   copy: Copy,
 ): Promise<NodeCalls['transfer.chunk'][1]> {
-  const { clock } = host.io;
   for (let attempt = 1; ; attempt++) {
     try {
       const chunk = await host
         .peer(address)
         .call('transfer.chunk', { transfer, offset, bytes }, { timeoutMs: CHUNK_TIMEOUT_MS });
-      const startMs = clock.monotonicMs();
+      const carried = copy.carrying();
       const damaged = chunk.bytes.byteLength !== bytes || crc32(chunk.bytes) !== chunk.crc32;
-      copy.carried(bytes, (clock.monotonicMs() - startMs) * RECEIVE_FACTOR);
+      carried(bytes, RECEIVE_FACTOR);
       if (damaged) throw new Refusal('bad-checksum', `the chunk at ${offset} of ${transfer} came damaged`);
       return chunk;
     } catch (error) {
       const code = codeOf(error);
       if ((code !== 'unavailable' && code !== 'bad-checksum') || attempt >= CHUNK_ATTEMPTS_MAX) throw error;
-      await sleep(clock, RETRY_DELAY_MS * 2 ** Math.min(attempt, 5));
+      await sleep(host.io.clock, RETRY_DELAY_MS * 2 ** Math.min(attempt, 5));
     }
   }
 }

@@ -28,7 +28,7 @@ function handMovedHost() {
       return () => rests.splice(rests.indexOf(rest), 1);
     },
   };
-  const copying = new Copying({ clock, loopBusyMs: () => 0 });
+  const copying = new Copying({ clock, loopBusyMs: () => 0, threadCpuMicros: () => 0 });
   let draining = false;
   const host = {
     self: { processId: 'n1.a' },

@@ -55,7 +55,7 @@ export class TransferSource {
   /** `giveWay` false: at full speed, whoever waits. So it is too while this node is being emptied. */
   async begin(shard: ShardId, migration: string, giveWay = true): Promise<TransferOffer> {
     const urgent = !giveWay || this.#host.draining?.() === true;
-    const copy = this.#host.copying.begin({ urgent });
+    const copy = this.#host.copying.begin({ way: 'out', urgent });
     try {
       const { bytes, ...offer } = await this.#snapshot(shard, copy);
       if (urgent) offer.urgent = true;
@@ -99,21 +99,21 @@ export class TransferSource {
     const { clock } = this.#host.io;
     this.#turn = this.#turn.then(() => new Promise((resolve) => clock.defer(resolve)));
     await this.#turn;
-    const startMs = clock.monotonicMs();
     const pin = this.#pins.get(transfer);
     if (!pin) throw new Refusal('gap', `the transfer ${transfer} is over; begin again`);
     if (!(offset >= 0 && bytes > 0 && bytes <= CHUNK_BYTES_MAX && offset < pin.bytes.byteLength))
       throw new Refusal('refused', `no chunk of ${bytes} bytes at ${offset} in ${pin.bytes.byteLength}`);
     this.#keep(transfer);
     const slice = pin.bytes.subarray(offset, offset + bytes);
-    void this.#count(pin.copy, slice.byteLength, startMs);
+    void this.#count(pin.copy, slice.byteLength);
     return { bytes: slice, crc32: crc32(slice), ...roomOf(pin.copy) };
   }
 
   /** The answer is packed and handed to the socket right after `chunk`, in the same turn: most of what a chunk costs. */
-  async #count(copy: Copy, bytes: number, startMs: number): Promise<void> {
+  async #count(copy: Copy, bytes: number): Promise<void> {
+    const carried = copy.carrying();
     for (let i = 0; i < ANSWER_MICROTASKS; i++) await undefined;
-    copy.carried(bytes, this.#host.io.clock.monotonicMs() - startMs);
+    carried(bytes);
   }
 
   /** Idempotent. */
@@ -121,7 +121,7 @@ export class TransferSource {
     const pin = this.#pins.get(transfer);
     if (!pin) return;
     pin.forget();
-    pin.copy.end();
+    pin.copy.end(pin.bytes.byteLength);
     this.#pins.delete(transfer);
     this.#pinnedBytes -= pin.bytes.byteLength;
   }
