@@ -126,6 +126,7 @@ export class ClusterProblem {
     const slowest = this.regions.map((from) => this.#slowestBps(from));
     return transferUsdPerGb(this.problem, step, {
       cpuSecondsPerGb: this.prices.moveCpuSecondsPerGb,
+      givesWay: this.input.copiesGiveWay ?? false,
       secondsPerGb: (n) => BYTES_PER_GB / slowest[this.problem.nodeRegion[n]!]!,
     });
   }

@@ -26,6 +26,8 @@ export interface PlacementInput {
   commonVariation?: number;
   /** Measured bytes a second of one move; absent: a move takes as long whatever its bytes. */
   bandwidthBps?: (from: Region, to: Region) => number;
+  /** Copies take what requests leave of their ends, as live ones do; absent: all that the bandwidth allows. */
+  copiesGiveWay?: boolean;
   /** Seconds of a move beside its bytes; absent: the first horizon of the forecasts. */
   moveFixedS?: number;
   /** Cost still owed by a shard's last move, dollars (see the plan's ledger): added to the cost of its next one. */

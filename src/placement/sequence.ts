@@ -12,6 +12,7 @@
 import type { ClusterProblem } from './cluster-problem.ts';
 import { overloadUsd, primaryMoveUsd } from './solver/objective.ts';
 import { State } from './solver/state.ts';
+import { isTimed } from './timing.ts';
 
 /** Gains below this many dollars over the window are rounding, not reasons. */
 export const GAIN_USD_MIN = 1e-12;
@@ -161,9 +162,7 @@ class Taker {
     if (!this.fits(s, to)) return undefined;
     const usdBefore = this.#nodeUsd(from) + this.#nodeUsd(to);
     const near = from >= 0 && problem.nodeRegion[from] === problem.nodeRegion[to];
-    // Asked by timing.ts only where moves' CPU has a price.
-    const isTimed = near && !anyway && this.#cluster.prices.moveCpuSecondsPerGb > 0;
-    const byStep = isTimed ? this.#byStepUsd(from, to) : undefined;
+    const byStep = near && !anyway && isTimed(this.#cluster, s) ? this.#byStepUsd(from, to) : undefined;
     if (from >= 0) state.remove(s, 0);
     state.put(s, 0, to);
     const usdAfter = this.#nodeUsd(from) + this.#nodeUsd(to);

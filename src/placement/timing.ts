@@ -7,10 +7,20 @@
  * that is needed when they will be busy goes before, in their last quiet step.
  *
  * Guarantees: nothing goes later than that others need its room; what must leave, or goes for its users' sake to another region
- * (shard-value.ts tells when), is not held back; nor is anything where moves' CPU has no price.
+ * (shard-value.ts tells when), is not held back; nor is a state whose bytes are nothing, or anything where moves' CPU has no price.
  */
 import type { ClusterProblem } from './cluster-problem.ts';
 import type { Step } from './sequence.ts';
+
+const BYTES_PER_GB = 1e9;
+
+/** Smaller states go when they pay: what their moves take has little to do with bytes, and nodes measure larger ones only. */
+export const TIMED_BYTES_MIN = 1_000_000;
+
+/** Whether it is asked with which step a move of the shard pays. */
+export function isTimed({ prices, problem }: ClusterProblem, s: number): boolean {
+  return prices.moveCpuSecondsPerGb > 0 && problem.stateGb[s]! * BYTES_PER_GB >= TIMED_BYTES_MIN;
+}
 
 /** Steps that go now, in order, and those that wait with the problem's step for which they should be there. */
 export function timed(

@@ -7,6 +7,7 @@ import { ClusterProblem } from './cluster-problem.ts';
 import type { PlacementInput } from './input.ts';
 import { createPlacer } from './place.ts';
 import { primaryMoveUsd } from './solver/objective.ts';
+import { TIMED_BYTES_MIN } from './timing.ts';
 
 const REGION = 'us-east-1';
 const HORIZONS_S = [150, 450, 750, 1050];
@@ -85,6 +86,26 @@ describe('the price of bytes at a node', () => {
     expect([...without.transferUsdPerGb]).toEqual([0, 0, 0]);
   });
 
+  it('is of what requests leave, for longer, where copies give way: cheaper on a busy node, the same where there is room', () => {
+    const dear = { moveCpuSecondsPerGb: 4 };
+    const full = new ClusterProblem(input(nodes, shards, dear)).problem.transferUsdPerGb;
+    const given = new ClusterProblem({ ...input(nodes, shards, dear), copiesGiveWay: true }).problem
+      .transferUsdPerGb;
+    // Half a node for eight seconds beside nothing; .35 of it for longer beside a half; all as fast as it goes beside .9.
+    expect(given[0]).toBe(full[0]);
+    expect(given[1]! / full[1]!).toBeLessThan(0.5);
+    expect(given[1]).toBeGreaterThan(given[0]!);
+    expect(given[2]).toBe(full[2]);
+  });
+
+  it('is of one event loop at most, however much a gigabyte takes, where copies give way', () => {
+    const prices = (moveCpuSecondsPerGb: number) =>
+      new ClusterProblem({ ...input(nodes, shards, { moveCpuSecondsPerGb }), copiesGiveWay: true }).problem
+        .transferUsdPerGb;
+    const [once, twice] = [prices(100), prices(200)];
+    for (const n of [0, 1, 2]) expect(twice[n]! / once[n]!).toBeCloseTo(2, 9);
+  });
+
   it('is not asked where no bandwidth is known', () => {
     const { bandwidthBps: _, ...unknown } = input(nodes, shards);
     expect([...new ClusterProblem(unknown).problem.transferUsdPerGb]).toEqual([0, 0, 0]);
@@ -135,6 +156,16 @@ describe('when a move goes', () => {
     const shards = ['1', '2', '3', '4'].map((key) => shard(key, 'a', [0, 0, 0.24, 0.24]));
     const free = input([a!, b!], shards, { moveCpuSecondsPerGb: 0 });
     const { relocations, upcoming } = createPlacer().place(free);
+    expect(relocations).toHaveLength(2);
+    expect(upcoming).toEqual([]);
+  });
+
+  it('now, where the state is small: its bytes are nothing', () => {
+    const shards = ['1', '2', '3', '4'].map((key) =>
+      shard(key, 'a', [0, 0, 0.24, 0.24], TIMED_BYTES_MIN - 1),
+    );
+    const dear = input([a!, b!], shards, { moveCpuSecondsPerGb: 20 });
+    const { relocations, upcoming } = createPlacer().place({ ...dear, copiesGiveWay: true });
     expect(relocations).toHaveLength(2);
     expect(upcoming).toEqual([]);
   });

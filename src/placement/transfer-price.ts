@@ -4,8 +4,9 @@
  *
  * It is the rise of the node's own price (queue and overload at the quantile, as the objective has them), with the work of
  * one move beside what the node carries, for as long as a gigabyte takes. So what is foreseen to be needed goes while its ends
- * are quiet, to the quietest of nodes that are as good.
+ * are quiet, to the quietest of nodes that are as good. Where copies give way, a move takes no more than they do, for longer.
  */
+import { copyShareOf } from '../model/copy-pace.ts';
 import { quantileLoad, queueing } from './solver/objective.ts';
 import type { Problem } from './solver/problem.ts';
 
@@ -16,6 +17,8 @@ export interface TransferWork {
   cpuSecondsPerGb: number;
   /** Seconds that a gigabyte takes from each node; not finite: nothing is known. */
   secondsPerGb: (n: number) => number;
+  /** Copies take what requests leave them (`model/copy-pace.ts`). */
+  givesWay?: boolean;
 }
 
 /** Dollars a gigabyte at each node, by what it carries in a step where everything is now. */
@@ -38,8 +41,11 @@ export function transferUsdPerGb(problem: Problem, step: number, work: TransferW
     const capacity = problem.capacity[n * 3]!;
     const load = quantileLoad(mean[n]!, variance[n]!, problem.quantileZ, problem.commonSquared[0]!);
     const before = load / capacity;
-    const during = before + work.cpuSecondsPerGb / seconds / capacity;
-    prices[n] = ((nodeUsd(problem, n, during) - nodeUsd(problem, n, before)) * seconds) / SECONDS_PER_HOUR;
+    const wanted = work.cpuSecondsPerGb / seconds / capacity;
+    const share = work.givesWay ? Math.min(wanted, copyShareOf(before)) : wanted;
+    const tookS = seconds * (wanted / share);
+    prices[n] =
+      ((nodeUsd(problem, n, before + share) - nodeUsd(problem, n, before)) * tookS) / SECONDS_PER_HOUR;
   }
   return prices;
 }
