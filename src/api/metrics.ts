@@ -40,6 +40,11 @@ export function controllerMetrics(operations: Operations): Registry {
     'How far the target is from the certified lower bound of any placement, as a share of it.',
     () => lastOf(controller)?.certified?.gap ?? 0,
   );
+  gauge(
+    'skein_move_cpu_seconds_per_gb',
+    'Core-seconds of each end for a gigabyte of a move, as placement has it; 0 while not measured.',
+    () => controller.moveCpuSecondsPerGb,
+  );
   gauge('skein_placement_infeasible', 'Shards and nodes whose hard constraints no placement can keep.', () =>
     (lastOf(controller)?.infeasible ?? []).reduce((sum, { count }) => sum + count, 0),
   );

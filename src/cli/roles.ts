@@ -4,7 +4,7 @@ import { POLICIES, type PolicyName } from '../model/loop.ts';
 import { AWS_THREE_REGIONS } from '../model/topology.ts';
 import { CliError, EXIT } from './errors.ts';
 import { addNodeVerbs } from './node.ts';
-import { positive, wholeNumber } from './numbers.ts';
+import { number, positive, wholeNumber } from './numbers.ts';
 import { needed, type RoleOptions, roleOptions, runRole, secret } from './role-process.ts';
 import { chooseStores } from './stores.ts';
 import { packageVersion } from './version.ts';
@@ -114,6 +114,11 @@ function addController(program: Command): void {
       wholeNumber(1, 10_000),
     )
     .option('--no-migration-give-way', 'copies go at full speed, whoever waits for it')
+    .option(
+      '--move-cpu-s-per-gb <seconds>',
+      'CPU that each end of a move spends on a gigabyte; as nodes measure it where absent',
+      number(0, 1_000),
+    )
     .action(async (options: ControllerFlags, command: Command) => {
       needed('controller', options, 'control');
       const stores = await chooseStores(options);
@@ -154,6 +159,7 @@ function addController(program: Command): void {
           oracleFile: own.oracle,
           network: own.network,
           modelFile: own.model,
+          moveCpuSecondsPerGb: own.moveCpuSPerGb,
           dataDirectory: own.data,
           migrationSettings: given({
             stepDwellMsMax: own.migrationDwellMs,
@@ -194,6 +200,7 @@ interface ControllerFlags extends RoleOptions {
   migrationMoves?: number;
   migrationMovesPerNode?: number;
   migrationGiveWay?: boolean;
+  moveCpuSPerGb?: number;
 }
 
 /** One event loop; what the process needs beside its handlers is measured and counted against it by placement. */

@@ -41,6 +41,10 @@ export interface ControllerConfig {
   network?: boolean;
   /** An ONNX model of one's own that it asks as well, described by `<file>.json`. */
   modelFile?: string;
+  /** Core-seconds that each end of a move spends on a gigabyte; absent: as measured. */
+  moveCpuSecondsPerGb?: number;
+  /** False: copies of moves go at full speed. */
+  copiesGiveWay?: boolean;
 }
 
 export const CONTROLLER_DEFAULTS = {

@@ -25,6 +25,7 @@ import { Election } from './election.ts';
 import { EventRing } from './event-ring.ts';
 import type { MigrationView, MoveExecutor } from './executor.ts';
 import type { EngineDecision, LoopEngine } from './loop-engine.ts';
+import { MoveCpu } from './move-cpu.ts';
 import { type RepairReport, repair } from './repair.ts';
 import { Sampler } from './sampler.ts';
 import { StateKeeper } from './state-keeper.ts';
@@ -72,6 +73,7 @@ export class Controller {
   /** Shards moved by hand, and until when placement leaves them. */
   readonly pins = new Map<ShardId, { target: ProcessId; untilMs: number }>();
   readonly #transferRates = new TransferRates();
+  readonly #moveCpu = new MoveCpu();
   readonly #stateBytes = new Map<ShardId, number>();
   readonly #rolledBack: ShardId[] = [];
   readonly #repairing = new Set<ProcessId>();
@@ -189,6 +191,11 @@ export class Controller {
     return this.#stateBytes.get(shard) ?? 0;
   }
 
+  /** Core-seconds that each end of a move spends on a gigabyte: as configured, else as measured; 0 where neither. */
+  get moveCpuSecondsPerGb(): number {
+    return this.config.moveCpuSecondsPerGb ?? this.#moveCpu.cpuSecondsPerGb ?? 0;
+  }
+
   migrationsUnderWay(): MigrationView[] {
     return this.executor.list().filter((migration) => migration.outcome === undefined);
   }
@@ -284,6 +291,7 @@ export class Controller {
     const underWay = this.migrationsUnderWay();
     const regionOf = (process: ProcessId) => this.view.nodes.get(process)?.region;
     this.#transferRates.observe(underWay, regionOf, this.io.clock.monotonicMs());
+    this.#moveCpu.observe(reports, new Set(this.view.nodes.keys()));
     for (const [shard, pin] of this.pins) if (pin.untilMs <= atMs) this.pins.delete(shard);
     const decision = await this.engine.tick({
       tick,
@@ -307,6 +315,7 @@ export class Controller {
         startedAtMs,
       })),
       transferRates: this.#transferRates.list(),
+      moveCpuSecondsPerGb: this.#moveCpu.cpuSecondsPerGb,
       rolledBack: this.#rolledBack.splice(0),
       pinned: [...this.pins].map(([shard, { target }]) => ({ shard, target })),
       quarantined: [...this.view.quarantines.values()].filter((q) => q.quarantined).map((q) => q.shard),

@@ -35,7 +35,14 @@ import {
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
-import { bandwidthOf, cpuOf, latencyNowMs, longestTransferS, windowS } from './placement-facts.ts';
+import {
+  bandwidthOf,
+  cpuOf,
+  latencyNowMs,
+  longestTransferS,
+  moveCpuPrice,
+  windowS,
+} from './placement-facts.ts';
 import { SignalMemory, type SignalMemoryState } from './signal-memory.ts';
 import type { DeclaredSignal } from './signals.ts';
 
@@ -316,6 +323,8 @@ export class LocalEngine implements LoopEngine {
       cpuNow,
       commonVariation: commonVariation(shards, this.#policy.forecaster.total([this.#config.leadS])),
       bandwidthBps: bandwidthOf(input.transferRates),
+      copiesGiveWay: this.#config.copiesGiveWay ?? true,
+      ...moveCpuPrice(this.#config.moveCpuSecondsPerGb ?? input.moveCpuSecondsPerGb),
       owedUsd: (shard) => this.#ledger.owedUsd(shard, input.atMs),
     };
   }

@@ -45,6 +45,10 @@ export interface EngineConfig {
   network?: boolean;
   /** An ONNX model of one's own that it asks as well, described by `<file>.json`. */
   modelFile?: string;
+  /** Core-seconds that each end of a move spends on a gigabyte; absent: as measured. */
+  moveCpuSecondsPerGb?: number;
+  /** False: copies of moves go at full speed. */
+  copiesGiveWay?: boolean;
 }
 
 /** A node as the engine sees it in one tick. */
@@ -70,6 +74,8 @@ export interface TickInput {
   inFlight: { shard: ShardId; source: ProcessId; target: ProcessId; startedAtMs?: number }[];
   /** Bytes a second that moves were measured to get across; a pair that is not here was not measured. */
   transferRates?: TransferRate[];
+  /** Core-seconds that each end of a move was measured to spend on a gigabyte; absent: not measured yet. */
+  moveCpuSecondsPerGb?: number;
   /** Shards whose migration was rolled back since the last tick. */
   rolledBack: ShardId[];
   /** Moved by hand: placement leaves them there until the pin ends. */

@@ -43,6 +43,8 @@ export interface ControllerProcessOptions {
   oracleFile?: string;
   network?: boolean;
   modelFile?: string;
+  /** Core-seconds that each end of a move spends on a gigabyte; absent: as measured. */
+  moveCpuSecondsPerGb?: number;
   /** Changes to pace, gates and time-outs of every migration. */
   migrationSettings?: SettingsChange;
   migrationLimits?: Partial<MigrationLimits>;
@@ -91,6 +93,8 @@ export async function runControllerProcess(options: ControllerProcessOptions): P
         oracleFile: options.oracleFile,
         network: options.network,
         modelFile: options.modelFile,
+        moveCpuSecondsPerGb: options.moveCpuSecondsPerGb,
+        copiesGiveWay: options.migrationSettings?.giveWay,
       }),
       stepMs,
       sampleTimeoutMs: Math.max(100, Math.min(CONTROLLER_DEFAULTS.sampleTimeoutMs, stepMs * 0.8)),

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../io/io.ts';
 import type { ProcessId } from '../model/ids.ts';
-import type { HandlerMix, LoadSample, NodeSample } from '../model/load.ts';
+import type { CopiesWork, HandlerMix, LoadSample, NodeSample } from '../model/load.ts';
 import type { NodeRecord } from '../model/records.ts';
 import type { NodePeer } from '../node/participant.ts';
 
@@ -15,6 +15,8 @@ export interface NodeReport {
   shards: LoadSample[];
   /** Absent from a node that does not tell its handlers apart. */
   mix?: HandlerMix;
+  /** Absent from a node that does not tell what its copies take. */
+  copies?: CopiesWork;
 }
 
 export interface SamplingResult {
@@ -49,12 +51,13 @@ export class Sampler {
           this.#heardToMs.set(node.processId, answer.node.atMs);
           this.missedInARow.delete(node.processId);
           result.nodes.set(node.processId, answer.node);
-          const { shards, mix } = answer;
+          const { shards, mix, copies } = answer;
           result.reports.push({
             source: node.processId,
             atMs: answer.node.atMs,
             shards,
             ...(mix === undefined ? {} : { mix }),
+            ...(copies === undefined ? {} : { copies }),
           });
         } catch {
           this.missedInARow.set(node.processId, (this.missedInARow.get(node.processId) ?? 0) + 1);

@@ -32,7 +32,7 @@ export const DEFAULT_PRICES: Prices = {
   handOffPauseMs: 40,
   // Snapshot, transfer, apply, two swaps and a watch notice on each gateway: about 15 ms of CPU over all processes.
   moveCpuSeconds: 0.015,
-  // Not priced unless it is given: what a gigabyte takes depends on the service's state, and no controller measures it yet.
+  // Not priced unless it is known: what a gigabyte takes depends on the services' state. A controller puts in what nodes measured.
   moveCpuSecondsPerGb: 0,
   // An m5.large is two cores for about $0.1 an hour.
   cpuUsdPerSecond: 0.05 / 3600,

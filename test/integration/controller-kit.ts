@@ -6,7 +6,7 @@ import type { MigrationView, MoveExecutor } from '../../src/controller/executor.
 import { LocalEngine } from '../../src/controller/local-engine.ts';
 import type { LoopEngine } from '../../src/controller/loop-engine.ts';
 import type { Clock, Io, Log } from '../../src/io/io.ts';
-import type { HandlerLoad, LoadSample } from '../../src/model/load.ts';
+import type { CopiesWork, HandlerLoad, LoadSample } from '../../src/model/load.ts';
 import type { Move } from '../../src/model/loop.ts';
 import { CONTROL_KEYS, encodeRecord, type NodeRecord } from '../../src/model/records.ts';
 import { AWS_THREE_REGIONS } from '../../src/model/topology.ts';
@@ -144,6 +144,9 @@ export class FakeNodes {
   /** Shard -> requests a second by origin; reported by its primary. */
   readonly load = new Map<string, Record<string, number>>();
   readonly silent = new Set<string>();
+  /** What each node tells of its copies; one that is not here is of a build that tells nothing. */
+  readonly copies = new Map<string, CopiesWork>();
+  stateBytes = 1_000;
   readonly #control: ControlStore;
   readonly #io: Io;
   primaryOf: (shard: string) => string | undefined = () => undefined;
@@ -226,7 +229,7 @@ export class FakeNodes {
           ]),
         ),
         cpuSeconds: total * 1e-4,
-        stateBytes: 1_000,
+        stateBytes: this.stateBytes,
         bytesIn: total * 100,
         bytesOut: total * 100,
         writeBytes: total * 30,
@@ -242,9 +245,11 @@ export class FakeNodes {
       replicas: shards.length,
       eventLoopDelayMsP99: 1,
     };
+    const copies = this.copies.get(processId);
+    const report = { node, shards, ...(copies === undefined ? {} : { copies }) };
     // A node of a build before the mix is among them.
-    if (processId.startsWith('eu')) return { node, shards };
-    return { node, shards, mix: { atMs, stepMs: 1_000, handlers: mixOf(shards) } };
+    if (processId.startsWith('eu')) return report;
+    return { ...report, mix: { atMs, stepMs: 1_000, handlers: mixOf(shards) } };
   }
 }
 

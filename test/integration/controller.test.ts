@@ -16,6 +16,13 @@ async function farFromItsUsers(change: Parameters<typeof makeRig>[0] = {}): Prom
   return rig;
 }
 
+/** What it shows to Prometheus. */
+function metricsOf(rig: Rig): Promise<string> {
+  const status = () => ({ orphaned: 0, quarantined: 0 });
+  const operations = { controller: rig.controller, status } as unknown as Operations;
+  return controllerMetrics(operations).metrics();
+}
+
 describe('the loop', () => {
   it('decides once a step, with a reason, also when nothing moves', async () => {
     const rig = await farFromItsUsers({ policy: 'static' });
@@ -67,9 +74,7 @@ describe('the loop', () => {
       expect(coverageP90).toBeGreaterThan(0.5);
       expect(lossAgainstNaive).toBeGreaterThanOrEqual(0);
     }
-    const status = () => ({ orphaned: 0, quarantined: 0 });
-    const operations = { controller: rig.controller, status } as unknown as Operations;
-    const text = await controllerMetrics(operations).metrics();
+    const text = await metricsOf(rig);
     expect(text).toContain(`skein_forecast_p90_coverage{ahead_s="1"} ${quality[0]!.coverageP90}\n`);
     expect(text).toContain(
       `skein_forecast_loss_against_naive{ahead_s="8"} ${quality[1]!.lossAgainstNaive}\n`,
@@ -86,6 +91,58 @@ describe('the loop', () => {
     expect(view!.p50[0]).toBeGreaterThan(0);
     const all = await rig.world.settle(rig.controller.engine.forecast(undefined));
     expect(all).not.toHaveProperty('mix');
+  });
+
+  it('prices the bytes of moves by what nodes measured of their copies, and shows it as a metric', async () => {
+    const rig = await farFromItsUsers({ mode: 'observe' });
+    rig.nodes.stateBytes = 50e6;
+    const costs = async () => {
+      await rig.world.run(rig.world.nowMs + 5_000);
+      const insight = await rig.world.settle(rig.controller.engine.insight('room/far'));
+      return insight!.alternatives.find(({ node }) => node === 'eu.1')!.costUsdPerHour;
+    };
+    const metrics = () => metricsOf(rig);
+    const before = await costs();
+    expect(await metrics()).toContain('skein_move_cpu_seconds_per_gb 0\n');
+    // One node tells; the other is of a build that does not. Less than is enough says nothing.
+    const out = { bytes: 12e6, cpuSeconds: 0.12 };
+    rig.nodes.copies.set('us.1', { in: { bytes: 0, cpuSeconds: 0 }, out });
+    expect(await costs()).toBe(before);
+    expect(await metrics()).toContain('skein_move_cpu_seconds_per_gb 0\n');
+    rig.nodes.copies.set('us.1', { in: out, out: { bytes: 40e6, cpuSeconds: 0.4 } });
+    expect(await costs()).toBeGreaterThan(before * 1.01);
+    expect(rig.controller.moveCpuSecondsPerGb).toBeCloseTo(10);
+    expect(await metrics()).toMatch(/skein_move_cpu_seconds_per_gb (10|9\.99\d*|10\.00\d*)\n/);
+  });
+
+  it('prices the bytes of moves as it is told to, whatever nodes measured', async () => {
+    const costs = async (change: Parameters<typeof makeRig>[0]) => {
+      const rig = await farFromItsUsers({ mode: 'observe', ...change });
+      rig.nodes.stateBytes = 50e6;
+      const work = { bytes: 40e6, cpuSeconds: 0.4 };
+      rig.nodes.copies.set('us.1', { in: work, out: work });
+      await rig.world.run(rig.world.nowMs + 5_000);
+      const insight = await rig.world.settle(rig.controller.engine.insight('room/far'));
+      const cost = insight!.alternatives.find(({ node }) => node === 'eu.1')!.costUsdPerHour;
+      return { cost, price: rig.controller.moveCpuSecondsPerGb };
+    };
+    const [measured, free, dear] = [
+      await costs({}),
+      await costs({ moveCpuSecondsPerGb: 0 }),
+      await costs({ moveCpuSecondsPerGb: 40 }),
+    ];
+    expect([measured, free, dear].map(({ price }) => Math.round(price))).toEqual([10, 0, 40]);
+    expect(free.cost).toBeLessThan(measured.cost);
+    expect(dear.cost).toBeGreaterThan(measured.cost);
+  });
+
+  it('moves small states as freely where their bytes have a price', async () => {
+    const rig = await farFromItsUsers();
+    const work = { bytes: 100e6, cpuSeconds: 20 };
+    for (const node of ['us.1', 'eu.1']) rig.nodes.copies.set(node, { in: work, out: work });
+    await rig.world.run(rig.world.nowMs + 60_000);
+    expect(rig.controller.moveCpuSecondsPerGb).toBeCloseTo(200);
+    expect(rig.executor.started.map(({ shard, target }) => [shard, target])).toEqual([['room/far', 'eu.1']]);
   });
 
   it('in recommend shows the plan and starts nothing; in observe makes none', async () => {
