@@ -25,7 +25,7 @@ export function output(command: Command, value: unknown, text: () => string): vo
 }
 
 export function jsonOption(command: Command): Command {
-  return command.option('--json', 'print the document of the admin API instead of text');
+  return command.option('--json', 'print a JSON document instead of text (docs/cli.md)');
 }
 
 /** `room/lobby` as the path of the API; the key may be given plain or percent-encoded. */

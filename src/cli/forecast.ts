@@ -20,7 +20,7 @@ import { jsonOption, optionsOf } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { checkOutput } from './files.ts';
 import { wholeNumber } from './numbers.ts';
-import { type LineSource, lineWriter, readLines } from './series-lines.ts';
+import { type LineSource, lineWriter, readFailure, readLines } from './series-lines.ts';
 import { table } from './table.ts';
 
 const HORIZON_MAX = 10_000;
@@ -153,24 +153,13 @@ async function eachSeries(
     }
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(
-      `reading ${path === '-' ? 'standard input' : path} failed: ${(error as Error).message}`,
-      {
-        next: NEXT_OF_READING[(error as NodeJS.ErrnoException).code ?? ''],
-      },
-    );
+    throw readFailure(path, error as Error);
   } finally {
     progress.end();
   }
   if (bad > 0) process.stderr.write(`${bad} ${bad === 1 ? 'line was' : 'lines were'} left out\n`);
   return bad;
 }
-
-const NEXT_OF_READING: Record<string, string> = {
-  EISDIR: 'it is a directory: give a file in it',
-  Z_BUF_ERROR: 'a gzip file that ends early was cut off while it was copied: copy it again',
-  Z_DATA_ERROR: 'the gzip file is damaged from there on: copy or pack it again',
-};
 
 function progressOf(source: LineSource): { line: () => void; end: () => void } {
   const shown = process.stderr.isTTY;

@@ -1,7 +1,4 @@
 /** `skein placement solve|generate`: the optimiser on files, without a cluster. Formats: docs/placement.md. */
-import { createReadStream, createWriteStream, type WriteStream } from 'node:fs';
-import { createInterface } from 'node:readline';
-import { finished } from 'node:stream/promises';
 import type { Command } from 'commander';
 import {
   type Built,
@@ -9,7 +6,9 @@ import {
   costOf,
   generateInstance,
   InstanceError,
+  type InstanceHeader,
   InstanceReader,
+  type InstanceShard,
   nearestFeasible,
   ProblemBuilder,
   type SolveResult,
@@ -18,7 +17,9 @@ import {
 } from '../placement/index.ts';
 import { jsonOption, optionsOf, output } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { checkOutput } from './files.ts';
 import { wholeNumber } from './numbers.ts';
+import { lineWriter, readFailure, readLines } from './series-lines.ts';
 
 /** Lines between two words of progress while reading and writing. */
 const PROGRESS_LINES = 50_000;
@@ -50,8 +51,14 @@ export function addPlacementCommand(program: Command): void {
     .command('placement')
     .description('where shards should be: solve an instance from a file, or make one');
   jsonOption(placement.command('solve'))
-    .requiredOption('--input <file>', 'instance as JSON Lines: a header, then a line a shard')
-    .requiredOption('--output <file>', 'placement as JSON Lines: a header, then a line a shard')
+    .requiredOption(
+      '--input <file>',
+      'instance as JSON Lines, plain or gzip: a header, then a line a shard; - is standard input',
+    )
+    .requiredOption(
+      '--output <file>',
+      'placement as JSON Lines: a header, then a line a shard; - is standard output',
+    )
     .option('--seed <seed>', 'the same input and seed give the same placement', '0')
     .option('--why <which>', 'explain shards that moved, all, or none', 'moved')
     .option('--quiet', 'no progress')
@@ -61,7 +68,7 @@ export function addPlacementCommand(program: Command): void {
     });
   placement
     .command('generate')
-    .requiredOption('--output <file>', 'where the instance goes')
+    .requiredOption('--output <file>', 'where the instance goes; - is standard output')
     .option('--shards <count>', 'how many', wholeNumber(1, 5_000_000), 10_000)
     .option('--nodes <count>', 'how many', wholeNumber(1, 50_000), 100)
     .option('--regions <count>', 'of 21 AWS regions', wholeNumber(1, 21), 21)
@@ -85,6 +92,7 @@ async function runSolve(command: Command): Promise<void> {
   const say = (text: string) => {
     if (flags.quiet !== true) process.stderr.write(text);
   };
+  await checkOutput(flags.output, [flags.input]);
   const startedMs = performance.now();
   const built = await readInstance(flags.input, say);
   const readMs = performance.now() - startedMs;
@@ -100,19 +108,14 @@ async function runSolve(command: Command): Promise<void> {
   });
   const solveMs = performance.now() - solveFromMs;
   const greedy = costOf(built.problem, nearestFeasible(built.problem)).total;
+  const checked = check(built.problem, built.names, result.place);
   const header = {
     cost: result.cost,
     lowerBound: result.lowerBound,
-    gap: (result.cost.total - result.lowerBound) / result.lowerBound,
-    // Greedy may be as good as can be, or leave out what has no room: then there is no distance to compare with.
-    gapOverGreedy:
-      greedy > result.lowerBound
-        ? (result.cost.total - result.lowerBound) / (greedy - result.lowerBound)
-        : null,
+    ...gapsOf(result, greedy, checked.feasible),
     moves: result.moved + result.promoted,
   };
-  await writePlacement(flags, built, result, header);
-  const checked = check(built.problem, built.names, result.place);
+  await writeLines(flags.output, placedLines(header, flags, built, result));
   const summary = {
     ...header,
     promotions: result.promoted,
@@ -122,33 +125,45 @@ async function runSolve(command: Command): Promise<void> {
     ...checked,
     tookMs: { read: Math.round(readMs), solve: Math.round(solveMs) },
   };
-  output(command, summary, () => textOf(summary));
+  // Standard output is the placement's where that was asked for.
+  if (flags.output === '-') process.stderr.write(textOf(summary));
+  else output(command, summary, () => textOf(summary));
   if (!checked.feasible) process.exitCode = EXIT.failed;
+}
+
+/**
+ * The bound is of feasible placements: what leaves shards out or nodes beyond full may cost less, and no distance from it
+ * says anything.
+ */
+function gapsOf(
+  { cost: { total }, lowerBound }: SolveResult,
+  greedy: number,
+  feasible: boolean,
+): { gap: number | null; gapOverGreedy: number | null } {
+  if (!feasible) return { gap: null, gapOverGreedy: null };
+  const above = total - lowerBound;
+  return {
+    gap: lowerBound > 0 ? above / lowerBound : above > 0 ? null : 0,
+    // Greedy may be as good as can be, or leave out what has no room: then there is no distance to compare with.
+    gapOverGreedy: greedy > lowerBound ? above / (greedy - lowerBound) : null,
+  };
 }
 
 async function readInstance(file: string, say: (text: string) => void): Promise<Built> {
   const reader = new InstanceReader();
   let builder: ProblemBuilder | undefined;
-  const stream = createReadStream(file);
-  const opened = new Promise<void>((resolve, reject) => {
-    stream.once('open', () => resolve());
-    stream.once('error', reject);
-  });
+  const source = await readLines(file);
   try {
-    await opened;
-    let header: ReturnType<InstanceReader['header']> | undefined;
-    for await (const line of createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY })) {
-      if (line.trim() === '') {
+    for await (const { text } of source.lines) {
+      if (text.trim() === '') {
         reader.skip();
         continue;
       }
-      if (header === undefined) {
-        header = reader.header(line);
-        builder = new ProblemBuilder(header);
+      if (builder === undefined) {
+        builder = new ProblemBuilder(reader.header(text));
         continue;
       }
-      const shard = reader.shard(line);
-      builder!.add(shard);
+      builder.add(reader.shard(text));
       if (reader.line % PROGRESS_LINES === 0) say(`read ${reader.line} lines\n`);
     }
     // An empty file has no header: say so as of its first line.
@@ -157,47 +172,46 @@ async function readInstance(file: string, say: (text: string) => void): Promise<
     return builder.build();
   } catch (error) {
     if (error instanceof InstanceError)
-      throw new CliError(`${file}: ${error.message}`, {
+      throw new CliError(`${file === '-' ? 'standard input' : file}: ${error.message}`, {
         next: 'docs/placement.md describes every field of an instance',
         exitCode: EXIT.usage,
         cause: error,
       });
-    throw new CliError(`${file} cannot be read`, { why: (error as Error).message, cause: error });
+    throw readFailure(file, error as Error);
   }
 }
 
-async function writePlacement(
+function* placedLines(
+  header: object,
   flags: SolveFlags,
   { problem, names }: Built,
   result: SolveResult,
-  header: object,
-): Promise<void> {
-  const stream = createWriteStream(flags.output);
-  try {
-    await write(stream, [JSON.stringify(header)]);
-    let lines: string[] = [];
-    for (let s = 0; s < problem.shardCount; s++) {
-      const base = s * problem.width;
-      const slots = result.place.subarray(base, base + problem.width);
-      const why = flags.why === 'none' ? undefined : whyPlaced(result.dual, names, result.place, s);
-      lines.push(
-        JSON.stringify({
-          id: names.shards[s],
-          primary: slots[0]! < 0 ? null : names.nodes[slots[0]!],
-          standbyNodes: [...slots.subarray(1)].filter((n) => n >= 0).map((n) => names.nodes[n]),
-          why: why !== undefined && (why.moved || flags.why === 'all') ? why.text : undefined,
-        }),
-      );
-      if (lines.length < WRITE_LINES) continue;
-      await write(stream, lines);
-      lines = [];
-    }
-    if (lines.length > 0) await write(stream, lines);
-    stream.end();
-    await finished(stream);
-  } catch (error) {
-    throw new CliError(`${flags.output} cannot be written`, { why: (error as Error).message, cause: error });
+): Generator<string> {
+  yield JSON.stringify(header);
+  for (let s = 0; s < problem.shardCount; s++) {
+    const base = s * problem.width;
+    const slots = result.place.subarray(base, base + problem.width);
+    const why = flags.why === 'none' ? undefined : whyPlaced(result.dual, names, result.place, s);
+    yield JSON.stringify({
+      id: names.shards[s],
+      primary: slots[0]! < 0 ? null : names.nodes[slots[0]!],
+      standbyNodes: [...slots.subarray(1)].filter((n) => n >= 0).map((n) => names.nodes[n]),
+      why: why !== undefined && (why.moved || flags.why === 'all') ? why.text : undefined,
+    });
   }
+}
+
+async function writeLines(file: string, lines: Iterable<string>): Promise<void> {
+  const writer = lineWriter(file);
+  let waiting: string[] = [];
+  for (const line of lines) {
+    waiting.push(line);
+    if (waiting.length < WRITE_LINES) continue;
+    await writer.write(waiting.join('\n'));
+    waiting = [];
+  }
+  if (waiting.length > 0) await writer.write(waiting.join('\n'));
+  await writer.end();
 }
 
 async function runGenerate(flags: GenerateFlags): Promise<void> {
@@ -219,34 +233,19 @@ async function runGenerate(flags: GenerateFlags): Promise<void> {
     utilisation: share('utilisation', 2),
     releasableShare: share('releasable', 1),
   });
-  const stream = createWriteStream(flags.output);
-  try {
-    await write(stream, [JSON.stringify(header)]);
-    let lines: string[] = [];
-    for (const shard of shards()) {
-      lines.push(JSON.stringify(shard));
-      if (lines.length < WRITE_LINES) continue;
-      await write(stream, lines);
-      lines = [];
-    }
-    if (lines.length > 0) await write(stream, lines);
-    stream.end();
-    await finished(stream);
-  } catch (error) {
-    throw new CliError(`${flags.output} cannot be written`, { why: (error as Error).message, cause: error });
-  }
+  await checkOutput(flags.output);
+  await writeLines(flags.output, instanceLines(header, shards()));
 }
 
-function write(stream: WriteStream, lines: string[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    stream.write(`${lines.join('\n')}\n`, (error) => (error ? reject(error) : resolve()));
-  });
+function* instanceLines(header: InstanceHeader, shards: Iterable<InstanceShard>): Generator<string> {
+  yield JSON.stringify(header);
+  for (const shard of shards) yield JSON.stringify(shard);
 }
 
 function textOf(summary: {
   cost: SolveResult['cost'];
   lowerBound: number;
-  gap: number;
+  gap: number | null;
   gapOverGreedy: number | null;
   moves: number;
   promotions: number;
@@ -257,10 +256,19 @@ function textOf(summary: {
   nodeSized: { shard: string; share: number; neighbours: number }[];
   tookMs: { read: number; solve: number };
 }): string {
-  const { cost } = summary;
+  const { cost, gap, gapOverGreedy } = summary;
+  const usd = (value: number) => `$${value.toFixed(4)}`;
+  const found = `${summary.shards} shards on ${summary.nodes} nodes: `;
+  const overGreedy =
+    gapOverGreedy === null
+      ? ''
+      : ` (${(100 * gapOverGreedy).toFixed(2)} % of nearest-feasible greedy's distance)`;
+  const near = gap === null ? 'above' : `${(100 * gap).toFixed(3)} % above`;
   const lines = [
-    `${summary.shards} shards on ${summary.nodes} nodes: $${cost.total.toFixed(4)} an hour, ${(100 * summary.gap).toFixed(3)} % above the certified bound $${summary.lowerBound.toFixed(4)}${summary.gapOverGreedy === null ? '' : ` (${(100 * summary.gapOverGreedy).toFixed(2)} % of nearest-feasible greedy's distance)`}`,
-    `  ${(['latency', 'egress', 'replication', 'nodes', 'overload', 'moves'] as const).map((name) => `${name} $${cost[name].toFixed(4)}`).join(', ')}`,
+    summary.feasible
+      ? `${found}${usd(cost.total)} an hour, ${near} the certified bound ${usd(summary.lowerBound)}${overGreedy}`
+      : `${found}no feasible placement was found; what is placed costs ${usd(cost.total)} an hour`,
+    `  ${(['latency', 'egress', 'replication', 'nodes', 'overload', 'moves'] as const).map((name) => `${name} ${usd(cost[name])}`).join(', ')}`,
     `  ${summary.moves} replicas move, ${summary.promotions} of them by promotion; solved in ${(summary.tookMs.solve / 1000).toFixed(2)} s`,
   ];
   for (const { shard, share, neighbours } of summary.nodeSized)
@@ -269,7 +277,7 @@ function textOf(summary: {
     );
   for (const violation of summary.violations)
     lines.push(
-      `  not feasible: ${violation.constraint} (${violation.count}): ${violation.examples.slice(0, 5).join(', ')}; it would take ${violation.remedy}`,
+      `  cannot be kept: ${violation.constraint}, ${violation.count} (${violation.examples.slice(0, 5).join(', ')}${violation.count > 5 ? ', ...' : ''}): ${violation.remedy}`,
     );
   return `${lines.join('\n')}\n`;
 }

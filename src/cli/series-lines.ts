@@ -38,6 +38,20 @@ export async function readLines(path: string): Promise<LineSource> {
   return { lines: lines(input, (count) => (read += count)), bytes, bytesRead: () => read };
 }
 
+/** What went wrong while a file was read, and what to do about it. */
+export function readFailure(path: string, error: Error): CliError {
+  return new CliError(`reading ${path === '-' ? 'standard input' : path} failed: ${error.message}`, {
+    next: NEXT_OF_READING[(error as NodeJS.ErrnoException).code ?? ''],
+    cause: error,
+  });
+}
+
+const NEXT_OF_READING: Record<string, string> = {
+  EISDIR: 'it is a directory: give a file in it',
+  Z_BUF_ERROR: 'a gzip file that ends early was cut off while it was copied: copy it again',
+  Z_DATA_ERROR: 'the gzip file is damaged from there on: copy or pack it again',
+};
+
 /** Ready to be written to line by line, waiting where the reader is slow. @throws CliError where it could not be written */
 export function lineWriter(path: string): {
   write: (line: string) => Promise<void>;

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { generateInstance } from './generate.ts';
@@ -40,11 +41,17 @@ describe('an instance that is not sound', () => {
     [1, 'steps', (h) => (h.steps = 0)],
     [1, 'weights.headroom', (h) => (h.weights = { headroom: 1 })],
     [1, 'weights.hedroom', (h) => (h.weights = { hedroom: 0.5 })],
+    [1, 'weights.toString', (h) => (h.weights = { toString: 1 })],
+    [1, 'weights.quantileZ', (h) => (h.weights = { quantileZ: 1e300 })],
+    [1, 'weights.moveHours', (h) => (h.weights = { moveHours: 1e-300 })],
+    [1, 'stepWeights[0]', (h) => (h.stepWeights = [1e308, 1e308, 1e308])],
+    [1, 'nodes[0].capacity.cpu', (h) => ((h.nodes as Node[])[0]!.capacity.cpu = 1e-300)],
     [1, 'nodes[2].id', (h) => ((h.nodes as Node[])[2]!.id = (h.nodes as Node[])[0]!.id)],
     [1, 'nodes[1].region', (h) => ((h.nodes as Node[])[1]!.region = 'mars-1')],
     [1, 'nodes[0].capacity.memory', (h) => ((h.nodes as Node[])[0]!.capacity.memory = 0)],
     [1, 'cells[0].region', (h) => ((h.cells as Node[])[0]!.region = '')],
     [2, 'load[1].cpu', (_h, s) => ((s.load as Record<string, unknown>[])[1]!.cpu = [1, -1])],
+    [2, 'load[0].cpu', (_h, s) => ((s.load as Record<string, unknown>[])[0]!.cpu = [1, 1e300])],
     [2, 'load', (_h, s) => (s.load = [])],
     [2, 'commandsPerSecond.mars-1', (_h, s) => (s.commandsPerSecond = { 'mars-1': [1, 1, 1] })],
     [2, 'standbys', (_h, s) => (s.standbys = 1.5)],
@@ -94,6 +101,16 @@ describe('an instance that is not sound', () => {
     reader.end();
   });
 
+  it('is refused by name where it is nested deeper than could be written, or empty', () => {
+    const reader = new InstanceReader();
+    expect(() => reader.header('')).toThrow(/line 1: the line: expected a header/);
+    reader.header(JSON.stringify(header()));
+    const deep = `${'['.repeat(1e5)}${']'.repeat(1e5)}`;
+    expect(() => reader.shard(JSON.stringify({ ...shard(), standbys: 'x' }).replace('"x"', deep))).toThrow(
+      /line 2: standbys: expected a whole number from 0 to 6, got a deep list/,
+    );
+  });
+
   it('is refused where a line is no JSON, or an id comes twice', () => {
     const reader = new InstanceReader();
     reader.header(JSON.stringify(header()));
@@ -109,9 +126,11 @@ describe('the command line', () => {
     folder = mkdtempSync(join(tmpdir(), 'skein-placement-'));
   });
   afterAll(() => rmSync(folder, { recursive: true }));
-  const skein = (...args: string[]) =>
+  const skein = (...args: string[]) => skeinOn(undefined, ...args);
+  const skeinOn = (input: Buffer | undefined, ...args: string[]) =>
     spawnSync(process.execPath, ['--conditions=skein-source', 'src/cli/main.ts', 'placement', ...args], {
       encoding: 'utf8',
+      input,
     });
 
   it('makes an instance, places it, and moves nothing when the result is its input again', () => {
@@ -163,6 +182,34 @@ describe('the command line', () => {
     expect(JSON.parse(second.stdout).moves).toBe(0);
   });
 
+  it('reads what is packed from standard input, and says on its header line that nothing feasible was found', () => {
+    // A line separator inside a text is no end of a line.
+    const lost = {
+      ...shard(),
+      id: 'a\u2028b',
+      allowedRegions: [header().regions as string[]].flat().slice(0, 1),
+    };
+    const nodes = (header().nodes as Node[]).filter(({ region }) => region !== lost.allowedRegions[0]);
+    const lines = [{ ...header(), nodes, shards: undefined }, lost].map((line) => JSON.stringify(line));
+    const { status, stdout, stderr } = skeinOn(
+      gzipSync(lines.join('\r\n')),
+      'solve',
+      '--input',
+      '-',
+      '--output',
+      '-',
+    );
+    expect(status).toBe(1);
+    const [head, placed] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(head).toMatchObject({ gap: null, gapOverGreedy: null });
+    expect(placed).toMatchObject({ id: 'a\u2028b', primary: null });
+    expect(stderr).toContain('no feasible placement was found');
+    expect(stderr).toContain('cannot be kept: jurisdiction, 2 (a\u2028b): no node may hold it');
+  });
+
   it('says what is wrong with a file, and ends with the status of a wrong command line', () => {
     const file = join(folder, 'bad.jsonl');
     writeFileSync(file, `${JSON.stringify({ ...header(), steps: 'three' })}\n`);
@@ -171,7 +218,7 @@ describe('the command line', () => {
     expect(bad.stderr).toContain('line 1: steps: expected a whole number from 1 to 24, got "three"');
     const missing = skein('solve', '--input', join(folder, 'none'), '--output', join(folder, 'out.jsonl'));
     expect(missing.status).toBe(1);
-    expect(missing.stderr).toContain('cannot be read');
+    expect(missing.stderr).toContain('there is no such file');
     // A file that was cut between two lines; and no room is taken for what was only promised.
     const alone = { ...header(), shards: 5_000_000 };
     writeFileSync(file, `\uFEFF\n${JSON.stringify(alone)}\n`);

@@ -27,8 +27,17 @@ function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   // JSON has no infinity, but a number like 1e999 becomes one.
   if (typeof value === 'number') return String(value);
-  const text = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  const text = jsonOf(value);
+  return text.length > SHOWN_CHARS ? `${text.slice(0, SHOWN_CHARS - 3)}...` : text;
+}
+
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    // JSON can be read that is nested deeper than it could be written.
+    return Array.isArray(value) ? 'a deep list' : 'a deep object';
+  }
 }
 
 type Fields = Record<string, unknown>;
@@ -45,6 +54,12 @@ const SHARD_FIELDS = new Set(
     ' ',
   ),
 );
+/** No load, price or distance is larger; products of such numbers are still finite. */
+const NUMBER_MAX = 1e30;
+/** What divides is no smaller. */
+const DIVISOR_MIN = 1e-30;
+/** Characters shown of what was found. */
+const SHOWN_CHARS = 60;
 /** First character of what gzip packs, read as text. */
 const GZIP = '\u001f';
 
@@ -75,6 +90,7 @@ export class InstanceReader {
 
   header(line: string): InstanceHeader {
     const text = line.replace(/^\uFEFF/, '');
+    if (text.trim() === '') throw new InstanceError(1, '', 'a header, as the first line', 'nothing at all');
     if (text.startsWith(GZIP)) {
       this.#line++;
       this.#fail('', 'JSON Lines as plain text: unpack the file first', 'a gzip file');
@@ -133,9 +149,10 @@ export class InstanceReader {
           !(moments[1] >= 0) ||
           typeof moments[0] !== 'number' ||
           typeof moments[1] !== 'number' ||
-          !(moments[0] + moments[1] < Number.POSITIVE_INFINITY)
+          moments[0] > NUMBER_MAX ||
+          moments[1] > NUMBER_MAX
         )
-          this.#fail(path(), '[mean, variance], both finite numbers at or above 0', moments);
+          this.#fail(path(), `[mean, variance], both numbers from 0 to ${NUMBER_MAX}`, moments);
       }
     }
     this.#rates(s.commandsPerSecond, 'commandsPerSecond');
@@ -179,10 +196,7 @@ export class InstanceReader {
     this.#region(node.region, `${path}.region`);
     this.#text(node.zone, `${path}.zone`);
     const capacity = this.#fields(node.capacity, `${path}.capacity`);
-    for (const name of RESOURCES) {
-      const at = `${path}.capacity.${name}`;
-      if (!(this.#number(capacity[name], at, 0) > 0)) this.#fail(at, 'a number above 0', capacity[name]);
-    }
+    for (const name of RESOURCES) this.#number(capacity[name], `${path}.capacity.${name}`, DIVISOR_MIN);
     this.#number(node.usdPerHour, `${path}.usdPerHour`, 0);
     for (const name of ['releasable', 'cordoned', 'draining'] as const)
       if (node[name] !== undefined && typeof node[name] !== 'boolean')
@@ -197,7 +211,7 @@ export class InstanceReader {
     const weights = this.#fields(value, 'weights');
     for (const [name, given] of Object.entries(weights)) {
       const path = `weights.${name}`;
-      if (!(name in DEFAULT_WEIGHTS))
+      if (!Object.hasOwn(DEFAULT_WEIGHTS, name))
         this.#fail(path, `one of ${Object.keys(DEFAULT_WEIGHTS).join(', ')}`, name);
       if (name === 'standbyShare' || name === 'commonVariation') {
         for (const [resource, share] of Object.entries(this.#fields(given, path))) {
@@ -212,7 +226,7 @@ export class InstanceReader {
     }
     const { headroom, moveHours } = weights as { headroom?: number; moveHours?: number };
     if (headroom !== undefined && headroom >= 1) this.#fail('weights.headroom', 'below 1', headroom);
-    if (moveHours === 0) this.#fail('weights.moveHours', 'above 0', moveHours);
+    if (moveHours !== undefined) this.#number(moveHours, 'weights.moveHours', DIVISOR_MIN);
   }
 
   #rates(value: unknown, path: string): void {
@@ -225,8 +239,8 @@ export class InstanceReader {
       if (!Array.isArray(values) || values.length !== steps)
         this.#fail(`${path}.${origin}`, `${steps} rates, one a step`, values);
       for (let t = 0; t < steps; t++)
-        if (typeof values[t] !== 'number' || !(values[t] >= 0) || values[t] === Number.POSITIVE_INFINITY)
-          this.#fail(`${path}.${origin}[${t}]`, 'a finite number at or above 0', values[t]);
+        if (typeof values[t] !== 'number' || !(values[t] >= 0 && values[t] <= NUMBER_MAX))
+          this.#fail(`${path}.${origin}[${t}]`, `a number from 0 to ${NUMBER_MAX}`, values[t]);
     }
   }
 
@@ -277,8 +291,8 @@ export class InstanceReader {
   }
 
   #number(value: unknown, path: string, min: number): number {
-    if (typeof value !== 'number' || !Number.isFinite(value) || value < min)
-      this.#fail(path, `a finite number at or above ${min}`, value);
+    if (typeof value !== 'number' || !(value >= min && value <= NUMBER_MAX))
+      this.#fail(path, `a number from ${min} to ${NUMBER_MAX}`, value);
     return value as number;
   }
 

@@ -4,7 +4,7 @@
  * Guarantees: every replica that is nowhere, where it may not be, or on a node that is beyond full, is listed with its
  * constraint; counts are whole, examples are bounded.
  */
-import { PLACE_CONSTRAINTS } from '../constraints/place-constraints.ts';
+import { HOLD_CONSTRAINTS, PLACE_CONSTRAINTS } from '../constraints/place-constraints.ts';
 import { apart } from './eligible.ts';
 import { type Names, type Problem, SPREAD } from './problem.ts';
 import { type Remedy, refusals } from './refusals.ts';
@@ -12,6 +12,8 @@ import { State } from './state.ts';
 
 /** Shards named for each violation; the count is whole. */
 export const EXAMPLES_MAX = 20;
+/** Shards named of a node that is beyond full. */
+const LARGEST_NAMED = 3;
 /** A shard that needs this share of the largest node is named: nothing stands beside it well. */
 const NODE_SIZED_SHARE = 0.5;
 
@@ -62,20 +64,28 @@ export function check(problem: Problem, names: Names, place: Int32Array): Check 
     if (!state.isFull(n)) continue;
     const d = fullest(problem, state, n);
     const region = names.regions[problem.nodeRegion[n]!]!;
+    // Only the first one's remedy is told.
+    const largest = found.has('capacity') ? '' : largestOn(problem, names, place, n, d).join(', ');
     add(
       'capacity',
       names.nodes[n]!,
-      `more ${RESOURCE_NAMES[d % 3]} where its shards may go (such as a node in ${region}), or fewer shards bound there`,
+      `more ${RESOURCE_NAMES[d % 3]} where its shards may go (such as a node in ${region}), or fewer shards bound there: its largest are ${largest}`,
     );
   }
-  return {
-    feasible: found.size === 0,
-    violations: [...found.values()],
-    nodeSized: nodeSized(problem, names, place),
-  };
+  const large = nodeSized(problem, names, place);
+  const full = found.get('capacity');
+  // More nodes of the same size would not help.
+  if (full !== undefined && large[0] !== undefined && large[0].share > 1)
+    full.remedy = `a larger node: ${large[0].shard} alone needs ${Math.round(100 * large[0].share)} % of the largest`;
+  return { feasible: found.size === 0, violations: [...found.values()], nodeSized: large };
 }
 
 function whyNowhere(problem: Problem, s: number, k: number): Remedy {
+  if (problem.frozen[s] === 1)
+    return {
+      constraint: HOLD_CONSTRAINTS.map(({ name }) => name).join(' or '),
+      remedy: 'it is left as it is until its migration ends or it is released, and so lacks a replica',
+    };
   const { takers, why } = refusals(problem, s, k > 0);
   if (takers.length === 0) return why;
   return {
@@ -88,17 +98,32 @@ function spreadName(problem: Problem, s: number): string {
   return Object.entries(SPREAD).find(([, code]) => code === problem.spread[s])?.[0] ?? 'node';
 }
 
+/** The dimension in which a node is furthest beyond full. */
 function fullest(problem: Problem, state: State, n: number): number {
-  let most = 0;
+  let most = Number.NEGATIVE_INFINITY;
   let at = 0;
   for (let d = 0; d < problem.dims; d++) {
-    const share = state.mean[n * problem.dims + d]! / problem.capacity[n * 3 + (d % 3)]!;
-    if (share > most) {
-      most = share;
+    const beyond = state.shareOf(n, d) - problem.fullShare[d]!;
+    if (beyond > most) {
+      most = beyond;
       at = d;
     }
   }
   return at;
+}
+
+/** Ids of the shards that load a node most in one dimension. */
+function largestOn(problem: Problem, names: Names, place: Int32Array, n: number, d: number): string[] {
+  const { width, dims, loadMean, quantileZ, loadVariance, standbyShare } = problem;
+  const found: { shard: string; load: number }[] = [];
+  for (let i = 0; i < place.length; i++) {
+    if (place[i] !== n) continue;
+    const s = Math.floor(i / width);
+    const own = loadMean[s * dims + d]! + quantileZ * Math.sqrt(loadVariance[s * dims + d]!);
+    found.push({ shard: names.shards[s]!, load: own * (i % width > 0 ? standbyShare[d % 3]! : 1) });
+  }
+  found.sort((a, b) => b.load - a.load);
+  return found.slice(0, LARGEST_NAMED).map(({ shard }) => shard);
 }
 
 function nodeSized(problem: Problem, names: Names, place: Int32Array): Check['nodeSized'] {

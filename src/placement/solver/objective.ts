@@ -184,13 +184,17 @@ export function costOf(problem: Problem, place: Int32Array): CostParts {
   return parts;
 }
 
-/** Replicas that are on a node where the shard had none: what a plan would move or promote. */
+/**
+ * Replicas that are on a node where the shard had none: what a plan would move or promote. A shard that was nowhere is
+ * placed, not moved.
+ */
 export function movesOf(problem: Problem, place: Int32Array): { moved: number; promoted: number } {
   const { shardCount, width, start } = problem;
   let moved = 0;
   let promoted = 0;
   for (let s = 0; s < shardCount; s++) {
     const base = s * width;
+    if (sourceRegion(problem, s) === NOWHERE) continue;
     for (let k = 0; k < width; k++) {
       const n = place[base + k]!;
       if (n < 0 || start[base + k] === n) continue;

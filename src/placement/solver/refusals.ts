@@ -23,12 +23,15 @@ export function refusals(
     if (refused === undefined) takers.push(n);
     else counts.set(refused.name, (counts.get(refused.name) ?? 0) + 1);
   }
-  const [name] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? ['nodes'];
-  const constraint = PLACE_CONSTRAINTS.find((candidate) => candidate.name === name);
+  const reasons = [...counts].sort((a, b) => b[1] - a[1]);
   const other = except === undefined ? '' : ' other';
-  const remedy =
-    constraint === undefined
-      ? `there is no${other} node at all: add one`
-      : `no${other} node may hold it, since a shard ${constraint.description}: add or open a node that may`;
-  return { takers, why: { constraint: name, remedy } };
+  if (reasons.length === 0)
+    return { takers, why: { constraint: 'nodes', remedy: `there is no${other} node at all: add one` } };
+  // Where a shard is pinned to a node that is cordoned, most nodes are refused by the pin, and opening that one helps.
+  const since = reasons.map(([name, count]) => {
+    const { description } = PLACE_CONSTRAINTS.find((constraint) => constraint.name === name)!;
+    return reasons.length === 1 ? description : `${description} (${count} ${count === 1 ? 'node' : 'nodes'})`;
+  });
+  const remedy = `no${other} node may hold it, since a shard ${since.join(', and ')}: add or open a node that may`;
+  return { takers, why: { constraint: reasons[0]![0], remedy } };
 }
