@@ -142,6 +142,7 @@ export class Planner {
       prices: this.#prices,
       commonVariation: commonVariation(this.#shards, total),
       bandwidthBps: () => world.model.moveBytesPerSecond,
+      copiesGiveWay: true,
       moveFixedS: world.model.moveFixedS,
       owedUsd: (shard) => this.#ledger.owedUsd(shard, atMs),
       budget: isCertified ? undefined : UNCERTIFIED_BUDGET,
