@@ -8,13 +8,13 @@ import type { Voices } from './bank/voices.ts';
 import { type BatchExpert, writeBatchWindows } from './batch-expert.ts';
 import { sinh } from './powers.ts';
 
-export const MAXIMA_TUNED = {
+const MAXIMA_TUNED = {
   /** Say of an expert that was never held against anything, against the row's own 1: measured on public series. */
   first: 1.2,
   power: 2,
   /** Scores that the first say is worth. */
   prior: 6,
-};
+} as const;
 const LEVELS = [0.5, 0.9, 0.99] as const;
 /** No answer counts as more than so many times the row's own p99: nothing explodes. */
 const OWN_FACTOR_MAX = 4;

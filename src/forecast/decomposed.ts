@@ -14,7 +14,7 @@ import { answerLogWindows, LOG_FEATURES, LOG_STEPS, periodsOf, writeLogWindow } 
 import { Z90, Z99 } from './normal.ts';
 
 /** What was tuned on public series, on other series and origins than those of `bench/forecast/plan.json`. */
-export const DECOMPOSED_TUNED = {
+const DECOMPOSED_TUNED = {
   /** Say before it was held against anything. */
   say: [0.5, 1, 1] as [number, number, number],
   lagsMax: 24,
@@ -24,7 +24,7 @@ export const DECOMPOSED_TUNED = {
   offset: 0.3,
   /** A season is taken out that was seen more often than this. */
   cyclesMin: 2,
-};
+} as const;
 const LENGTH_MIN = 24;
 const QUANTILES = [0.5, 0.9, 0.99] as const;
 const DEVIATIONS = [0, Z90, Z99] as const;

@@ -14,7 +14,7 @@ const KINDS_MAX = 4;
 const CYCLES = 28;
 const CYCLE_KEEP = 0.95;
 /** What a cycle weighs whose kind is the other end of all kinds, and one that is so many deviations off. */
-export const SIMILAR_TUNED = { kinds: 2.5, amounts: 0.25 };
+const SIMILAR_TUNED = { kinds: 2.5, amounts: 0.25 } as const;
 /** Standardised covariates beyond are as these. */
 const OFF_MAX = 4;
 const READ_MAX = 1e15;

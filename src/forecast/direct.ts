@@ -33,7 +33,7 @@ export const DIRECT_TUNED = {
   errors: 400,
   /** Share of the errors' own median that moves p50. */
   medianShift: 0.5,
-};
+} as const;
 const CONTEXT_STEPS = 4096;
 /** Horizons with a regression of their own; those between take both neighbours' coefficients, by log of steps. */
 const FITTED_STEPS = [1, 2, 4, 8, 12, 16, 24, 30, 45, 60, 75, 100, 140, 200] as const;

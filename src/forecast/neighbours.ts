@@ -14,7 +14,7 @@ import type { BatchExpert, BatchWindowInput } from './batch-expert.ts';
 import { answerLogWindows, LOG_FEATURES, LOG_STEPS, writeLogWindow } from './log-window.ts';
 
 /** What was tuned on public series, on other series and origins than those of `bench/forecast/plan.json`. */
-export const NEIGHBOURS_TUNED = {
+const NEIGHBOURS_TUNED = {
   /** Say before it was held against anything: p99 of some thirty neighbours is their highest. */
   say: [0.8, 1, 0.3] as [number, number, number],
   /** Steps compared. */
@@ -38,7 +38,7 @@ export const NEIGHBOURS_TUNED = {
   offset: 0.3,
   /** A period counts that was seen more often than this. */
   cyclesMin: 1.5,
-};
+} as const;
 const LENGTH_MIN = 32;
 /** Neighbours of one length are at least this share of it apart. */
 const APART = 1 / 8;

@@ -16,7 +16,7 @@ import type { SeriesRecord } from './series-record.ts';
 import { SeriesStream } from './stream.ts';
 import { WATCHED_STEPS, type Watched } from './watch.ts';
 
-export const RUN_TUNED = {
+const RUN_TUNED = {
   /** A batch expert is asked at multiples of this many steps, so that every horizon is scored ... */
   askEverySteps: 20,
   /** ... and at most about this often along a series: it is dear. */
@@ -25,7 +25,7 @@ export const RUN_TUNED = {
   askedMemory: 12,
   /** Answers in which batch experts had their say without which nothing falls back to seasonal naive. */
   watchedMin: 24,
-};
+} as const;
 /** Steps ahead at which batch experts are asked along a series: scored, or watched. */
 const ASKED_STEPS = [...new Set([...BUCKET_STEPS, ...WATCHED_STEPS])].sort((a, b) => a - b);
 

@@ -20,7 +20,7 @@ export const BLEND_TUNED = {
   huber: 2.5,
   /** Weight against an expert of the same loss: it has heard several. */
   say: 3,
-};
+} as const;
 
 const features = new Float64Array(D);
 const matrix = new Float64Array(D * D);

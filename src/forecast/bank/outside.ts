@@ -8,14 +8,14 @@
 import { fromHalf, MISSING, toHalf } from './halves.ts';
 import { F, OUTSIDE_FLOATS, type Row } from './layout.ts';
 
-export const OUTSIDE_TUNED = {
+const OUTSIDE_TUNED = {
   /** Answers that the first say is worth: few losses tell little, least of all those of p99. */
   prior: 10,
   /** Answers over which losses are averaged, where one is asked at every step. */
   memory: 200,
   /** Say of one that names none of its own, before it was held against anything. */
   first: [0.6, 1, 1] as FirstSay,
-};
+} as const;
 
 /** Say at p50, p90 and p99 against the row's own 1. */
 export type FirstSay = readonly [number, number, number];

@@ -14,7 +14,7 @@ const VALUES_MAX = 608;
 /** Two periods within this share of each other are the same. */
 const SAME = 0.06;
 /** A period of its own must explain this share of the variance to take the day's place. */
-export const PERIOD_TUNED = { strength: 0.5 };
+const PERIOD_TUNED = { strength: 0.5 } as const;
 
 /** First and second period in steps; 0 for one longer than any history or shorter than two steps. */
 export function findPeriods(row: Row): [number, number] {

@@ -11,7 +11,7 @@
 import { exp } from '../powers.ts';
 
 /** Powers of e, fitted on public series with one kind at a time left out; see docs/lab/forecast.md. */
-export const REACH_TUNED = {
+const REACH_TUNED = {
   /** Of p90 where all say the same p50, and for each time its band that they are apart, up to so many. */
   agreed: -0.14,
   apart: 0.55,
@@ -24,7 +24,7 @@ export const REACH_TUNED = {
   maximumApart: 0.38,
   maximumApartMost: 2,
   maximumSpanned: 1.3,
-};
+} as const;
 /** No horizon counts as more than this share of what was seen. */
 const SPANNED_MOST = 1 / 3;
 /** Steps of a window from which on what forecasters are apart counts in full: the next steps they all see alike. */
