@@ -111,7 +111,7 @@ describe('an experiment', { timeout: 120_000 }, () => {
   });
 
   it('says that a load is too short instead of scoring it', () => {
-    expect(() => ran({ days: 0.05 })).toThrow(/too few/);
+    expect(() => ran({ generator: 'steady', days: 0.05 })).toThrow(/too few/);
   });
 });
 
@@ -134,6 +134,7 @@ describe('scenarios', () => {
     [{ cluster: { nodeStartS: -1 } }, /^\$\.cluster\.nodeStartS: expected a number from 0/],
     [{ policies: ['oracle', 'magic'] }, /^\$\.policies: expected a list of policies: hash/],
     [{ regions: ['mars-1'] }, /^\$\.regions: expected a list of regions: us-east-1/],
+    [{ cluster: { nodesMinPerRegion: 9, nodesMaxPerRegion: 3 } }, /at most nodesMaxPerRegion \(3\), found 9/],
     [{ generator: 'constructor' }, /^\$\.generator: expected one of synchronised/],
   ])('refuses %j', (value, message) => {
     expect(() => parseScenario(value)).toThrow(ScenarioError);

@@ -171,7 +171,13 @@ export function parseScenario(value: unknown, base: Scenario = DEFAULT_SCENARIO)
     members.cluster === undefined
       ? {}
       : checked(record(members.cluster, '$.cluster'), CLUSTER_CHECKS, '$.cluster', []);
-  return { ...base, ...given, cluster: { ...base.cluster, ...cluster } };
+  const whole = { ...base, ...given, cluster: { ...base.cluster, ...cluster } };
+  const { nodesMinPerRegion: least, nodesMaxPerRegion: most } = whole.cluster;
+  if (least > most)
+    throw new ScenarioError(
+      `$.cluster.nodesMinPerRegion: expected at most nodesMaxPerRegion (${most}), found ${least}`,
+    );
+  return whole;
 }
 
 function record(value: unknown, path: string): Record<string, unknown> {

@@ -174,10 +174,12 @@ export function workloadOf(
   seed: string,
   series?: readonly Series[],
 ): Workload {
+  if (series === undefined && scenario.generator === undefined)
+    throw new RangeError('the scenario has no load: it names no generator, and no traces are given');
   const load = series
     ? cut(series, scenario.days)
     : generate({
-        generator: scenario.generator ?? 'synchronised',
+        generator: scenario.generator!,
         seed,
         tenants: scenario.tenants,
         days: scenario.days,

@@ -16,6 +16,9 @@ describe('JSON Lines', () => {
     ['{"id":"a","step_s":1,"v":[]}', 1, /\$\.v/],
     ['{"id":"a","step_s":1,"v":[1,"2"]}', 1, /\$\.v\[1\].*"2"/],
     ['{"id":"a","step_s":1,"v":[1,-2]}', 1, /\$\.v\[1\].*negative/],
+    ['{"id":"a","step_s":1,"v":[1,1e300]}', 1, /\$\.v\[1\].*up to 1e\+30.*found 1e\+300/],
+    ['{"id":"a","step_s":1,"v":[1,NaN]}', 1, /not JSON.*write null for a missing value/],
+    ['{"id":"a","step_s":0.001,"v":[1]}', 1, /\$\.step_s.*milliseconds/],
     ['{"id":"a","step_s":1,"t0":"now","v":[1]}', 1, /\$\.t0/],
     ['{"id":"a","step_s":1,"v":[1]}\n{"id":"a","step_s":1,"v":[1]}', 2, /twice/],
   ])('refuses %s', (text, line, reason) => {
@@ -47,6 +50,13 @@ describe('CSV', () => {
     ]);
   });
 
+  it('takes a time without a zone for UTC, a byte order mark, empty lines and CRLF for nothing', () => {
+    const [zoned] = parseCsv('time,a\n2026-03-29T00:00:00Z,1\n2026-03-29T03:00:00+02:00,2');
+    const [plain] = parseCsv('\uFEFF\r\n\r\ntime,a\r\n2026-03-29,1\r\n2026-03-29 01:00,2\r\n');
+    expect(plain).toEqual(zoned);
+    expect(parseJsonLines('\uFEFF{"id":"a","step_s":60,"v":[1]}\r\n')).toHaveLength(1);
+  });
+
   it.each([
     ['id,value\na,1', 1, /column "time"/],
     ['time,value\nyesterday,1', 2, /expected a time/],
@@ -57,6 +67,14 @@ describe('CSV', () => {
     ['time,value\n1,5', 2, /one value only/],
     ['time,value\n', 2, /no values/],
     ['time,value\n0,1\n1,1\n1767571200000,1', 4, /in one unit/],
+    ['time;value\n0;1', 1, /commas between columns/],
+    ['time,a,a\n0,1,2', 1, /column "a" is there twice/],
+    ['time,id,value\n0,,1', 2, /the name of a series/],
+    ['time,a\n0,1\n0.001,1', 3, /a step of 1 s or more/],
+    // The first of May, or the fifth of January?
+    ['time,a\n05/01/2026,1', 2, /ISO 8601/],
+    ['time,a\n1.5.2026,1', 2, /ISO 8601/],
+    ['time,a\n2026-13-01,1', 2, /ISO 8601/],
   ])('refuses %s', (text, line, reason) => {
     const error = caught(() => parseCsv(text));
     expect(error.message).toMatch(reason);

@@ -34,29 +34,39 @@ export class TraceError extends Error {
 /** Values of all series together that are kept: about a gigabyte. */
 export const TRACE_VALUES_MAX = 250_000_000;
 const SERIES_MAX = 1_000_000;
+/** No load is larger; it would not fit the numbers that are kept. */
+const VALUE_MAX = 1e30;
+/** A shorter step is one of milliseconds taken for seconds. */
+const STEP_S_MIN = 1;
+/** ISO 8601: a date, and a time of day with or without a zone. Other forms are read differently by different people. */
+const ISO_TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?)?\s*(Z|[+-]\d{2}:?\d{2})?$/i;
 
 /** @throws TraceError with the line and what was expected */
 export function parseJsonLines(text: string): Series[] {
   const found: Series[] = [];
   const seen = new Set<string>();
   let total = 0;
-  text.split('\n').forEach((content, i) => {
-    if (content.trim() === '') return;
-    const line = i + 1;
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(content);
-    } catch (error) {
-      throw new TraceError(line, `not JSON: ${(error as Error).message}`);
-    }
-    const series = toSeries(parsed, line);
-    if (seen.has(series.id))
-      throw new TraceError(line, `the series ${JSON.stringify(series.id)} is there twice`);
-    seen.add(series.id);
-    total += series.values.length;
-    if (total > TRACE_VALUES_MAX) throw new TraceError(line, `more than ${TRACE_VALUES_MAX} values in all`);
-    found.push(series);
-  });
+  text
+    .replace(/^\uFEFF/, '')
+    .split('\n')
+    .forEach((content, i) => {
+      if (content.trim() === '') return;
+      const line = i + 1;
+      let parsed: unknown;
+      try {
+        parsed = JSON.parse(content);
+      } catch (error) {
+        const hint = /\bNaN\b|\bInfinity\b/.test(content) ? '; write null for a missing value' : '';
+        throw new TraceError(line, `not JSON: ${(error as Error).message}${hint}`);
+      }
+      const series = toSeries(parsed, line);
+      const key = JSON.stringify([series.id, series.metric]);
+      if (seen.has(key)) throw new TraceError(line, `the series ${JSON.stringify(series.id)} is there twice`);
+      seen.add(key);
+      total += series.values.length;
+      if (total > TRACE_VALUES_MAX) throw new TraceError(line, `more than ${TRACE_VALUES_MAX} values in all`);
+      found.push(series);
+    });
   return found;
 }
 
@@ -67,6 +77,7 @@ function toSeries(parsed: unknown, line: number): Series {
   if (typeof id !== 'string' || id === '') throw new TraceError(line, '$.id: expected a name');
   if (typeof stepS !== 'number' || !(stepS > 0) || !Number.isFinite(stepS))
     throw new TraceError(line, '$.step_s: expected seconds above zero');
+  if (stepS < STEP_S_MIN) throw new TraceError(line, `$.step_s: ${tooShort(stepS)}`);
   if (t0 !== undefined && t0 !== null && (typeof t0 !== 'number' || !Number.isFinite(t0)))
     throw new TraceError(line, '$.t0: expected Unix seconds, or null');
   if (!Array.isArray(v) || v.length === 0) throw new TraceError(line, '$.v: expected a list of values');
@@ -75,8 +86,11 @@ function toSeries(parsed: unknown, line: number): Series {
   const values = new Float32Array(v.length);
   v.forEach((value: unknown, k) => {
     if (value === null) values[k] = Number.NaN;
-    else if (typeof value !== 'number' || !Number.isFinite(value))
-      throw new TraceError(line, `$.v[${k}]: expected a number or null, found ${JSON.stringify(value)}`);
+    else if (typeof value !== 'number' || !(value <= VALUE_MAX))
+      throw new TraceError(
+        line,
+        `$.v[${k}]: expected a number up to ${VALUE_MAX} or null, found ${shown(value)}`,
+      );
     else if (value < 0) throw new TraceError(line, `$.v[${k}]: load cannot be negative, found ${value}`);
     else values[k] = value;
   });
@@ -93,14 +107,20 @@ function toSeries(parsed: unknown, line: number): Series {
 /** @throws TraceError with the line and what was expected */
 export function parseCsv(text: string): Series[] {
   const lines = text.split(/\r?\n/);
-  const head = cells(lines[0] ?? '').map((name) => name.trim());
+  const first = Math.max(
+    0,
+    lines.findIndex((line) => line.trim() !== ''),
+  );
+  const head = cells(lines[first] ?? '').map((name) => name.trim());
   const names = head.map((name) => name.toLowerCase());
   const timeAt = names.findIndex((name) => ['time', 'timestamp', 'date', 'datetime'].includes(name));
   if (timeAt < 0)
     throw new TraceError(
-      1,
-      `expected a header with a column "time", found ${JSON.stringify(lines[0] ?? '')}`,
+      first + 1,
+      `expected a header with a column "time"${/[;\t]/.test(lines[first]!) ? ' and commas between columns' : ''}, found ${shown(lines[first] ?? '')}`,
     );
+  const twice = head.find((name, k) => head.indexOf(name) < k);
+  if (twice !== undefined) throw new TraceError(first + 1, `the column ${shown(twice)} is there twice`);
   const valueAt = names.indexOf('value');
   const idAt = names.findIndex((name) => ['id', 'series', 'shard', 'name'].includes(name));
   const originAt = names.findIndex((name) => ['origin', 'region'].includes(name));
@@ -108,11 +128,9 @@ export function parseCsv(text: string): Series[] {
   const put = (id: string, timeS: number, cell: string | undefined, line: number, origin?: string) => {
     if (cell === undefined || cell.trim() === '') return;
     const value = Number(cell);
-    if (!Number.isFinite(value))
-      throw new TraceError(
-        line,
-        `expected a number for ${JSON.stringify(id)}, found ${JSON.stringify(cell)}`,
-      );
+    if (!(Math.abs(value) <= VALUE_MAX))
+      throw new TraceError(line, `expected a number for ${JSON.stringify(id)}, found ${shown(cell)}`);
+    if (id === '') throw new TraceError(line, 'expected the name of a series, found nothing');
     if (value < 0) throw new TraceError(line, `load cannot be negative: ${JSON.stringify(id)} is ${value}`);
     let row = rows.get(id);
     if (row === undefined) {
@@ -124,7 +142,7 @@ export function parseCsv(text: string): Series[] {
     row.values.push(value);
     row.lines.push(line);
   };
-  for (let i = 1; i < lines.length; i++) {
+  for (let i = first + 1; i < lines.length; i++) {
     if (lines[i]!.trim() === '') continue;
     const row = cells(lines[i]!);
     if (row.length !== head.length)
@@ -143,7 +161,7 @@ export function parseCsv(text: string): Series[] {
         if (k !== timeAt && k !== originAt) put(name, timeS, row[k], i + 1);
       });
   }
-  if (rows.size === 0) throw new TraceError(2, 'no values');
+  if (rows.size === 0) throw new TraceError(first + 2, 'no values');
   return [...rows].map(([id, row]) => ({
     ...onGrid(id, row.times, row.values, row.lines),
     origin: row.origin,
@@ -168,6 +186,8 @@ export function onGrid(
   }
   if (!Number.isFinite(stepS))
     throw new TraceError(lines?.[0] ?? 1, `${JSON.stringify(id)} has one value only; a step cannot be told`);
+  if (stepS < STEP_S_MIN)
+    throw new TraceError(lines?.[order[1]!] ?? 1, `${JSON.stringify(id)}: ${tooShort(stepS)}`);
   const count = Math.round((times[order.at(-1)!]! - first) / stepS) + 1;
   if (count > TRACE_VALUES_MAX)
     throw new TraceError(
@@ -183,10 +203,30 @@ function parseTime(text: string, line: number): number {
   const number = Number(text);
   // Milliseconds since 1970 passed 10^11 in 1973, seconds will in the year 5138.
   if (text.trim() !== '' && Number.isFinite(number)) return Math.abs(number) >= 1e11 ? number / 1000 : number;
-  const parsed = Date.parse(text);
+  const iso = ISO_TIME.exec(text.trim());
+  // Without a zone a time is UTC: what a file says must not depend on who reads it.
+  const parsed = iso
+    ? Date.parse(
+        `${text.trim().replace(' ', 'T').replace(',', '.').replace(/\s/g, '')}${iso[1] && !iso[4] ? 'Z' : ''}`,
+      )
+    : Number.NaN;
   if (Number.isNaN(parsed))
-    throw new TraceError(line, `expected a time (Unix seconds or ISO 8601), found ${JSON.stringify(text)}`);
+    throw new TraceError(
+      line,
+      `expected a time (Unix seconds, or ISO 8601 such as 2026-03-01T00:00:00Z), found ${shown(text)}`,
+    );
   return parsed / 1000;
+}
+
+function tooShort(stepS: number): string {
+  return `expected a step of ${STEP_S_MIN} s or more, found ${stepS} s; are the times in milliseconds?`;
+}
+
+/** What was found, as far as it fits into a sentence; JSON may be nested deeper than it could be written. */
+function shown(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? 'nothing');
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
 /** Cells of a CSV line (RFC 4180 without line breaks inside quotes). */
@@ -217,7 +257,7 @@ function cells(line: string): string[] {
  * middles of coarser ones: a mean of an hour held for an hour would make every series jump at once, on the hour.
  */
 export function align(series: readonly Series[], stepS?: number): Series[] {
-  const step = stepS ?? Math.max(...series.map((one) => one.stepS));
+  const step = stepS ?? series.reduce((most, one) => Math.max(most, one.stepS), 0);
   return series.map((one) => resample(one, step));
 }
 

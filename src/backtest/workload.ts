@@ -58,6 +58,17 @@ export interface Workload {
   fill(step: number, into: Float64Array): void;
 }
 
+/** Names of series as parts of shards' ids: `a b` and `a_b` are two, and so are two in a script without Latin letters. */
+function namesOf(series: readonly Series[]): string[] {
+  const taken = new Set<string>();
+  return series.map(({ id }, k) => {
+    const plain = id.replaceAll(/[^\w.-]/g, '_');
+    const name = taken.has(plain) ? `${plain}~${k}` : plain;
+    taken.add(name);
+    return name;
+  });
+}
+
 /** @throws RangeError where there is nothing to replay */
 export function makeWorkload(input: readonly Series[], options: WorkloadOptions): Workload {
   if (input.length === 0) throw new RangeError('there is no series to replay');
@@ -71,11 +82,11 @@ export function makeWorkload(input: readonly Series[], options: WorkloadOptions)
   const shiftMin = Math.min(...shiftOf);
   const shiftMax = Math.max(...shiftOf);
   // Series start together at the latest of their starts where they overlap; unrelated ones each at their own beginning.
-  const latest = Math.max(...series.map((one) => one.t0S));
+  const latest = series.reduce((most, one) => Math.max(most, one.t0S), Number.NEGATIVE_INFINITY);
   const offsets = series.map((one) => Math.round((latest - one.t0S) / stepS));
   const together = series.every((one, i) => one.values.length - offsets[i]! >= one.values.length / 2);
   const starts = together ? offsets : offsets.map(() => 0);
-  const length = Math.min(...series.map((one, i) => one.values.length - starts[i]!));
+  const length = series.reduce((least, one, i) => Math.min(least, one.values.length - starts[i]!), Infinity);
   const steps = length - (shiftMax - shiftMin);
   if (steps < 2)
     throw new RangeError(`the series have ${Math.max(0, steps)} steps in common; at least 2 are needed`);
@@ -88,6 +99,7 @@ export function makeWorkload(input: readonly Series[], options: WorkloadOptions)
   const stateBytes = new Float64Array(shardCount);
   const shards: ShardId[] = [];
   const ranks = new Int32Array(series.length);
+  const names = namesOf(series);
   const sizes = random.split('sizes');
   const homes = random.split('homes');
   for (let s = 0; s < shardCount; s++) {
@@ -100,7 +112,7 @@ export function makeWorkload(input: readonly Series[], options: WorkloadOptions)
     stateBytes[s] =
       options.stateBytes *
       Math.exp(options.stateBytesSpread * gaussian(sizes) - options.stateBytesSpread ** 2 / 2);
-    shards.push(`load/${series[k]!.id.replaceAll(/[^\w.-]/g, '_')}:${ranks[k]}`);
+    shards.push(`load/${names[k]}:${ranks[k]}`);
   }
   const perSeries = new Float64Array(series.length);
   for (let s = 0; s < shardCount; s++) perSeries[seriesOf[s]!]! += weight[s]!;

@@ -42,7 +42,7 @@ export function listText(scenarios: readonly Scenario[]): string {
 export function reportText(report: Report, page?: string): string {
   const { scenario, seeds } = report;
   const first = seeds[0]!;
-  const facts = `${scenario.name}: ${scenario.text}\n${report.shards} shards, ${report.scoredDays.toFixed(1)} days scored in steps of ${duration(report.stepS * 1000)}, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}; a new node has its shards about ${duration(report.leadS * 1000)} after it is asked for\n`;
+  const facts = `${scenario.name}: ${scenario.text}\n${report.shards} ${report.shards === 1 ? 'shard' : 'shards'}, ${report.scoredDays.toFixed(1)} days scored in steps of ${duration(report.stepS * 1000)}, ${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'}; a new node has its shards about ${duration(report.leadS * 1000)} after it is asked for\n`;
   const verdict = report.verdict.text.map((line) => `  ${line}\n`).join('');
   const [from, to] = first.usd;
   const policies = [...new Set(first.runs.map((run) => run.policy))];

@@ -4,7 +4,7 @@
  * Long ranges are asked for in parts, since a server refuses more than 11,000 points a series. What the server says of an
  * error is passed on.
  */
-import { onGrid, type Series } from '../backtest/index.ts';
+import { onGrid, type Series, TraceError } from '../backtest/index.ts';
 import { CliError, EXIT } from './errors.ts';
 
 /** Points of a series in one answer; servers refuse more than 11,000. */
@@ -12,6 +12,8 @@ const POINTS_MAX = 10_000;
 /** An answer that takes longer than this is given up. Milliseconds. */
 const TIMEOUT_MS = 60_000;
 const DEFAULT_RANGE_S = 14 * 86_400;
+/** Points of a series in all: a thousand answers. */
+const RANGE_POINTS_MAX = 10_000_000;
 
 export interface RangeQuery {
   url: string;
@@ -25,7 +27,12 @@ interface Answer {
   status?: string;
   error?: string;
   errorType?: string;
-  data?: { resultType?: string; result?: { metric: Record<string, string>; values?: [number, string][] }[] };
+  data?: { resultType?: string; result?: Row[] };
+}
+
+interface Row {
+  metric: Record<string, string>;
+  values?: [number, string][];
 }
 
 /** @throws CliError with what the server said, or why it could not be asked */
@@ -36,6 +43,11 @@ export async function queryRange(asked: RangeQuery): Promise<Series[]> {
     throw new CliError('--start is not before --end', {
       exitCode: EXIT.usage,
       next: 'give a range of some days',
+    });
+  if ((endS - startS) / asked.stepS > RANGE_POINTS_MAX)
+    throw new CliError(`the range has more than ${RANGE_POINTS_MAX} steps of ${asked.stepS} s`, {
+      exitCode: EXIT.usage,
+      next: 'give a longer --step, or a shorter range by --start and --end',
     });
   const rows = new Map<string, { times: number[]; values: number[]; origin?: string }>();
   for (let fromS = startS; fromS < endS; fromS += POINTS_MAX * asked.stepS) {
@@ -62,7 +74,7 @@ export async function queryRange(asked: RangeQuery): Promise<Series[]> {
   }
   const series = [...rows]
     .filter(([, { times }]) => times.length > 1)
-    .map(([id, { times, values, origin }]) => ({ ...onGrid(id, times, values), origin }));
+    .map(([id, { times, values, origin }]) => ({ ...gridOf(id, times, values), origin }));
   if (series.length === 0)
     throw new CliError('the query has no data in the range', {
       why: asked.query,
@@ -71,11 +83,25 @@ export async function queryRange(asked: RangeQuery): Promise<Series[]> {
   return series;
 }
 
+/** Rows of one name on a grid. */
+function gridOf(id: string, times: readonly number[], values: readonly number[]): Series {
+  try {
+    return onGrid(id, times, values);
+  } catch (error) {
+    if (!(error instanceof TraceError)) throw error;
+    throw new CliError(`the series ${JSON.stringify(id)} cannot be read`, {
+      why: error.message.replace(/^line \d+: /, ''),
+      next: 'let each series of the query have labels of its own, and a step of a second or more',
+      cause: error,
+    });
+  }
+}
+
 async function askOnce({ url, query, stepS }: RangeQuery, fromS: number, toS: number) {
   let address: URL;
   try {
     address = new URL(`${url.replace(/\/$/, '')}/api/v1/query_range`);
-    if (!address.protocol.startsWith('http')) throw new RangeError(address.protocol);
+    if (!/^https?:$/.test(address.protocol)) throw new RangeError(address.protocol);
   } catch {
     throw new CliError(`${JSON.stringify(url)} is not a URL`, {
       exitCode: EXIT.usage,
@@ -84,10 +110,11 @@ async function askOnce({ url, query, stepS }: RangeQuery, fromS: number, toS: nu
   }
   for (const [name, value] of Object.entries({ query, start: fromS, end: toS, step: stepS }))
     address.searchParams.set(name, String(value));
+  const headers = authorizationOf(address);
   let status: number;
   let body: string;
   try {
-    const response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const response = await fetch(address, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     status = response.status;
     body = await response.text();
   } catch (error) {
@@ -98,15 +125,18 @@ async function askOnce({ url, query, stepS }: RangeQuery, fromS: number, toS: nu
       cause: error,
     });
   }
-  let answer: Answer;
-  try {
-    answer = JSON.parse(body) as Answer;
-  } catch {
-    throw new CliError(`${address.origin} answered ${status}, and not as Prometheus does`, {
+  const foreign = () =>
+    new CliError(`${address.origin} answered ${status}, and not as Prometheus does`, {
       why: body.slice(0, 200),
-      next: 'the path /api/v1/query_range must lead to Prometheus or what speaks like it',
+      next: nextOfStatus(status),
     });
+  let answer: Answer | null;
+  try {
+    answer = JSON.parse(body) as Answer | null;
+  } catch {
+    throw foreign();
   }
+  if (typeof answer !== 'object' || answer === null) throw foreign();
   if (status !== 200 || answer.status !== 'success')
     throw new CliError(
       `Prometheus refused the query (${status}${answer.errorType ? `, ${answer.errorType}` : ''})`,
@@ -119,7 +149,37 @@ async function askOnce({ url, query, stepS }: RangeQuery, fromS: number, toS: nu
     throw new CliError(`Prometheus answered a ${answer.data?.resultType ?? 'nothing'}, not a matrix`, {
       next: 'the query must be an instant vector that can be asked over a range',
     });
+  if (!answer.data.result.every(isRow)) throw foreign();
   return answer.data.result;
+}
+
+function isRow(row: Partial<Row> | null): boolean {
+  if (typeof row?.metric !== 'object' || row.metric === null) return false;
+  if (row.values === undefined) return true;
+  return (
+    Array.isArray(row.values) &&
+    row.values.every(
+      (value) => Array.isArray(value) && typeof value[0] === 'number' && typeof value[1] === 'string',
+    )
+  );
+}
+
+/** User and password of the address as a header; they are taken out of it, so that no message shows them. */
+function authorizationOf(address: URL): Record<string, string> {
+  const { username, password } = address;
+  if (username === '' && password === '') return {};
+  address.username = '';
+  address.password = '';
+  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { authorization: `Basic ${Buffer.from(pair).toString('base64')}` };
+}
+
+function nextOfStatus(status: number): string {
+  if (status === 401 || status === 403)
+    return 'give user and password in the address: --prometheus https://USER:PASSWORD@HOST';
+  if (status === 429 || status >= 500)
+    return 'the server, or a proxy before it, is in trouble: try again later';
+  return 'the path /api/v1/query_range must lead to Prometheus or what speaks like it';
 }
 
 /** Labels as a name; a label `shard`, `tenant` or `id` is enough where it is there. */

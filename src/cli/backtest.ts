@@ -6,7 +6,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { gunzipSync } from 'node:zlib';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import {
   clusterOf,
   DEFAULT_SCENARIO,
@@ -27,10 +27,14 @@ import { queryRange } from './backtest-prometheus.ts';
 import { experimentOnThreads } from './backtest-threads.ts';
 import { jsonOption, optionsOf, output } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
+import { checkOutput } from './files.ts';
 import { number, wholeNumber } from './numbers.ts';
+import { readFailure } from './series-lines.ts';
 
 /** Threads unless told otherwise, where there are as many cores. */
 const THREADS_USUAL_MAX = 8;
+/** Text of one file: what a string of the engine may hold. */
+const TEXT_BYTES_MAX = 500e6;
 
 interface Options {
   list?: boolean;
@@ -56,7 +60,7 @@ interface Options {
   days?: number;
   seeds?: number;
   policies?: string;
-  headrooms?: string;
+  headrooms?: number[];
   network?: boolean;
   threads?: number;
   report?: string;
@@ -90,10 +94,10 @@ export function addBacktestCommand(program: Command): void {
     .option('--days <count>', 'only the first days', number(0.1, 400))
     .option('--seeds <count>', 'how often, with other homes, sizes and noise', wholeNumber(1, 100))
     .option('--policies <names>', `comma separated, of ${POLICY_IDS.join(', ')}`)
-    .option('--headrooms <shares>', 'shares of a node that may be used, comma separated')
+    .option('--headrooms <shares>', 'shares of a node that may be used, comma separated', headrooms)
     .option('--no-network', 'forecast without the trained network: faster, and less than a controller knows')
     .option('--threads <count>', 'worker threads; default: one a core, 8 at most', wholeNumber(1, 256))
-    .option('--report <file>', 'write a page with plots (.html) ')
+    .option('--report <file>', 'write a page with plots (.html)')
     .option('--quiet', 'no progress')
     .action(async (_options, command: Command) => {
       const options = optionsOf<Options>(command);
@@ -101,6 +105,8 @@ export function addBacktestCommand(program: Command): void {
         output(command, { scenarios: SCENARIOS }, () => listText(SCENARIOS));
         return;
       }
+      refuseIdle(options);
+      if (options.report !== undefined) await checkOutput(options.report, options.traces ?? []);
       const series = await readSeries(options);
       const scenario = scenarioOf(options, series);
       if (scenario.trace !== undefined && series === undefined)
@@ -114,11 +120,23 @@ export function addBacktestCommand(program: Command): void {
     });
 }
 
+/** Options that would do nothing: they were meant for something. */
+function refuseIdle(options: Options): void {
+  const needs = (names: (keyof Options)[], what: string, next: string) => {
+    for (const name of names)
+      if (options[name] !== undefined) throw usage(`--${name} does nothing without ${what}`, { next });
+  };
+  if (options.prometheus === undefined)
+    needs(['start', 'end'], '--prometheus', 'leave it out; --days N takes the first days of files');
+  if (options.prometheus === undefined && options.traces === undefined)
+    needs(['metric', 'origins'], '--traces or --prometheus', 'leave it out, or give your own load');
+}
+
 async function readSeries(options: Options): Promise<Series[] | undefined> {
   if (options.traces !== undefined && options.prometheus !== undefined)
     throw usage('--traces and --prometheus cannot be given together', { next: 'choose one source of load' });
   let series: Series[] | undefined;
-  if (options.traces !== undefined) series = options.traces.flatMap((file) => readTraces(file));
+  if (options.traces !== undefined) series = options.traces.flatMap(readTraces);
   else if (options.prometheus !== undefined) {
     if (options.query === undefined)
       throw usage('--prometheus needs --query', {
@@ -143,13 +161,30 @@ async function readSeries(options: Options): Promise<Series[] | undefined> {
         next: `choose one of ${metrics.slice(0, 20).join(', ')}`,
       });
   }
+  refuseTwice(series);
   if (options.origins !== undefined) series = withOrigins(series, options.origins);
   return longOnes(series);
 }
 
+/** One name is one tenant, whatever file it comes from. */
+function refuseTwice(series: readonly Series[]): void {
+  const metrics = new Map<string, string | undefined>();
+  for (const { id, metric } of series) {
+    if (metrics.has(id) && metrics.get(id) !== metric)
+      throw new CliError(`the series ${JSON.stringify(id)} is there with several metrics`, {
+        next: `choose one: --metric ${[metrics.get(id), metric].filter((name) => name !== undefined).join(' or --metric ')}`,
+      });
+    if (metrics.has(id))
+      throw new CliError(`the series ${JSON.stringify(id)} is in two files`, {
+        next: 'give each series a name of its own, or each file once',
+      });
+    metrics.set(id, metric);
+  }
+}
+
 /** Series that cover less than half of what the longest covers would shorten all of them. */
 function longOnes(series: Series[]): Series[] {
-  const longest = Math.max(...series.map((one) => one.values.length * one.stepS));
+  const longest = series.reduce((most, one) => Math.max(most, one.values.length * one.stepS), 0);
   const kept = series.filter((one) => one.values.length * one.stepS >= longest / 2);
   if (kept.length < series.length)
     process.stderr.write(
@@ -160,8 +195,7 @@ function longOnes(series: Series[]): Series[] {
 
 function readTraces(file: string): Series[] {
   const content = readText(file);
-  const jsonLines =
-    /\.jsonl(\.gz)?$|\.ndjson(\.gz)?$|\.json(\.gz)?$/.test(file) || content.trimStart().startsWith('{');
+  const jsonLines = /\.(jsonl|ndjson|json)(\.gz)?$/.test(file) || content.trimStart().startsWith('{');
   try {
     const series = jsonLines ? parseJsonLines(content) : parseCsv(content);
     if (series.length === 0)
@@ -183,18 +217,24 @@ function readText(file: string): string {
   } catch (error) {
     throw new CliError(`${file} cannot be read`, {
       why: (error as Error).message,
-      next: 'give the path of a CSV or JSON Lines file',
+      next: 'give the path of a file',
     });
   }
-  if (!file.endsWith('.gz')) return bytes.toString();
   try {
-    return gunzipSync(bytes).toString();
+    // gzip is told by its first bytes, whatever the name says.
+    return (isGzip(bytes) ? gunzipSync(bytes, { maxOutputLength: TEXT_BYTES_MAX }) : bytes).toString();
   } catch (error) {
-    throw new CliError(`${file} cannot be unpacked`, {
-      why: (error as Error).message,
-      next: 'its name says gzip; if it is not, rename it',
-    });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ERR_STRING_TOO_LONG' || code === 'ERR_BUFFER_TOO_LARGE')
+      throw new CliError(`${file} holds more than ${TEXT_BYTES_MAX / 1e6} MB of text`, {
+        next: 'split it into several files: --traces takes more than one',
+      });
+    throw readFailure(file, error as Error);
   }
+}
+
+function isGzip(bytes: Buffer): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
 }
 
 function withOrigins(series: readonly Series[], file: string): Series[] {
@@ -253,7 +293,7 @@ function scenarioOf(options: Options, series: readonly Series[] | undefined): Sc
   );
   // The default is the scenario's, which may go without as well.
   if (options.network === false) given.network = false;
-  set('headrooms', options.headrooms?.split(',').map(Number));
+  set('headrooms', options.headrooms);
   const cluster: Record<string, unknown> = {};
   if (options.nodeStart !== undefined) cluster.nodeStartS = options.nodeStart;
   if (options.standbys !== undefined) cluster.standbys = options.standbys;
@@ -318,6 +358,13 @@ function bar(share: number, tookMs: number): string {
   const full = Math.round(width * share);
   const leftS = share > 0.02 ? `, ${Math.ceil((tookMs * (1 - share)) / share / 1000)} s left` : '';
   return `[${'#'.repeat(full)}${'.'.repeat(width - full)}] ${(100 * share).toFixed(0)} %${leftS}`;
+}
+
+function headrooms(text: string): number[] {
+  const found = text.split(',').map((one) => (one.trim() === '' ? Number.NaN : Number(one)));
+  if (found.some((share) => !(share >= 0.05 && share <= 1)))
+    throw new InvalidArgumentError('Write shares from 0.05 to 1, such as 0.45,0.7.');
+  return found;
 }
 
 function writeReport(file: string, report: Report): void {

@@ -73,6 +73,25 @@ beforeAll(async () => {
       response.end(typeof body === 'string' ? body : JSON.stringify(body));
     };
     const query = at.searchParams.get('query');
+    const matrix = (rows: unknown) =>
+      answer(200, { status: 'success', data: { resultType: 'matrix', result: rows } });
+    if (query === 'secret' && request.headers.authorization !== `Basic ${btoa('ada:p@ss')}`)
+      return answer(401, 'Unauthorized');
+    if (query === 'down') return answer(502, 'Bad Gateway');
+    if (query === 'null') return answer(200, 'null');
+    if (query === 'no row') return matrix([null]);
+    if (query === 'no labels') return matrix([{ metric: null, values: [] }]);
+    if (query === 'no pairs') return matrix([{ metric: {}, values: [5, null] }]);
+    if (query === 'twice')
+      return matrix([
+        {
+          metric: { id: 'a' },
+          values: [
+            [0, '1'],
+            [0, '2'],
+          ],
+        },
+      ]);
     if (at.pathname !== '/api/v1/query_range') return answer(404, 'not here');
     if (query === 'broken(')
       return answer(400, {
@@ -240,6 +259,14 @@ describe('bad input', LONG, () => {
       refused(['--scenario', 'steady', '--standbys', '0.5'], 2, /\$\.cluster\.standbys: expected a whole/),
       refused(['--scenario', 'real-vm-cpu'], 2, /real trace/, /--traces FILE/),
       refused(['--prometheus', url], 2, /needs --query/),
+      refused(['--scenario', 'steady', '--start', '0'], 2, /--start does nothing without --prometheus/),
+      refused(['--scenario', 'steady', '--metric', 'cpu'], 2, /--metric does nothing without --traces/),
+      // Said before anything is replayed.
+      refused(
+        ['--scenario', 'steady', '--report', join(directory, 'none', 'r.html')],
+        1,
+        /cannot write .*r\.html/,
+      ),
       refused(
         ['--prometheus', url, '--query', 'load', '--start', 'soon'],
         2,
@@ -261,7 +288,45 @@ describe('bad input', LONG, () => {
         1,
         /line 2: not JSON/,
       ),
-      refused(['--traces', file('bad.csv.gz', 'time,a\n')], 1, /cannot be unpacked/),
+      refused(
+        ['--traces', file('cut.csv.gz', gzipSync('time,a\n0,1\n300,2\n').subarray(0, 20))],
+        1,
+        /unexpected end of file/,
+        /copy it again/,
+      ),
+      // gzip or not is told by what is in it.
+      refused(['--traces', file('plain.csv.gz', 'time,a\n')], 1, /plain\.csv\.gz, line 2: no values/),
+      refused(['--traces', file('packed.csv', gzipSync('time,a\n'))], 1, /packed\.csv, line 2: no values/),
+      refused(
+        ['--traces', ...['x', 'y'].map((name) => file(`${name}.csv`, 'time,a\n0,1\n60,2'))],
+        1,
+        /"a" is in two files/,
+      ),
+      refused(
+        [
+          '--traces',
+          file(
+            'two.jsonl',
+            ['cpu', 'io'].map((metric) => `{"id":"a","step_s":60,"metric":"${metric}","v":[1,2]}`).join('\n'),
+          ),
+        ],
+        1,
+        /"a" is there with several metrics/,
+        /--metric cpu or --metric io/,
+      ),
+      // Of so many, each too short: what is said of them is not that the stack is full.
+      refused(
+        [
+          '--traces',
+          file(
+            'many.jsonl',
+            Array.from({ length: 150_000 }, (_, i) => `{"id":"${i}","step_s":60,"v":[1]}`).join('\n'),
+          ),
+        ],
+        1,
+        /in common/,
+      ),
+      refused(['--scenario', file('none.json', '{"name":"x"}')], 1, /names no generator, and no traces/),
       refused(['--traces', file('short.csv', 'time,a\n1,2\n2,2\n3,2\n')], 1, /too few to learn/),
       refused(
         [
@@ -302,6 +367,26 @@ describe('bad input', LONG, () => {
         /ECONNREFUSED/,
       ),
       refused(['--prometheus', 'prometheus:x', '--query', 'up'], 2, /prometheus:x/),
+      refused(['--prometheus', url, '--query', 'secret'], 1, /answered 401/, /USER:PASSWORD@HOST/),
+      refused(['--prometheus', url, '--query', 'down'], 1, /answered 502/, /try again later/),
+      ...['null', 'no row', 'no labels', 'no pairs'].map((query) =>
+        refused(['--prometheus', url, '--query', query], 1, /answered 200, and not as Prometheus does/),
+      ),
+      refused(['--prometheus', url, '--query', 'twice'], 1, /"a" cannot be read/, /two values at the same/),
+      refused(
+        ['--prometheus', url, '--query', 'load', '--start', '0', '--step', '1'],
+        2,
+        /more than 10000000 steps of 1 s/,
+        /a longer --step/,
+      ),
     ]);
+  });
+
+  it('of Prometheus is not the lack of a password, which no message shows', async () => {
+    const guarded = url.replace('//', '//ada:p%40ss@');
+    const range = ['--start', '0', '--end', '600'];
+    // The server lets it in: what is refused is how short the load is.
+    await refused(['--prometheus', guarded, '--query', 'secret', ...range], 1, /too few/, /^(?!.*p%40ss)/s);
+    await refused(['--prometheus', guarded, '--query', 'down'], 1, /answered 502/, /^(?!.*p%40ss)/s);
   });
 });
