@@ -27,6 +27,7 @@ const HORIZON_MAX = 10_000;
 const PROGRESS_EVERY_MS = 1_000;
 /** Digits of a forecast: more say nothing, and make the output twice as large. */
 const DIGITS = 6;
+const QUANTILES_USUAL = [0.5, 0.9, 0.99];
 const LEVELS_MAX = 99;
 /** Levels nearer to 0 and 1: nobody has seen enough to speak of them. */
 const LEVEL_MIN = 1e-6;
@@ -35,8 +36,8 @@ interface RunOptions {
   input: string;
   output: string;
   horizon: number;
-  quantiles: number[];
-  maxOver: number[];
+  quantiles?: number[];
+  maxOver?: number[];
   expertsOnly?: boolean;
   model?: string;
 }
@@ -57,18 +58,24 @@ export function addForecastCommands(program: Command): void {
       'forecast recorded series: JSON Lines in, quantiles out, by the engine that the controller runs',
     )
     .requiredOption('--input <file>', 'one series a line, plain or gzip; - is standard input')
-    .requiredOption('--horizon <steps>', 'steps ahead', wholeNumber(1, HORIZON_MAX))
-    .option('--quantiles <levels>', 'comma-separated, between 0 and 1', levels, [0.5, 0.9, 0.99])
-    .option('--max-over <steps>', 'windows whose maximum is forecast, comma-separated', windows, [])
+    .requiredOption('--horizon <steps>', 'steps ahead, 10000 at most', wholeNumber(1, HORIZON_MAX))
+    .option('--quantiles <levels>', 'comma-separated, between 0 and 1 (default: 0.5,0.9,0.99)', levels)
+    .option(
+      '--max-over <steps>',
+      'windows whose maximum is forecast, comma-separated, such as 15,60',
+      windows,
+    )
     .option('--output <file>', 'where forecasts go; - is standard output', '-')
     .option('--experts-only', 'without the trained network: faster, somewhat less exact')
     .option('--model <file>', 'an ONNX model of your own beside it, described by <file>.json')
     .action(async (options: RunOptions) => {
       await checkOutput(options.output, [options.input]);
+      const { horizon, quantiles = QUANTILES_USUAL, maxOver = [] } = options;
+      const asked = { horizon, quantiles, maxOver };
       const experts = await batchExperts(options);
       const writer = lineWriter(options.output);
       const bad = await eachSeries(options.input, async (record) => {
-        const { line, notes } = forecastLine(record, options, experts);
+        const { line, notes } = forecastLine(record, asked, experts);
         for (const note of notes) process.stderr.write(`${note}\n`);
         await writer.write(line);
       });
@@ -79,7 +86,7 @@ export function addForecastCommands(program: Command): void {
   jsonOption(forecast.command('backtest'))
     .description('score the engine on recorded series from rolling origins, against seasonal naive')
     .requiredOption('--input <file>', 'one series a line, plain or gzip; - is standard input')
-    .requiredOption('--horizon <steps>', 'steps ahead', wholeNumber(1, HORIZON_MAX))
+    .requiredOption('--horizon <steps>', 'steps ahead, 10000 at most', wholeNumber(1, HORIZON_MAX))
     .option('--origins <count>', 'points of each series to forecast from', wholeNumber(1, 1_000), 4)
     .option('--experts-only', 'without the trained network: faster, somewhat less exact')
     .option('--model <file>', 'an ONNX model of your own beside it, described by <file>.json')
@@ -182,7 +189,7 @@ function progressOf(source: LineSource): { line: () => void; end: () => void } {
 /** One series' line of the output, and what is said of it on standard error. */
 export function forecastLine(
   record: SeriesRecord,
-  options: Pick<RunOptions, 'horizon' | 'quantiles' | 'maxOver'>,
+  options: { horizon: number; quantiles: readonly number[]; maxOver: readonly number[] },
   experts: readonly BatchExpert[],
 ): { line: string; notes: string[] } {
   const run = new SeriesRun(record, { windows: options.maxOver, batchExperts: experts });

@@ -1,5 +1,5 @@
 /** `skein placement solve|generate`: the optimiser on files, without a cluster. Formats: docs/placement.md. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import {
   type Built,
   check,
@@ -18,7 +18,7 @@ import {
 import { jsonOption, optionsOf, output } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { checkOutput } from './files.ts';
-import { wholeNumber } from './numbers.ts';
+import { number, wholeNumber } from './numbers.ts';
 import { lineWriter, readFailure, readLines } from './series-lines.ts';
 
 /** Lines between two words of progress while reading and writing. */
@@ -44,8 +44,8 @@ interface GenerateFlags {
   steps: number;
   standbys: number;
   seed: string;
-  utilisation: string;
-  releasable: string;
+  utilisation: number;
+  releasable: number;
 }
 
 export function addPlacementCommand(program: Command): void {
@@ -62,7 +62,11 @@ export function addPlacementCommand(program: Command): void {
       'placement as JSON Lines: a header, then a line a shard; - is standard output',
     )
     .option('--seed <seed>', 'the same input and seed give the same placement', '0')
-    .option('--why <which>', 'explain shards that moved, all, or none', 'moved')
+    .addOption(
+      new Option('--why <which>', 'which shards are explained')
+        .choices(['moved', 'all', 'none'])
+        .default('moved'),
+    )
     .option('--quiet', 'no progress')
     .description('place the shards of a file, with a certified lower bound')
     .action(async (_options, command: Command) => {
@@ -76,8 +80,13 @@ export function addPlacementCommand(program: Command): void {
     .option('--regions <count>', 'of 21 AWS regions', wholeNumber(1, 21), 21)
     .option('--steps <count>', 'steps of the forecast', wholeNumber(1, 6), 3)
     .option('--standbys <count>', 'of each shard', wholeNumber(0, 6), 1)
-    .option('--utilisation <share>', "mean CPU of the busiest step over all nodes' capacity", '0.6')
-    .option('--releasable <share>', 'share of nodes that the scaler can give back', '0')
+    .option(
+      '--utilisation <share>',
+      "mean CPU of the busiest step over all nodes' capacity",
+      number(0, 2),
+      0.6,
+    )
+    .option('--releasable <share>', 'share of nodes that the scaler can give back', number(0, 1), 0)
     .option('--seed <seed>', 'the same options and seed give the same file', '1')
     .description('make an instance of the benchmarks')
     .action(async (_options, command: Command) => {
@@ -87,10 +96,6 @@ export function addPlacementCommand(program: Command): void {
 
 async function runSolve(command: Command): Promise<void> {
   const flags = optionsOf<SolveFlags>(command);
-  if (!['moved', 'all', 'none'].includes(flags.why))
-    throw new CliError(`--why takes moved, all or none, not ${JSON.stringify(flags.why)}`, {
-      exitCode: EXIT.usage,
-    });
   const say = (text: string) => {
     if (flags.quiet !== true) process.stderr.write(text);
   };
@@ -222,14 +227,6 @@ async function writeLines(file: string, lines: Iterable<string>): Promise<void> 
 }
 
 async function runGenerate(flags: GenerateFlags): Promise<void> {
-  const share = (name: 'utilisation' | 'releasable', max: number) => {
-    const value = Number(flags[name]);
-    if (!(value >= 0 && value <= max) || flags[name] === '')
-      throw new CliError(`--${name} takes a number from 0 to ${max}, not ${JSON.stringify(flags[name])}`, {
-        exitCode: EXIT.usage,
-      });
-    return value;
-  };
   const { header, shards } = generateInstance({
     shards: flags.shards,
     nodes: flags.nodes,
@@ -237,8 +234,8 @@ async function runGenerate(flags: GenerateFlags): Promise<void> {
     steps: flags.steps,
     standbys: flags.standbys,
     seed: flags.seed,
-    utilisation: share('utilisation', 2),
-    releasableShare: share('releasable', 1),
+    utilisation: flags.utilisation,
+    releasableShare: flags.releasable,
   });
   await checkOutput(flags.output);
   await writeLines(flags.output, instanceLines(header, shards()));

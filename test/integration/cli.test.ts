@@ -232,6 +232,24 @@ describe('skein', { timeout: 180_000 }, () => {
       { encoding: 'utf8' },
     );
     expect(asked.stdout.trim()).toBe('move');
+    const words = (...line: string[]) =>
+      spawnSync(
+        'bash',
+        [
+          '-c',
+          `${bash.stdout}\nCOMP_WORDS=(skein "$@"); COMP_CWORD=$#; _skein; echo "\${COMPREPLY[@]}"`,
+          'bash',
+          ...line,
+        ],
+        { encoding: 'utf8' },
+      ).stdout.trim();
+    // The value of an option: one of its choices, or nothing of ours, so that the shell offers files.
+    expect(words('forecast', 'show', '--metric', 'net')).toBe('networkIn networkOut');
+    expect(words('placement', 'solve', '--why', '')).toBe('moved all none');
+    expect(words('forecast', 'run', '--input', '')).toBe('');
+    // A value is no command, and options of the root are everywhere.
+    expect(words('--token', 'forecast', 'placement', '')).toMatch(/^solve generate --api --token --help$/);
+    expect(words('forecast', 'run', '--max', '')).toContain('--max-over');
     expect((await skein(['completion', 'zsh'])).stdout).toMatch(/^#compdef skein/);
     expect((await skein(['completion', 'fish'])).stdout).toMatch(
       /__fish_seen_subcommand_from shard.*-a move/,
