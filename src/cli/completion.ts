@@ -122,9 +122,9 @@ function fish(entries: Entry[]): string {
     const condition = [...seen, ...unseen].join('; and ') || 'true';
     return words.map(({ word, description, values }) => {
       const what = word.startsWith('--') ? `-l ${word.slice(2)}` : `-a ${word}`;
-      // -F: a file; -x: one of these and no file.
-      const value = values === undefined ? '' : values.length > 0 ? ` -x -a '${values.join(' ')}'` : ' -r -F';
-      return `complete -c skein -f -n '${condition}' ${what}${value} -d '${description.replace(/['\\]/g, '')}'`;
+      // -f: no file; -r -F: a file; -x: one of these and no file. fish takes -f and -F for a mistake.
+      const value = values === undefined ? '-f' : values.length > 0 ? `-x -a '${values.join(' ')}'` : '-r -F';
+      return `complete -c skein -n '${condition}' ${what} ${value} -d '${description.replace(/['\\]/g, '')}'`;
     });
   });
   return `# skein completion: skein completion fish > ~/.config/fish/completions/skein.fish\n${lines.join('\n')}\n`;

@@ -251,9 +251,10 @@ describe('skein', { timeout: 180_000 }, () => {
     expect(words('--token', 'forecast', 'placement', '')).toMatch(/^solve generate --api --token --help$/);
     expect(words('forecast', 'run', '--max', '')).toContain('--max-over');
     expect((await skein(['completion', 'zsh'])).stdout).toMatch(/^#compdef skein/);
-    expect((await skein(['completion', 'fish'])).stdout).toMatch(
-      /__fish_seen_subcommand_from shard.*-a move/,
-    );
+    const fish = (await skein(['completion', 'fish'])).stdout;
+    expect(fish).toMatch(/__fish_seen_subcommand_from shard.*-a move -f/);
+    expect(fish).toMatch(/-l input -r -F -d/);
+    expect(fish).toMatch(/-l why -x -a 'moved all none'/);
     expect((await skein(['completion', 'tcsh'])).status).toBe(2);
   });
 });
