@@ -21,12 +21,12 @@ export interface Prices {
 }
 
 export const DEFAULT_PRICES: Prices = {
-  // A tenth of a cent of revenue lost per request-second: 100 ms on a million requests is then worth $10. Only its ratio to
+  // A hundredth of a cent of revenue lost per request-second: 100 ms on a million requests is then worth $10. Only its ratio to
   // node and egress prices matters, and users are worth far more than machines.
   latencyUsdPerMsPerMillion: 0.1,
   // Queueing delay doubles from 50 % to 75 % of use; a quarter is left for what p90 does not cover.
   headroomShare: 0.75,
-  // A node at capacity costs every request on it tens of milliseconds: some hundred times the node's price.
+  // A full node makes each of a thousand requests a second wait some 55 ms, at the price above. Files count in the node's price instead.
   overloadUsdPerHour: 20,
   // Measured client pause of hand-offs inside a region is below 15 ms, across regions a round trip: half of it on average.
   handOffPauseMs: 40,
