@@ -6,7 +6,7 @@ import type { Infeasibility } from '../model/loop.ts';
 import type { ClusterProblem } from './cluster-problem.ts';
 import { PLACE_CONSTRAINTS } from './constraints/place-constraints.ts';
 import type { PlacementResult } from './input.ts';
-import { check, EXAMPLES_MAX, RESOURCE_NAMES } from './solver/check.ts';
+import { check, EXAMPLES_MAX, HELD, RESOURCE_NAMES } from './solver/check.ts';
 import { primaryMoveUsd } from './solver/objective.ts';
 import type { Problem } from './solver/problem.ts';
 import { type Remedy, refusals } from './solver/refusals.ts';
@@ -35,6 +35,7 @@ export function infeasibilities(
 /** A shard that must leave or is nowhere, and that no node can take. */
 function whyStuck(cluster: ClusterProblem, state: State, s: number): Remedy {
   const { problem, names } = cluster;
+  if (problem.frozen[s] === 1) return HELD;
   const { takers, why } = refusals(problem, s, false, problem.start[s * problem.width]!);
   if (takers.length === 0) return why;
   const d = scarcest(problem, state, s, takers);

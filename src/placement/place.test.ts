@@ -268,6 +268,26 @@ describe('full nodes', () => {
     expect(heavy.infeasible).toMatchObject([{ constraint: 'capacity', examples: ['room/heavy'] }]);
     expect(heavy.infeasible[0]!.remedy).toMatch(/more cpu in us-east-1/);
   });
+
+  it('says in its sentence that something cannot be kept, not that all is well', () => {
+    const busy = () => shard('a', 'n1', { [us]: () => 10 });
+    const place = (nodes: PlacementNode[], shards: PlacementShard[]) =>
+      createPlacer().place(input(nodes, shards));
+    expect(place([node('n1', us, { open: false, draining: true })], [busy()]).reason).toMatch(
+      /^every other shard is where it should be, at .* an hour; cannot be kept: nodes 1$/,
+    );
+    // Its target is gone: that is no lack of room.
+    const held = place([node('n1', us)], [{ ...busy(), inFlightTo: 'gone' }]);
+    expect(held.infeasible).toMatchObject([
+      { constraint: 'in-flight or quarantined', remedy: expect.stringMatching(/left as it is/) },
+    ]);
+    expect(place([node('n1', us)], [busy(), shard('b', 'gone', { [us]: () => 1 })]).reason).toMatch(
+      /^1 shard would be better elsewhere/,
+    );
+    const nothing = place([], [busy()]);
+    expect(nothing.relocations).toEqual([]);
+    expect(place([node('n1', us)], []).relocations).toEqual([]);
+  });
 });
 
 describe('the certificate', () => {

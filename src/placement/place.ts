@@ -10,6 +10,7 @@
  * placement is the current one gives no relocation.
  */
 import type { ProcessId, ShardId } from '../model/ids.ts';
+import type { Infeasibility } from '../model/loop.ts';
 import { ClusterProblem } from './cluster-problem.ts';
 import { PLACE_CONSTRAINTS } from './constraints/place-constraints.ts';
 import { nearness, usd } from './dollars.ts';
@@ -61,7 +62,7 @@ export function place(input: PlacementInput): PlacementResult {
       cost: { now, target: now },
       infeasible: [],
       nodeSized: [],
-      reason: reasonFor(0, now.total, now.total, undefined, {}),
+      reason: reasonFor(0, now.total, now.total, undefined, {}, []),
       blocked: {},
     };
   const solved = solveCluster(cluster);
@@ -89,7 +90,15 @@ export function place(input: PlacementInput): PlacementResult {
     cost: { now, target: after },
     ...(certificate && { certificate }),
     ...cannot,
-    reason: reasonFor(relocations.length, now.total, after.total, certificate, blocked, waiting.length),
+    reason: reasonFor(
+      relocations.length,
+      now.total,
+      after.total,
+      certificate,
+      blocked,
+      cannot.infeasible,
+      waiting.length,
+    ),
     blocked,
   };
 }
@@ -111,7 +120,7 @@ function certify(
   solved: SolveResult,
   place: Int32Array,
 ): Certificate | undefined {
-  if (Number.isNaN(solved.lowerBound)) return undefined;
+  if (!Number.isFinite(solved.lowerBound)) return undefined;
   const usdPerHour = costOf(problem, place).total;
   const lowerBoundUsdPerHour = solved.lowerBound + queueFloorUsd(problem);
   const gap = lowerBoundUsdPerHour > 0 ? usdPerHour / lowerBoundUsdPerHour - 1 : 0;
@@ -191,15 +200,25 @@ function reasonFor(
   after: number,
   certificate: Certificate | undefined,
   blocked: Record<string, number>,
+  infeasible: readonly Infeasibility[],
   waiting = 0,
 ): string {
   const named = Object.entries(blocked)
     .map(([name, times]) => `${name} ${times}`)
     .join(', ');
   const why = named === '' ? '' : `; refused by constraints: ${named}`;
-  const bound = certificate === undefined ? '' : `, ${nearness(certificate.gap)}`;
+  // The bound is of placements that keep everything: nothing is near it that does not.
+  const cannot = infeasible.map(({ constraint, count: times }) => `${constraint} ${times}`).join(', ');
+  const bound =
+    cannot !== ''
+      ? `; cannot be kept: ${cannot}`
+      : certificate === undefined
+        ? ''
+        : `, ${nearness(certificate.gap)}`;
+  const every = cannot === '' ? 'every shard' : 'every other shard';
   if (count === 0 && waiting > 0)
-    return `every shard is where it should be for now, at $${now.toFixed(2)} an hour${bound}; ${waiting} will be better elsewhere later${why}`;
-  if (count === 0) return `every shard is where it should be, at $${now.toFixed(2)} an hour${bound}${why}`;
-  return `${count} shards would be better elsewhere: $${now.toFixed(2)} an hour now, $${after.toFixed(2)} then${bound}${why}`;
+    return `${every} is where it should be for now, at $${now.toFixed(2)} an hour${bound}; ${waiting} will be better elsewhere later${why}`;
+  if (count === 0) return `${every} is where it should be, at $${now.toFixed(2)} an hour${bound}${why}`;
+  const shards = count === 1 ? '1 shard' : `${count} shards`;
+  return `${shards} would be better elsewhere: $${now.toFixed(2)} an hour now, $${after.toFixed(2)} then${bound}${why}`;
 }

@@ -30,6 +30,12 @@ export interface Check {
   nodeSized: { shard: string; share: number; neighbours: number }[];
 }
 
+/** Of a replica that is nowhere, and is given no place while its shard is held. */
+export const HELD: Remedy = {
+  constraint: HOLD_CONSTRAINTS.map(({ name }) => name).join(' or '),
+  remedy: 'it is left as it is until its migration ends or it is released, and so lacks a replica',
+};
+
 export const RESOURCE_NAMES = ['cpu', 'memory', 'network'];
 
 export function check(problem: Problem, names: Names, place: Int32Array): Check {
@@ -81,11 +87,7 @@ export function check(problem: Problem, names: Names, place: Int32Array): Check 
 }
 
 function whyNowhere(problem: Problem, s: number, k: number): Remedy {
-  if (problem.frozen[s] === 1)
-    return {
-      constraint: HOLD_CONSTRAINTS.map(({ name }) => name).join(' or '),
-      remedy: 'it is left as it is until its migration ends or it is released, and so lacks a replica',
-    };
+  if (problem.frozen[s] === 1) return HELD;
   const { takers, why } = refusals(problem, s, k > 0);
   if (takers.length === 0) return why;
   return {
