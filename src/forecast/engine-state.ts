@@ -22,4 +22,6 @@ export interface EngineState {
   mix?: MixState | undefined;
   /** Absent from one saved before it was known who surges together. */
   companions?: CompanionsState | undefined;
+  /** Of everything above; absent from one saved before there were digests. */
+  digest?: number;
 }

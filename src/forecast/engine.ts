@@ -23,6 +23,7 @@ import {
   PERIOD_LOOK_FIRST_STEPS,
   PERIOD_LOOK_STEPS_MAX,
 } from './defaults.ts';
+import { digestOf, loadWhole } from './digest.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Forecaster } from './forecaster.ts';
 import { type Group, Groups } from './groups.ts';
@@ -33,6 +34,7 @@ import { detectPeriods } from './period.ts';
 import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
 import { aggregateForecast, type Expected, type GroupForecast, shardForecast } from './shard-forecast.ts';
 import { Shares } from './shares.ts';
+import { soundStep } from './sound-step.ts';
 import { StepCounts } from './step-counts.ts';
 import { WATCHED_STEPS } from './watch.ts';
 
@@ -88,7 +90,9 @@ export class ForecastEngine implements Forecaster {
     };
   }
 
-  observe(step: LoadStep): void {
+  observe(given: LoadStep): void {
+    const step = soundStep(given);
+    if (step === undefined) return;
     this.#rows ??= this.#makeRows(step.stepS);
     if (this.#lastNumber !== undefined) {
       if (step.number <= this.#lastNumber) return;
@@ -458,7 +462,7 @@ export class ForecastEngine implements Forecaster {
   }
 
   save(): EngineState {
-    return {
+    const state: EngineState = {
       format: FORMAT,
       stepS: this.#stepS,
       lastNumber: this.#lastNumber,
@@ -473,12 +477,17 @@ export class ForecastEngine implements Forecaster {
       mix: this.#rows?.mixes.save(),
       companions: this.#companions.save(),
     };
+    return { ...state, digest: digestOf(state) };
   }
 
   load(saved: unknown): void {
     const state = saved as EngineState | undefined;
     if (state?.format !== FORMAT) throw new RangeError(`not a saved forecaster (wanted ${FORMAT})`);
     if (this.#steps > 0) throw new RangeError('a forecaster is loaded before it observes anything');
+    loadWhole(state, () => this.#load(state));
+  }
+
+  #load(state: EngineState): void {
     if (state.total === undefined) return;
     const rows = this.#makeRows(state.stepS);
     this.#rows = rows;

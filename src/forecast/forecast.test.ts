@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { DemoLoad } from '../../test/scenarios/demo-load.ts';
 import { SeededRandom } from '../io/random.ts';
 import type { LoadStep } from '../metrics/step.ts';
+import type { LoadSample } from '../model/load.ts';
+import type { EngineState } from './engine-state.ts';
 import {
   detectPeriods,
   engineForecaster,
@@ -44,6 +46,15 @@ const noise = (seed: string) => {
   const random = new SeededRandom(seed);
   return () => random.next() + random.next() + random.next() + random.next() - 2;
 };
+
+/** The sample with every number the same. */
+function zeroed(sample: LoadSample, value: number): LoadSample {
+  const byOrigin = Object.fromEntries(
+    Object.keys(sample.byOrigin).map((origin) => [origin, { commands: value, queries: value }]),
+  );
+  const numbers = { commands: value, queries: value, cpuSeconds: value, stateBytes: value, bytesIn: value };
+  return { ...sample, ...numbers, bytesOut: value, writeBytes: value, byOrigin };
+}
 
 describe('period detection', () => {
   it.each([30, 60, 47.5, 120])('finds a day of %d steps in origins with shifted phases', (period) => {
@@ -403,6 +414,39 @@ describe('the engine on the demonstration’s load', () => {
     const engine = new ForecastEngine();
     engine.observe(new DemoLoad({ seed: 'load', keys: 10 }).step(1));
     expect(() => engine.load(engine.save())).toThrow(RangeError);
+  });
+
+  it('learns nothing of numbers that are none, nor of steps that are none', () => {
+    const load = new DemoLoad({ seed: 'load', keys: 10 });
+    const [a, b] = [new ForecastEngine(), new ForecastEngine()];
+    const step = (n: number) => load.step(n);
+    for (let n = 1; n <= 20; n++) {
+      const { shards, ...rest } = step(n);
+      a.observe({ ...rest, shards: shards.map((sample, i) => (i === 0 ? zeroed(sample, 0) : sample)) });
+      b.observe({
+        ...rest,
+        shards: shards.map((sample, i) => (i === 0 ? zeroed(sample, Number.NaN) : sample)),
+      });
+      b.observe({ ...rest, number: Number.NaN, shards });
+    }
+    expect(b.save()).toEqual(a.save());
+    expect(() => b.observe({ ...step(21), stepS: 0 })).toThrow(RangeError);
+  });
+
+  it('refuses a state that was cut off or mixed, and takes one from before there were digests', () => {
+    const load = new DemoLoad({ seed: 'load', keys: 10 });
+    const engine = new ForecastEngine();
+    for (let n = 1; n <= 20; n++) engine.observe(load.step(n));
+    const { digest, ...state } = JSON.parse(JSON.stringify(engine.save())) as EngineState;
+    const loading = (change: Partial<EngineState>) => () =>
+      new ForecastEngine().load({ ...state, digest, ...change });
+    expect(loading({})).not.toThrow();
+    expect(loading({ digest: undefined })).not.toThrow();
+    const { shares } = state;
+    expect(loading({ shares: { ...shares, ids: shares.ids.slice(1) } })).toThrow(/damaged/);
+    expect(loading({ lastNumber: 7 })).toThrow(/damaged/);
+    // Without a digest what cannot be read is still told as such.
+    expect(loading({ digest: undefined, shares: undefined as never })).toThrow(RangeError);
   });
 
   it('gives a shard nobody has seen its service’s mean, and splits it by its service’s origins', () => {

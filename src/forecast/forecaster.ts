@@ -6,7 +6,10 @@ import type { ShardId } from '../model/ids.ts';
 import type { ForecastExplanation, ForecastQuality, HandlerShare, ShardForecast } from '../model/loop.ts';
 
 export interface Forecaster {
-  /** Learns a closed step. Steps come in order of their numbers; a gap is a time nothing is known of. */
+  /**
+   * Learns a closed step. Steps come in order of their numbers; a gap is a time nothing is known of, and a step that comes
+   * late or twice is passed over. Numbers that are negative, not finite or beyond 1e30 count as zero.
+   */
   observe(step: LoadStep): void;
   /**
    * Foresees every shard asked for, from the end of the last step observed; a shard never seen gets its service's mean.
@@ -30,6 +33,10 @@ export interface Forecaster {
   quality?(): ForecastQuality[];
   /** Plain data for JSON or msgpack; a new leader goes on from it. */
   save(): unknown;
-  /** Before anything was observed. Throws RangeError for what {@link save} did not make. */
+  /**
+   * Before anything was observed.
+   *
+   * @throws {RangeError} for what {@link save} did not make, or not as it is: cut off, mixed, edited. Take a new one then.
+   */
   load(state: unknown): void;
 }

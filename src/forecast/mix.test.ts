@@ -131,7 +131,7 @@ describe('a mix that turns heavy every evening, at a level rate', () => {
     cpu(again).forEach((value, h) => {
       expect(Math.abs(value / cpu(told)[h]! - 1)).toBeLessThan(0.01);
     });
-    const { mix: _, ...older } = saved;
+    const { mix: _mix, digest: _digest, ...older } = saved;
     const from = new ForecastEngine();
     from.load(older);
     expect(from.mix('room', [60])).toEqual([]);

@@ -18,6 +18,7 @@ import { EventEffects, type EventsState } from './bank/events.ts';
 import { F, historyShape } from './bank/layout.ts';
 import type { Outside, OutsideTerms } from './bank/outside.ts';
 import { CounterReader } from './counter.ts';
+import { digestOf, loadWhole } from './digest.ts';
 import type { SeriesEvent } from './series-record.ts';
 import { ForecastWatch, type Watched, type WatchOptions } from './watch.ts';
 
@@ -62,6 +63,8 @@ export interface StreamState {
   events: EventsState;
   covariates?: CovariatesState;
   watch?: number[];
+  /** Of everything above; absent from one saved before there were digests. */
+  digest?: number;
 }
 
 /**
@@ -100,8 +103,16 @@ export class SeriesStream {
   readonly #out = new Float64Array(3);
   readonly #error = new Float64Array(3);
 
+  /** @throws {RangeError} for a step that does not last, a window without a step, or two covariates of one name */
   constructor(options: StreamOptions) {
     const names = options.covariates ?? [];
+    if (!(options.stepS > 0 && options.stepS < Infinity))
+      throw new RangeError(`a step lasts some seconds, not ${options.stepS}`);
+    if (options.windows?.some((steps) => !(Number.isInteger(steps) && steps > 0)))
+      throw new RangeError(
+        `windows are whole numbers of steps above zero, not ${options.windows.join(', ')}`,
+      );
+    if (new Set(names).size < names.length) throw new RangeError('two covariates have one name');
     this.#names = names;
     this.#stepS = options.stepS;
     this.#t0 = options.t0 ?? 0;
@@ -269,7 +280,7 @@ export class SeriesStream {
 
   /** Plain data for JSON or msgpack. */
   save(): StreamState {
-    return {
+    const state: StreamState = {
       format: FORMAT,
       row: this.bank.saveRow(this.row),
       look: this.#look,
@@ -278,16 +289,21 @@ export class SeriesStream {
       ...(this.covariates && { covariates: this.covariates.save() }),
       watch: this.#watch.save(),
     };
+    return { ...state, digest: digestOf(state) };
   }
 
   /**
    * Into a stream made with the same options that has observed nothing.
    *
-   * @throws {RangeError} for a state of other options
+   * @throws {RangeError} for a state of other options, or one that is damaged; take a new stream then
    */
   load(saved: StreamState): void {
     if (saved?.format !== FORMAT) throw new RangeError(`not a saved stream (wanted ${FORMAT})`);
     if (this.#steps > 0) throw new RangeError('a stream is loaded before it observes anything');
+    loadWhole(saved, () => this.#load(saved));
+  }
+
+  #load(saved: StreamState): void {
     this.bank.loadRow(this.row, saved.row);
     this.#steps = this.bank.length(this.row);
     this.#look = saved.look;

@@ -23,6 +23,8 @@ export const LATE_STEPS_MAX = 3;
 export const AHEAD_STEPS_MAX = 4;
 /** A silent node's share is carried as missing for this many steps; then it counts as gone. */
 export const SILENT_STEPS_MAX = 10;
+/** Steps that nothing was heard in are closed one by one as far as this; in a longer silence numbers skip. */
+export const CATCH_UP_STEPS_MAX = 4096;
 /** Share of a node's load that the newest step contributes to its remembered share. */
 const SOURCE_SMOOTHING = 0.3;
 
@@ -142,10 +144,20 @@ export class LoadWindows {
       number = Math.max(number, oldest);
     }
     for (; number <= last; number++) {
+      // A clock that jumps a year ahead would be millions of empty steps.
+      const next = this.#nextOpen(number, last);
+      if (next - number > CATCH_UP_STEPS_MAX) number = next - SILENT_STEPS_MAX;
       steps.push(this.#closeOne(number));
       this.#closedUpTo = number;
     }
     return steps;
+  }
+
+  /** The next step that something was heard in; the last to be closed where there is none. */
+  #nextOpen(number: number, last: number): number {
+    let next = last;
+    for (const open of this.#open.keys()) if (open >= number && open < next) next = open;
+    return next;
   }
 
   /** Requests of the last closed step by origin, a second. */
