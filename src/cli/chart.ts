@@ -1,5 +1,7 @@
 /** Draws a series and its forecast with a band, in characters. Pure. */
 
+import { amount } from './table.ts';
+
 export interface ChartInput {
   /** Oldest first; one value a step. */
   history: readonly number[];
@@ -40,7 +42,7 @@ export function chart(input: ChartInput): string {
   const lines = rows.map((row, y) => {
     const labelled = y === 0 || y === input.height - 1 || y === Math.floor(input.height / 2);
     const value = (highest * (input.height - 1 - y)) / (input.height - 1);
-    return `${(labelled ? value.toFixed(value < 10 ? 2 : 0) : '').padStart(8)} │${row.join('').trimEnd()}`;
+    return `${(labelled ? amount(value) : '').padStart(8)} │${row.join('').trimEnd()}`;
   });
   const axis = `${' '.repeat(8)} └${'─'.repeat(past.length)}┴${'─'.repeat(Math.max(0, ahead - 1))}`;
   const mark = `${' '.repeat(10 + Math.max(0, past.length - 1))}now`;

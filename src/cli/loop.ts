@@ -10,7 +10,7 @@ import { chart, interpolate } from './chart.ts';
 import { client, jsonOption, output, shardPath } from './context.ts';
 import { CliError, EXIT } from './errors.ts';
 import { wholeNumber } from './numbers.ts';
-import { clockTime, duration, table, usdPerHour } from './table.ts';
+import { amount, clockTime, duration, table, usdPerHour } from './table.ts';
 
 const CHART_HEIGHT = 14;
 const CHART_STEPS_MAX = 120;
@@ -87,8 +87,11 @@ export function addLoopCommands(program: Command): void {
     .option('--ahead <time>', 'how far, up to 24h; some tens of steps without it', aheadSeconds)
     .action(async (shard: string | undefined, options: ShowOptions, command: Command) => {
       const { node, region, metric, ahead } = options;
-      if (shard !== undefined && (node !== undefined || region !== undefined))
-        throw new CliError('a shard, a node or a region is shown, not two of them', { exitCode: EXIT.usage });
+      if ([shard, node, region].filter((one) => one !== undefined).length > 1)
+        throw new CliError('a shard, a node or a region is shown, not two of them', {
+          next: 'leave all but one of <shard>, --node and --region out',
+          exitCode: EXIT.usage,
+        });
       const query = new URLSearchParams({ metric });
       if (node !== undefined) query.set('node', node);
       if (region !== undefined) query.set('region', region);
@@ -244,7 +247,7 @@ export function forecastText(f: ForecastView): string {
     ['AHEAD', 'P50', 'P90', 'P99'],
     ...f.horizonsS.map((h, i) => [
       duration(h * 1000),
-      ...[f.p50, f.p90, f.p99].map((q) => (q[i] ?? 0).toFixed(2)),
+      ...[f.p50, f.p90, f.p99].map((q) => amount(q[i] ?? 0)),
     ]),
   ];
   const periods = f.explanation?.periodsS ?? [];

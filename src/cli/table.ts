@@ -20,6 +20,22 @@ function width(text: string): number {
   return [...text].length;
 }
 
+/** A quantity of any size in at most eight characters: `0.00`, `0.0012`, `12.50`, `27.0k`, `12.5G`. */
+export function amount(value: number): string {
+  const size = Math.abs(value);
+  if (size >= 1e15 || (size > 0 && size < 1e-5)) return value.toExponential(1);
+  for (const [from, unit, suffix] of UNITS) if (size >= from) return `${(value / unit).toFixed(1)}${suffix}`;
+  // Two digits of what is small: the CPU of a quiet shard is thousandths of a core.
+  return size === 0 || size >= 0.1 ? value.toFixed(2) : value.toFixed(1 - Math.floor(Math.log10(size)));
+}
+
+const UNITS = [
+  [1e12, 1e12, 'T'],
+  [1e9, 1e9, 'G'],
+  [1e6, 1e6, 'M'],
+  [1e4, 1e3, 'k'],
+] as const;
+
 export function bytes(count: number): string {
   if (count < 1_000) return `${count} B`;
   if (count < 1_000_000) return `${(count / 1_000).toFixed(1)} kB`;
