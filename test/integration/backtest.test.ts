@@ -320,7 +320,7 @@ describe('bad input', LONG, () => {
           '--traces',
           file(
             'many.jsonl',
-            Array.from({ length: 150_000 }, (_, i) => `{"id":"${i}","step_s":60,"v":[1]}`).join('\n'),
+            Array.from({ length: 130_000 }, (_, i) => `{"id":"${i}","step_s":60,"v":[1]}`).join('\n'),
           ),
         ],
         1,
