@@ -109,6 +109,31 @@ describe('a comparison at equal dollars', () => {
     );
   });
 
+  it.each([
+    [
+      ['oracle'],
+      /gain is not known: no policy without foresight was run/,
+      /saves is not known: predictive was not run/,
+    ],
+    [['reactive'], /gain is not known: oracle was not run/, /saves is not known: predictive was not run/],
+    [
+      ['predictive'],
+      /gain is not known: oracle was not run/,
+      /saves is not known: no policy without foresight/,
+    ],
+    [['reactive', 'predictive'], /gain is not known: oracle was not run/, /Moving ahead of load has/],
+  ] as [PolicyId[], RegExp, RegExp][])('says of %j alone what is missing', (policies, gain, saving) => {
+    const { text } = verdict([
+      compareSeed(
+        '1',
+        policies.map((policy) => run(policy, 10, 50)),
+        0,
+      ),
+    ]);
+    expect(text[0]).toMatch(gain);
+    expect(text[1]).toMatch(saving);
+  });
+
   it('does not compare what costs more than the others can spend', () => {
     const runs = [run('static', 10, 50), run('reactive', 10, 5), run('predictive', 30, 1)];
     const seed = compareSeed('1', runs, 0);

@@ -198,7 +198,12 @@ export function verdict(seeds: readonly SeedComparison[], expected?: readonly [n
   const text: string[] = [];
   const names = [...new Set(seeds.flatMap((seed) => seed.bestNonPredictivePolicy ?? []))];
   const blind = over((seed) => seed.bestNonPredictive)?.mean;
-  if (available === undefined) text.push('The oracle was not run: what there is to gain is not known.');
+  const lacks = (policy: PolicyId) => {
+    if (seeds.every((seed) => seed.minutes[policy] === undefined))
+      return `${policy} was not run, or not for the same dollars`;
+    return 'no policy without foresight was run, or not for the same dollars';
+  };
+  if (available === undefined) text.push(`What there is to gain is not known: ${lacks('oracle')}.`);
   else if (available.mean < GAIN_SHARE_MIN)
     text.push(
       `No gain: even a perfect forecast would save ${percent(Math.max(0, available.mean))} of the minutes over the objective at equal dollars (${minutes(blind)} without foresight).`,
@@ -208,7 +213,7 @@ export function verdict(seeds: readonly SeedComparison[], expected?: readonly [n
       `There is something to gain: a perfect forecast would have ${percent(available.mean)}${plusMinus(available)} fewer minutes over the objective at equal dollars.`,
     );
   if (reduction === undefined)
-    text.push('What was compared cannot all be run for the same dollars, or was not run; see the table.');
+    text.push(`What moving ahead of load saves is not known: ${lacks('predictive')}; see the table.`);
   else {
     const sure = Number.isNaN(reduction.half) || Math.abs(reduction.mean) > reduction.half;
     text.push(
