@@ -1,7 +1,13 @@
-/** Dollars with enough digits to compare tiny ones. */
-export function usd(value: number): string {
+/** Below this nobody reads the zeros. */
+const PLAIN_MIN = 1e-6;
+
+/** Dollars with enough digits to compare tiny ones: `$1.50`, `$0.0087`, `-$0.20`. */
+export function usd(value: number, decimals = 2): string {
   if (value === 0) return '$0';
-  return Math.abs(value) >= 0.01 ? `$${value.toFixed(2)}` : `$${value.toExponential(1)}`;
+  const size = Math.abs(value);
+  const sign = value < 0 ? '-' : '';
+  if (size >= 0.01) return `${sign}$${size.toFixed(decimals)}`;
+  return `${sign}$${size >= PLAIN_MIN ? size.toFixed(1 - Math.floor(Math.log10(size))) : size.toExponential(1)}`;
 }
 
 /** A gap beyond this says more of the bound than of the placement. */

@@ -3,9 +3,13 @@
  *
  * Prices are the region prices of the certificate: what a unit of load costs there because others want it too.
  */
+import { usd } from '../dollars.ts';
 import type { Dual } from './dual.ts';
 import { primaryMoveUsd, standbyMoveUsd } from './objective.ts';
 import { type Names, type Problem, regionAllowed } from './problem.ts';
+
+/** Decimals of dollars an hour: a shard costs cents. */
+const DECIMALS = 3;
 
 export interface Why {
   /** Dollars an hour of its primary in the region where it is: own, and the price of its load. */
@@ -82,27 +86,22 @@ function textOf(
   from: number,
 ): string {
   const region = names.regions[problem.nodeRegion[p]!]!;
-  const parts = [`${region} costs its users and their bytes ${usd(why.ownUsdPerHour)}/h`];
+  const parts = [`${region} costs its users and their bytes ${usd(why.ownUsdPerHour, DECIMALS)}/h`];
   if (why.priceUsdPerHour > 0)
-    parts.push(`its load there ${usd(why.priceUsdPerHour)}/h, since others want it too`);
+    parts.push(`its load there ${usd(why.priceUsdPerHour, DECIMALS)}/h, since others want it too`);
   if (problem.frozen[s] === 1) parts.push('it is left alone: a migration is under way, or it is quarantined');
   else if (problem.pinnedTo[s]! >= 0) parts.push('an operator pinned it');
   else if (why.moved && from >= 0)
     parts.push(
       from === problem.nodeRegion[p]
-        ? `it changes nodes within the region; moving costs ${usd(why.moveUsd)}`
-        : `it leaves ${names.regions[from]} and gains ${usd(why.gainUsdPerHour)}/h; moving costs ${usd(why.moveUsd)}`,
+        ? `it changes nodes within the region; moving costs ${usd(why.moveUsd, DECIMALS)}`
+        : `it leaves ${names.regions[from]} and gains ${usd(why.gainUsdPerHour, DECIMALS)}/h; moving costs ${usd(why.moveUsd, DECIMALS)}`,
     );
   if (why.runnerUp !== undefined)
     parts.push(
       why.runnerUp.moreUsdPerHour >= 0
-        ? `next best is ${why.runnerUp.region} at ${usd(why.runnerUp.moreUsdPerHour)}/h more`
-        : `${why.runnerUp.region} would be ${usd(-why.runnerUp.moreUsdPerHour)}/h less at these prices, but has no room for it or is not worth a move`,
+        ? `next best is ${why.runnerUp.region} at ${usd(why.runnerUp.moreUsdPerHour, DECIMALS)}/h more`
+        : `${why.runnerUp.region} would be ${usd(-why.runnerUp.moreUsdPerHour, DECIMALS)}/h less at these prices, but has no room for it or is not worth a move`,
     );
   return parts.join('; ');
-}
-
-function usd(value: number): string {
-  if (value === 0) return '$0';
-  return Math.abs(value) >= 0.01 ? `$${value.toFixed(3)}` : `$${value.toExponential(1)}`;
 }
