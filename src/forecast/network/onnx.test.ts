@@ -94,6 +94,17 @@ describe('a model of your own', () => {
     await expect(onnxExpert({ model: other, ...shape })).rejects.toThrow('no input contexts');
   });
 
+  it.each([
+    [{ contextSteps: undefined as never }, /"contextSteps" is not a whole number above zero/],
+    [{ contextSteps: -1 }, /"contextSteps"/],
+    [{ horizonSteps: [] }, /"horizonSteps" is not an ascending list/],
+    [{ horizonSteps: [15, 1] }, /"horizonSteps"/],
+    [{ quantiles: [0.5, 2] }, /"quantiles"/],
+    [{ quantiles: [0.9] }, /"quantiles" .* holds 0\.5/],
+  ])('is refused with the shape %j', async (other, reason) => {
+    await expect(onnxExpert({ model: path, ...shape, ...other })).rejects.toThrow(reason);
+  });
+
   it('that fails, or answers another number of values, says so, and the session can be asked again', async () => {
     // Adds the features to the context: shapes that agree for one horizon only by chance of the data.
     const model = onnxBytes({

@@ -71,8 +71,10 @@ export interface ClosableExpert extends BatchExpert {
  * const expert = await onnxExpert({
  *   model: 'model.onnx', contextSteps: 64, horizonSteps: [1, 15, 60], quantiles: [0.5, 0.9, 0.99],
  * });
+ * @throws {RangeError} for a shape that no expert has, and an error for a model that is none or is of another shape
  */
 export async function onnxExpert(options: OnnxExpertOptions): Promise<ClosableExpert> {
+  checkShape(options);
   const { contextSteps, horizonSteps, quantiles, name = 'onnx' } = options;
   const width = batchFeatureCount({ horizonSteps });
   const session = await OnnxSession.open(options.model, INPUTS, OUTPUT, options.threads ?? 1);
@@ -279,4 +281,18 @@ class OnnxSession {
     Atomics.notify(this.#channel.control, STATE);
     await this.#worker.terminate();
   }
+}
+
+/** A shape often comes from a file beside the model. */
+function checkShape({ contextSteps, horizonSteps, quantiles }: Partial<OnnxExpertOptions>): void {
+  const isAscending = (values: readonly number[] | undefined, fits: (value: number) => boolean) =>
+    Array.isArray(values) &&
+    values.length > 0 &&
+    values.every((value, i) => fits(value) && (i === 0 || value > values[i - 1]));
+  if (!(Number.isInteger(contextSteps) && contextSteps! > 0))
+    throw new RangeError('"contextSteps" is not a whole number above zero');
+  if (!isAscending(horizonSteps, (ahead) => ahead >= 1))
+    throw new RangeError('"horizonSteps" is not an ascending list of steps ahead, from 1');
+  if (!isAscending(quantiles, (level) => level > 0 && level < 1) || !quantiles!.includes(0.5))
+    throw new RangeError('"quantiles" is not an ascending list of levels between 0 and 1 that holds 0.5');
 }
