@@ -9,30 +9,18 @@
  * by the calls that a migration begins with (`replica.prepare` until it follows, then `replica.drop`). The three kinds take turns,
  * so that whatever else the machine does meets all of them alike.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { command, defineApp, query, service } from 'skein';
 import { Pool } from 'undici';
-import { EmulatedNetwork } from '../src/io/emulated-network.ts';
 import { SeededRandom } from '../src/io/random.ts';
-import { realClock, realIo } from '../src/io/real.ts';
-import { TcpNetwork } from '../src/io/tcp-network.ts';
-import { type AssignmentRecord, CONTROL_KEYS, decodeRecord, type NodeRecord } from '../src/model/records.ts';
-import { AWS_THREE_REGIONS } from '../src/model/topology.ts';
-import { Peers } from '../src/node/peers.ts';
-import { connectStores } from '../src/store/connect.ts';
-import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
 import { quantile } from './lib/load.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
+import { startTwoNodes } from './lib/two-nodes.ts';
 
 const STATE_BYTES = 15_000_000;
 const PAD_BYTES = 900_000;
 const ROW_BYTES = 200;
-const TOKEN = 'bench-token';
-const REGION = 'us-east-1';
 const LARGE = 'large';
 const KEYS_MAX = 100;
 const SETTLE_MS = 1_500;
@@ -73,26 +61,8 @@ interface Figures {
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 async function measure(options: { copies: number; busy: number; spinMs: number }): Promise<Figures[]> {
-  const directory = mkdtempSync(join(tmpdir(), 'skein-copies-'));
-  const cluster = await startLocalCluster({
-    app: fileURLToPath(import.meta.url),
-    regions: [REGION],
-    nodes: 2,
-    dataDirectory: directory,
-    policy: 'none',
-    token: TOKEN,
-    logLevel: 'error',
-  });
-  const network = new EmulatedNetwork({
-    inner: new TcpNetwork(),
-    clock: realClock,
-    region: REGION,
-    topology: AWS_THREE_REGIONS,
-  });
-  const io = realIo({ logLevel: 'error', network });
-  const stores = connectStores(io, { token: TOKEN, identity: 'bench', controlAddress: cluster.control });
-  const peers = new Peers({ io, token: TOKEN, identity: 'bench' });
-  const pool = new Pool(cluster.gateways[REGION]!, { connections: 64, pipelining: 1 });
+  const { gateway, peers, endsOf, close } = await startTwoNodes(fileURLToPath(import.meta.url));
+  const pool = new Pool(gateway, { connections: 64, pipelining: 1 });
   const post = async (key: string, handler: string, input: unknown) => {
     const startMs = performance.now();
     const reply = await pool.request({
@@ -104,17 +74,9 @@ async function measure(options: { copies: number; busy: number; spinMs: number }
     await reply.body.dump();
     return { status: reply.statusCode, tookMs: performance.now() - startMs };
   };
-  const ownerOf = async (key: string) =>
-    decodeRecord<AssignmentRecord>((await stores.control.get(CONTROL_KEYS.own(`store/${key}`)))!.value)
-      .primary;
   try {
-    await stores.ready;
-    const { entries } = await stores.control.list('node/');
-    const nodes = entries.map(({ value }) => decodeRecord<NodeRecord>(value));
     for (let bytes = 0; bytes < STATE_BYTES; bytes += PAD_BYTES) await post(LARGE, 'fill', null);
-    const owner = await ownerOf(LARGE);
-    const from = nodes.find(({ processId }) => processId === owner)!;
-    const to = nodes.find(({ processId }) => processId !== owner)!;
+    const { from, to } = await endsOf(`store/${LARGE}`);
 
     let migrations = 0;
     const copy = async (giveWay: boolean) => {
@@ -209,16 +171,13 @@ async function measure(options: { copies: number; busy: number; spinMs: number }
     async function keyOn(processId: string): Promise<string> {
       for (let i = 0; i < KEYS_MAX; i++) {
         await post(`spin-${i}`, 'spin', 0);
-        if ((await ownerOf(`spin-${i}`)) === processId) return `spin-${i}`;
+        if ((await endsOf(`store/spin-${i}`)).from.processId === processId) return `spin-${i}`;
       }
       throw new Error(`none of ${KEYS_MAX} shards opened on ${processId}`);
     }
   } finally {
     await pool.close();
-    peers.close();
-    stores.close();
-    await cluster.stop();
-    rmSync(directory, { recursive: true, force: true });
+    await close();
   }
 }
 

@@ -7,28 +7,17 @@
  * Real processes: store, two nodes and a gateway of a local cluster, no controller and no load. Each state is copied again and again by
  * the calls that a migration begins with (`replica.prepare` until it follows, then `replica.drop`), first a few times uncounted.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { command, defineApp, service } from 'skein';
-import { EmulatedNetwork } from '../src/io/emulated-network.ts';
-import { realClock, realIo } from '../src/io/real.ts';
-import { TcpNetwork } from '../src/io/tcp-network.ts';
-import { type AssignmentRecord, CONTROL_KEYS, decodeRecord, type NodeRecord } from '../src/model/records.ts';
-import { AWS_THREE_REGIONS } from '../src/model/topology.ts';
-import { Peers } from '../src/node/peers.ts';
-import { connectStores } from '../src/store/connect.ts';
-import { startLocalCluster } from '../src/supervisor/local-cluster.ts';
+import type { NodeRecord } from '../src/model/records.ts';
 import { formatMachine, machineFacts } from './lib/machine.ts';
+import { startTwoNodes } from './lib/two-nodes.ts';
 
 const FILL_BYTES = 900_000;
 const FILLS = 17;
 const UNCOUNTED = 3;
 const IDLE_MS = 4_000;
-const TOKEN = 'bench-token';
-const REGION = 'us-east-1';
 
 /** Elements of a state, and about how many bytes each has. */
 const KINDS = {
@@ -71,45 +60,19 @@ interface Figures {
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 async function measure(copies: number): Promise<Figures[]> {
-  const directory = mkdtempSync(join(tmpdir(), 'skein-move-cpu-'));
-  const cluster = await startLocalCluster({
-    app: fileURLToPath(import.meta.url),
-    regions: [REGION],
-    nodes: 2,
-    dataDirectory: directory,
-    policy: 'none',
-    token: TOKEN,
-    logLevel: 'error',
-  });
-  const network = new EmulatedNetwork({
-    inner: new TcpNetwork(),
-    clock: realClock,
-    region: REGION,
-    topology: AWS_THREE_REGIONS,
-  });
-  const io = realIo({ logLevel: 'error', network });
-  const stores = connectStores(io, { token: TOKEN, identity: 'bench', controlAddress: cluster.control });
-  const peers = new Peers({ io, token: TOKEN, identity: 'bench' });
+  const { gateway, peers, endsOf, close } = await startTwoNodes(fileURLToPath(import.meta.url));
   try {
-    await stores.ready;
-    const { entries } = await stores.control.list('node/');
-    const nodes = entries.map(({ value }) => decodeRecord<NodeRecord>(value));
     const figures: Figures[] = [];
     for (const [number, kind] of (Object.keys(KINDS) as Kind[]).entries()) {
       const shard = `store/${number}`;
       for (let i = 0; i < FILLS; i++) {
-        const reply = await fetch(`${cluster.gateways[REGION]!}/${shard}/fill`, {
+        const reply = await fetch(`${gateway}/${shard}/fill`, {
           method: 'POST',
           body: JSON.stringify(kind),
         });
         if (!reply.ok) throw new Error(await reply.text());
       }
-      const own = (await stores.control.get(CONTROL_KEYS.own(shard)))!;
-      const { primary } = decodeRecord<AssignmentRecord>(own.value);
-      const [from, to] = nodes.toSorted((a) => (a.processId === primary ? -1 : 1)) as [
-        NodeRecord,
-        NodeRecord,
-      ];
+      const { from, to } = await endsOf(shard);
       let stateBytes = 0;
       const copyAll = async (name: string, count: number) => {
         for (let i = 0; i < count; i++) {
@@ -160,10 +123,7 @@ async function measure(copies: number): Promise<Figures[]> {
     }
     return figures;
   } finally {
-    peers.close();
-    stores.close();
-    await cluster.stop();
-    rmSync(directory, { recursive: true, force: true });
+    await close();
   }
 }
 

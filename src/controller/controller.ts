@@ -315,7 +315,7 @@ export class Controller {
         startedAtMs,
       })),
       transferRates: this.#transferRates.list(),
-      moveCpuSecondsPerGb: this.#moveCpu.cpuSecondsPerGb,
+      moveCpuSecondsPerGb: this.moveCpuSecondsPerGb,
       rolledBack: this.#rolledBack.splice(0),
       pinned: [...this.pins].map(([shard, { target }]) => ({ shard, target })),
       quarantined: [...this.view.quarantines.values()].filter((q) => q.quarantined).map((q) => q.shard),

@@ -35,14 +35,7 @@ import {
   type ShardInsight,
   type TickInput,
 } from './loop-engine.ts';
-import {
-  bandwidthOf,
-  cpuOf,
-  latencyNowMs,
-  longestTransferS,
-  moveCpuPrice,
-  windowS,
-} from './placement-facts.ts';
+import { bandwidthOf, cpuOf, latencyNowMs, longestTransferS, windowS } from './placement-facts.ts';
 import { SignalMemory, type SignalMemoryState } from './signal-memory.ts';
 import type { DeclaredSignal } from './signals.ts';
 
@@ -324,7 +317,7 @@ export class LocalEngine implements LoopEngine {
       commonVariation: commonVariation(shards, this.#policy.forecaster.total([this.#config.leadS])),
       bandwidthBps: bandwidthOf(input.transferRates),
       copiesGiveWay: this.#config.copiesGiveWay ?? true,
-      ...moveCpuPrice(this.#config.moveCpuSecondsPerGb ?? input.moveCpuSecondsPerGb),
+      prices: { moveCpuSecondsPerGb: input.moveCpuSecondsPerGb ?? 0 },
       owedUsd: (shard) => this.#ledger.owedUsd(shard, input.atMs),
     };
   }

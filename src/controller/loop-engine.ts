@@ -45,8 +45,6 @@ export interface EngineConfig {
   network?: boolean;
   /** An ONNX model of one's own that it asks as well, described by `<file>.json`. */
   modelFile?: string;
-  /** Core-seconds that each end of a move spends on a gigabyte; absent: as measured. */
-  moveCpuSecondsPerGb?: number;
   /** False: copies of moves go at full speed. */
   copiesGiveWay?: boolean;
 }
@@ -74,7 +72,7 @@ export interface TickInput {
   inFlight: { shard: ShardId; source: ProcessId; target: ProcessId; startedAtMs?: number }[];
   /** Bytes a second that moves were measured to get across; a pair that is not here was not measured. */
   transferRates?: TransferRate[];
-  /** Core-seconds that each end of a move was measured to spend on a gigabyte; absent: not measured yet. */
+  /** Core-seconds that each end of a move spends on a gigabyte, as configured or measured; absent: no price. */
   moveCpuSecondsPerGb?: number;
   /** Shards whose migration was rolled back since the last tick. */
   rolledBack: ShardId[];

@@ -20,11 +20,6 @@ export function longestTransferS(bytes: number, rates: readonly TransferRate[] =
   return bytes / Math.max(1, slowest);
 }
 
-/** The price of a move's bytes at both of its ends, where it is known. */
-export function moveCpuPrice(secondsPerGb: number | undefined): Pick<PlacementInput, 'prices'> {
-  return secondsPerGb === undefined ? {} : { prices: { moveCpuSecondsPerGb: secondsPerGb } };
-}
-
 /** Core-seconds a second of a node's event loop. */
 export function cpuOf(sample: NodeSample): number {
   return sample.loopCpuSeconds / (sample.stepMs / 1000);

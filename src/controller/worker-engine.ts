@@ -50,10 +50,10 @@ export class WorkerEngine implements LoopEngine {
     this.#log = log;
     // Only what the engine needs, since all of it is copied to the thread.
     const { policy, topology, stepMs, seed, leadS, movesPerPlan, learnS, halfLifeS } = config;
-    const { oracleFile, network, modelFile, moveCpuSecondsPerGb, copiesGiveWay } = config;
+    const { oracleFile, network, modelFile, copiesGiveWay } = config;
     this.#config = {
       ...{ policy, topology, stepMs, seed, leadS, movesPerPlan, learnS, halfLifeS },
-      ...{ oracleFile, network, modelFile, moveCpuSecondsPerGb, copiesGiveWay },
+      ...{ oracleFile, network, modelFile, copiesGiveWay },
     };
     [this.#worker, this.#ready] = this.#start();
   }

@@ -24,14 +24,14 @@ import {
   PERIOD_LOOK_STEPS_MAX,
 } from './defaults.ts';
 import { digestOf, loadWhole } from './digest.ts';
+import { makeRows, type Rows } from './engine-rows.ts';
 import type { EngineState } from './engine-state.ts';
 import type { Forecaster } from './forecaster.ts';
-import { type Group, Groups } from './groups.ts';
-import { HotShards } from './hot.ts';
+import type { Group } from './groups.ts';
 import { RequestMeansTable } from './means.ts';
-import { type ForeseenCosts, HandlerMixes, type MixFactors } from './mix.ts';
+import type { ForeseenCosts, MixFactors } from './mix.ts';
 import { detectPeriods } from './period.ts';
-import { RowSeries, type SeriesQuantiles, seriesBank } from './row-series.ts';
+import type { SeriesQuantiles } from './row-series.ts';
 import { aggregateForecast, type Expected, type GroupForecast, shardForecast } from './shard-forecast.ts';
 import { Shares } from './shares.ts';
 import { soundStep } from './sound-step.ts';
@@ -43,14 +43,6 @@ const GAP_STEPS_MAX = 4096;
 const FORMAT = 'skein-forecast-4';
 
 const NOTHING: SeriesQuantiles = { p50: 0, p90: 0, p99: 0 };
-
-/** What is made once the length of a step is known. */
-interface Rows {
-  groups: Groups;
-  hot: HotShards;
-  total: RowSeries;
-  mixes: HandlerMixes;
-}
 
 /** What all shards of one question share. */
 interface Ahead {
@@ -449,16 +441,7 @@ export class ForecastEngine implements Forecaster {
 
   #makeRows(stepS: number): Rows {
     this.#stepS = stepS;
-    const experts = this.#experts;
-    const totals = seriesBank(stepS, { externals: ['sum-of-groups'], experts });
-    const groups = new Groups(seriesBank(stepS, { maxima: true, experts }));
-    totals.external = (_row, _expert, ahead) => groups.sum(ahead);
-    return {
-      groups,
-      hot: new HotShards(stepS, (index, ahead) => this.#factor(index, ahead), experts),
-      total: new RowSeries(totals),
-      mixes: new HandlerMixes(stepS),
-    };
+    return makeRows(stepS, this.#experts, (index, ahead) => this.#factor(index, ahead));
   }
 
   save(): EngineState {
